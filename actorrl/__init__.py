@@ -1,0 +1,1 @@
+"""actorrl: reinforcement learning from actors, without Ray."""

@@ -1,0 +1,169 @@
+"""A2C: synchronous advantage actor-critic (Mnih et al. 2016, the synchronous form).
+
+    workers --[T, B] fragments--> learner: lambda-returns, one step on the whole batch --weights--> workers
+
+T rows of a fragment, B environments of all workers. All workers act with the same version, which is
+the learner's: data is never old. Losses are means over the valid rows, so `grad_clip` is of a mean.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from msgspec import Meta
+from torch import Tensor
+
+from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.optimizer import Optimizer
+from actorrl.data import columns as c
+from actorrl.data.fragment import Fragment
+from actorrl.envs.check import EnvInfo
+from actorrl.losses.policy_gradient import a2c_loss
+from actorrl.losses.returns import lambda_returns
+from actorrl.policies.actor_critic import ActorCriticPolicy
+from actorrl.policies.base import Policy
+from actorrl.roles.settings import Arrays, Body, Metrics, Postprocess, State
+from actorrl.runtime.program import Program
+from actorrl.topologies import synchronous
+
+
+class ActorCriticConfig(AlgorithmConfig):
+    """What A2C and A3C have in common."""
+
+    lambda_: Annotated[float, Meta(ge=0, le=1, description="lambda of the returns (GAE)")] = 0.95
+    vf_loss_coeff: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 0.5
+    entropy_coeff: Annotated[
+        float, Meta(ge=0, description="weight of the entropy", extra={"rllib": 0.01})
+    ] = 0.0
+    grad_clip: (
+        Annotated[float, Meta(gt=0, description="largest L2 norm of the gradient; null: no limit")]
+        | None
+    ) = 0.5
+
+    ALIASES: ClassVar[dict[str, str]] = {**AlgorithmConfig.ALIASES, "lambda": "lambda_"}
+
+
+class A2CConfig(ActorCriticConfig):
+    reproducible: ClassVar[bool] = True
+
+    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 1e-4})] = 1e-3
+    rollout_fragment_length: Annotated[
+        int, Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"})
+    ] = 16
+    train_batch_size: Annotated[
+        int, Meta(ge=1, description="rows of one update", extra={"unit": "env steps"})
+    ] = 100
+
+
+# ---- policy ---------------------------------------------------------------------------------
+
+
+def make_policy(
+    config: AlgorithmConfig, info: EnvInfo, seed: int, env_indices: np.ndarray
+) -> Policy:
+    return ActorCriticPolicy(
+        info.observation_space, info.action_space, info.frame_stack, config.model, seed
+    )
+
+
+# ---- postprocess ----------------------------------------------------------------------------
+
+
+def make_postprocess(num_envs: int) -> Postprocess:
+    """Fragments as they are, less what the loss does not read."""
+
+    def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:
+        for name in (c.ACTION_LOGP, c.ACTION_DIST_INPUTS, c.VF_PREDS):
+            fragment.columns.pop(name, None)
+        return fragment.to_message()
+
+    return postprocess
+
+
+# ---- update ---------------------------------------------------------------------------------
+
+
+def compute_loss(
+    config: ActorCriticConfig,
+    clip_rewards: bool,
+    policy: Policy,
+    batch: Mapping[str, Tensor],
+    timesteps: int,
+) -> tuple[Tensor, Mapping[str, Any]]:
+    """The loss of one batch [T, B]; A3C's workers differentiate the same."""
+    assert isinstance(policy, ActorCriticPolicy)
+    rewards = batch[c.REWARDS]
+    num_rows, num_envs = rewards.shape
+    if clip_rewards:
+        rewards = rewards.clamp(-1.0, 1.0)
+    logits, values = policy.forward_sequence(batch, num_rows, num_envs)
+    returns = lambda_returns(
+        rewards,
+        values[:-1].detach(),
+        policy.next_values(batch, values),
+        batch[c.TERMINATEDS],
+        batch[c.TRUNCATEDS],
+        batch[c.VALID],
+        config.gamma,
+        config.lambda_,
+    )
+    return a2c_loss(
+        logits,
+        values[:-1],
+        batch[c.ACTIONS],
+        returns.advantages,
+        returns.value_targets,
+        batch[c.VALID],
+        config.vf_loss_coeff,
+        config.entropy_coeff,
+    )
+
+
+class A2CUpdate:
+    """One step of the optimizer on one batch."""
+
+    def __init__(self, config: A2CConfig, info: EnvInfo, seed: int, device: str) -> None:
+        self.policy = make_policy(config, info, seed, np.arange(1))
+        self.policy.to(device)
+        self._loss = functools.partial(compute_loss, config, config.clips_rewards(info.frame_stack))
+        self._optimizer = Optimizer(self.policy, config.lr, config.lr_schedule, config.grad_clip)
+
+    def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
+        loss, metrics = self._loss(self.policy, batch, timesteps)
+        return {**metrics, **self._optimizer.minimize(loss, timesteps)}
+
+    def state_dict(self) -> State:
+        return {"optimizer": self._optimizer.state_dict()}
+
+    def load_state_dict(self, state: State) -> None:
+        self._optimizer.load_state_dict(state["optimizer"])
+
+
+# ---- program --------------------------------------------------------------------------------
+
+
+class A2C(Algorithm):
+    config_class = A2CConfig
+    make_policy = staticmethod(make_policy)
+
+    @staticmethod
+    def program(config: A2CConfig, setup: Setup) -> Program:
+        return synchronous.build(
+            "A2C",
+            setup.workers(config),
+            setup.learner(config, functools.partial(A2CUpdate, config, setup.info, setup.seed)),
+            functools.partial(make_policy, config, setup.info),
+            make_postprocess,
+        )
+
+    @staticmethod
+    def iteration(config: A2CConfig) -> dict[str, float]:
+        return {"min_updates": 1, "min_env_steps": config.train_batch_size, "min_time_s": 0.0}
+
+
+A2CConfig.algorithm = A2C
+__all__ = ["A2C", "A2CConfig"]

@@ -1,0 +1,81 @@
+"""A3C: asynchronous advantage actor-critic (Mnih et al. 2016).
+
+    worker k: newest weights -> [T, B] fragment -> its own gradient [P] --> parameter server: one step
+                 ^--------------------------- weights --------------------------'
+
+T rows of a fragment, B environments of one worker, P parameters. Workers never wait for each other.
+One version is pinned for a rollout and its gradient; one optimizer state, at the server; one gradient
+in flight for each worker. The loss is the mean over a fragment's valid rows, and the server clips each
+gradient to `grad_clip`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta
+from torch import Tensor
+
+from actorrl.algorithms.a2c import ActorCriticConfig, compute_loss, make_policy
+from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.optimizer import Optimizer
+from actorrl.envs.check import EnvInfo
+from actorrl.roles.settings import Metrics, State
+from actorrl.runtime.program import Program
+from actorrl.topologies import async_gradients
+
+
+class A3CConfig(ActorCriticConfig):
+    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 1e-4})] = 1e-3
+    rollout_fragment_length: Annotated[
+        int,
+        Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps", "rllib": 10}),
+    ] = 16
+
+
+# ---- policy, postprocess: A2C's, and none ---------------------------------------------------
+
+
+# ---- update ---------------------------------------------------------------------------------
+
+
+class A3CUpdate:
+    """A step with the gradient that a worker has sent; the batch is empty."""
+
+    def __init__(self, config: A3CConfig, info: EnvInfo, seed: int, device: str) -> None:
+        self.policy = make_policy(config, info, seed, np.arange(1))
+        self.policy.to(device)
+        self._optimizer = Optimizer(self.policy, config.lr, config.lr_schedule, config.grad_clip)
+
+    def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
+        return self._optimizer.step(timesteps)
+
+    def state_dict(self) -> State:
+        return {"optimizer": self._optimizer.state_dict()}
+
+    def load_state_dict(self, state: State) -> None:
+        self._optimizer.load_state_dict(state["optimizer"])
+
+
+# ---- program --------------------------------------------------------------------------------
+
+
+class A3C(Algorithm):
+    config_class = A3CConfig
+    make_policy = staticmethod(make_policy)
+
+    @staticmethod
+    def program(config: A3CConfig, setup: Setup) -> Program:
+        clips = config.clips_rewards(setup.info.frame_stack)
+        return async_gradients.build(
+            "A3C",
+            setup.workers(config),
+            setup.learner(config, functools.partial(A3CUpdate, config, setup.info, setup.seed)),
+            functools.partial(make_policy, config, setup.info),
+            functools.partial(compute_loss, config, clips),
+        )
+
+
+A3CConfig.algorithm = A3C

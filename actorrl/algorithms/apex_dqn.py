@@ -1,0 +1,270 @@
+"""Ape-X DQN: distributed prioritized experience replay (Horgan et al. 2018).
+
+    workers, epsilon_i each --[N] n-step rows, first priorities--> replay shards
+    shards --prioritized batches [N]--> learner: double, dueling Q --priorities--> shards, --weights--> workers
+
+N rows, A actions, n steps of a row. Environment i of all N_e explores with epsilon_i =
+0.4^(1 + 7 i / (N_e - 1)) for good. Each row is sampled `samples_per_insert` times on average, whatever
+the speeds. The loss is the mean over the batch of weight x Huber(TD), so `grad_clip` is of a mean.
+The target network is copied every `target_network_update_freq` learner updates.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, ClassVar
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from torch import Tensor
+
+from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.optimizer import Optimizer
+from actorrl.data import columns as c
+from actorrl.data.fragment import Fragment
+from actorrl.envs.check import EnvInfo
+from actorrl.losses.q_learning import double_q_td, q_loss
+from actorrl.models.model_config import ModelConfig
+from actorrl.policies.exploration import epsilon_ladder
+from actorrl.policies.q_policy import QPolicy
+from actorrl.roles.replay_shard import ShardSettings
+from actorrl.roles.settings import Arrays, Body, Metrics, Postprocess, State
+from actorrl.rollouts.postprocess import NStep, initial_priorities
+from actorrl.runtime.program import Program
+from actorrl.topologies import distributed_replay
+
+
+class APEXConfig(AlgorithmConfig):
+    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 5e-4
+    rollout_fragment_length: Annotated[
+        int,
+        Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps", "rllib": 50}),
+    ] = 16
+    train_batch_size: Annotated[
+        int,
+        Meta(ge=1, description="rows of one update", extra={"unit": "rows", "rllib": 512}),
+    ] = 128
+    grad_clip: (
+        Annotated[
+            float,
+            Meta(gt=0, description="largest L2 norm of the gradient", extra={"rllib": 40.0}),
+        ]
+        | None
+    ) = 10.0
+    model: Annotated[ModelConfig, Meta(description="the network")] = msgspec.field(
+        default_factory=lambda: ModelConfig(fcnet_hiddens=[128, 128], fcnet_activation="relu")
+    )
+    n_step: Annotated[int, Meta(ge=1, description="rewards summed in a row", extra={"unit": "env steps"})] = 3
+    double_q: Annotated[bool, Meta(description="double Q-learning")] = True
+    dueling: Annotated[bool, Meta(description="dueling network")] = True
+    num_replay_shards: Annotated[
+        int, Meta(ge=1, description="replay processes", extra={"unit": "processes", "rllib": 4})
+    ] = 2
+    replay_capacity: Annotated[
+        int,
+        Meta(ge=1, description="rows kept by all shards", extra={"unit": "rows", "rllib": 2_000_000}),
+    ] = 100_000
+    learning_starts: Annotated[
+        int,
+        Meta(ge=1, description="rows before the first update", extra={"unit": "rows", "rllib": 50_000}),
+    ] = 1000
+    samples_per_insert: Annotated[
+        float,
+        Meta(gt=0, description="times that a row is sampled, on average (RLlib: training_intensity)"),
+    ] = 8.0
+    prioritized_replay_alpha: Annotated[float, Meta(ge=0, description="exponent of priorities")] = 0.6
+    prioritized_replay_beta: Annotated[
+        float, Meta(ge=0, le=1, description="exponent of importance weights")
+    ] = 0.4
+    prioritized_replay_eps: Annotated[float, Meta(gt=0, description="added to priorities")] = 1e-6
+    target_network_update_freq: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="learner updates between two copies into the target network",
+            extra={"unit": "updates", "rllib": 500_000},
+        ),
+    ] = 500
+    epsilon_base: Annotated[float, Meta(gt=0, lt=1, description="epsilon of the first environment")] = 0.4
+    epsilon_exponent: Annotated[float, Meta(ge=0, description="steepness of the ladder")] = 7.0
+
+    ALIASES: ClassVar[dict[str, str]] = {
+        **AlgorithmConfig.ALIASES,
+        "training_intensity": "samples_per_insert",
+        "num_replay_buffer_shards": "num_replay_shards",
+        "num_steps_sampled_before_learning_starts": "learning_starts",
+        "buffer_size": "replay_capacity",
+        "capacity": "replay_capacity",
+    }
+
+    def validate(self) -> list[str]:
+        lines = super().validate()
+        if self.train_batch_size > self.replay_capacity // self.num_replay_shards:
+            lines.append(
+                f"train_batch_size: {self.train_batch_size} rows cannot come from a shard of"
+                f" {self.replay_capacity} / {self.num_replay_shards} rows, expected at most"
+                f" {self.replay_capacity // self.num_replay_shards}"
+            )
+        if self.learning_starts > self.replay_capacity:
+            lines.append(
+                f"learning_starts: {self.learning_starts} rows never fit into replay_capacity"
+                f" {self.replay_capacity}, expected at most that"
+            )
+        if self.model.use_lstm:
+            lines.append("model.use_lstm: APEX has no recurrent replay, expected false")
+        return lines
+
+
+# ---- policy ---------------------------------------------------------------------------------
+
+
+def make_policy(
+    config: APEXConfig, info: EnvInfo, seed: int, env_indices: np.ndarray
+) -> QPolicy:
+    """A restarted worker has the same environments, and so the same epsilons."""
+    return QPolicy(
+        info.observation_space,
+        info.action_space,
+        info.frame_stack,
+        config.model,
+        seed,
+        dueling=config.dueling,
+        double=config.double_q,
+        epsilons=_epsilons(config)[env_indices],
+    )
+
+
+def _epsilons(config: APEXConfig) -> np.ndarray:
+    num_envs = config.resolved_num_workers() * config.num_envs_per_worker
+    return epsilon_ladder(num_envs, config.epsilon_base, config.epsilon_exponent)
+
+
+# ---- postprocess ----------------------------------------------------------------------------
+
+
+def make_postprocess(config: APEXConfig, clip: float | None, num_envs: int) -> Postprocess:
+    """Fragments to n-step rows, with the TD errors that the worker's own Q-values give."""
+    n_step = NStep(config.n_step, config.gamma, num_envs, clip_rewards=clip)
+
+    def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:
+        rows = n_step.add(fragment.columns)
+        rows[c.PRIORITIES] = initial_priorities(rows)
+        for name in (c.Q_VALUES, c.NEXT_Q_VALUES):
+            del rows[name]
+        body, _ = fragment.to_message()
+        return body, rows
+
+    return postprocess
+
+
+# ---- update ---------------------------------------------------------------------------------
+
+
+class APEXUpdate:
+    """One step of the optimizer on one batch; returns the rows' new priorities |TD| [N]."""
+
+    def __init__(self, config: APEXConfig, info: EnvInfo, seed: int, device: str) -> None:
+        self._config = config
+        self.policy: QPolicy = make_policy(config, info, seed, np.arange(1))
+        self.policy.to(device)
+        self._target = self.policy.make_target()
+        self._optimizer = Optimizer(self.policy, config.lr, config.lr_schedule, config.grad_clip)
+        self._num_updates = 0
+
+    def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
+        obs, new_obs = batch[c.OBS], batch[c.NEXT_OBS]
+        q = self.policy.q_values(obs)
+        td = double_q_td(
+            q,
+            batch[c.ACTIONS],
+            batch[c.REWARDS],
+            batch[c.DISCOUNTS],
+            self._online_next(new_obs),
+            self._target.q_values(new_obs),
+            self._config.double_q,
+        )
+        loss = q_loss(td, batch[c.WEIGHTS])
+        stepped = self._optimizer.minimize(loss, timesteps)
+        self._num_updates += 1
+        if self._num_updates % self._config.target_network_update_freq == 0:
+            self._target.sync()
+        errors = td.detach().abs()
+        return {
+            "loss": loss.detach(),
+            "mean_q": q.detach().mean(),
+            "mean_td_error": errors.mean(),
+            **stepped,
+            c.PRIORITIES: errors.cpu().numpy(),
+        }
+
+    def _online_next(self, new_obs: Tensor) -> Tensor:
+        """Online values of the next observations; the double estimator chooses by them."""
+        if not self._config.double_q:
+            return self._target.q_values(new_obs)
+        return self.policy.q_values(new_obs).detach()
+
+    def state_dict(self) -> State:
+        return {
+            "optimizer": self._optimizer.state_dict(),
+            "target": self._target.flat_weights(),
+            "num_updates": self._num_updates,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._target.load_flat(state["target"])
+        self._num_updates = int(state["num_updates"])
+
+
+# ---- program --------------------------------------------------------------------------------
+
+
+class APEX(Algorithm):
+    config_class = APEXConfig
+    make_policy = staticmethod(make_policy)
+
+    @staticmethod
+    def program(config: APEXConfig, setup: Setup) -> Program:
+        info = setup.info
+        clip = 1.0 if config.clips_rewards(info.frame_stack) else None
+        return distributed_replay.build(
+            "APEX",
+            setup.workers(config),
+            setup.learner(config, functools.partial(APEXUpdate, config, info, setup.seed)),
+            shard_settings(config, info, setup.seed),
+            config.num_replay_shards,
+            functools.partial(make_policy, config, info),
+            functools.partial(make_postprocess, config, clip),
+            config.prioritized_replay_beta,
+        )
+
+    @staticmethod
+    def counts_env(config: APEXConfig, env_index: int) -> bool:
+        """Only the third of the environments that explore least, as RLlib's."""
+        num_envs = config.resolved_num_workers() * config.num_envs_per_worker
+        return env_index >= num_envs - max(1, num_envs // 3)
+
+
+def shard_settings(config: APEXConfig, info: EnvInfo, seed: int) -> ShardSettings:
+    """A shard's part of everything that counts rows."""
+    shards = config.num_replay_shards
+    rows = config.rollout_fragment_length * config.num_envs_per_worker
+    lead_in = info.frame_stack + config.n_step
+    spare = 1.0 + (lead_in + 1) / config.rollout_fragment_length
+    return ShardSettings(
+        capacity=max(1, config.replay_capacity // shards),
+        alpha=config.prioritized_replay_alpha,
+        eps=config.prioritized_replay_eps,
+        min_size=max(1, config.learning_starts // shards),
+        samples_per_insert=config.samples_per_insert,
+        # Two fragments or two batches ahead, whichever is more: neither side runs in lock-step.
+        tolerance=2.0 * max(config.samples_per_insert * rows, config.train_batch_size),
+        seed=seed,
+        frames_per_row=spare if info.frame_stack > 1 else 0.0,
+    )
+
+
+APEXConfig.algorithm = APEX
+__all__ = ["APEX", "APEXConfig", "shard_settings"]

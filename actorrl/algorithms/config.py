@@ -1,0 +1,190 @@
+"""The settings that all algorithms share, and RLlib's fluent methods over them.
+
+An algorithm file derives its Config from `AlgorithmConfig`, adds its own settings and gives the
+shared ones its own defaults. Methods raise ConfigError with one line for each mistake; nothing is
+started before `build`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+import msgspec
+from msgspec import Meta
+
+from actorrl.config import Config, apply
+from actorrl.errors import ConfigError
+from actorrl.models.model_config import ModelConfig
+
+if TYPE_CHECKING:
+    from actorrl.algorithms.base import Algorithm
+    from actorrl.runtime.program import Program
+
+Schedule = list[tuple[float, float]]
+
+
+class AlgorithmConfig(Config):
+    """Settings of a run. `algorithm` is set by the algorithm's file."""
+
+    ALIASES: ClassVar[dict[str, str]] = {
+        "num_rollout_workers": "num_workers",
+        "num_env_runners": "num_workers",
+        "num_envs_per_env_runner": "num_envs_per_worker",
+        "sample_batch_size": "rollout_fragment_length",
+        "train_batch_size_per_learner": "train_batch_size",
+        "timesteps_per_batch": "train_batch_size",
+        "min_iter_time_s": "min_time_s_per_iteration",
+        "evaluation_num_episodes": "evaluation_duration",
+        "max_grad_norm": "grad_clip",
+    }
+    algorithm: ClassVar[Any]  # type[Algorithm]; msgspec evaluates annotations, so not by name
+    reproducible: ClassVar[bool] = False  # the same seed gives the same result.json
+
+    env: Annotated[Any, Meta(description="environment: id, registered name, class or import path")] = None
+    env_config: Annotated[
+        dict[str, Any], Meta(description="what the environment's constructor gets")
+    ] = msgspec.field(default_factory=dict)
+    seed: Annotated[int, Meta(ge=0, description="random seed; null draws one")] | None = None
+
+    num_workers: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                description="rollout workers; 0 runs everything in one process, "
+                "null takes the cores that the learner leaves",
+                extra={"unit": "processes", "rllib": 2},
+            ),
+        ]
+        | None
+    ) = None
+    num_envs_per_worker: Annotated[
+        int,
+        Meta(ge=1, description="environments stepped together", extra={"unit": "envs", "rllib": 1}),
+    ] = 8
+    rollout_fragment_length: Annotated[
+        int,
+        Meta(ge=1, description="rows of a fragment, for each environment", extra={"unit": "env steps"}),
+    ] = 50
+    autoreset: Annotated[
+        Literal["next_step", "same_step"] | None,
+        Meta(description="how ended environments are reset; null is the environment's own way"),
+    ] = None
+
+    train_batch_size: Annotated[
+        int, Meta(ge=1, description="rows of one update", extra={"unit": "env steps"})
+    ] = 500
+    gamma: Annotated[float, Meta(ge=0, le=1, description="discount per env step")] = 0.99
+    lr: Annotated[float, Meta(gt=0, description="step size of the optimizer")] = 5e-4
+    lr_schedule: Annotated[
+        Schedule | None,
+        Meta(description="[[env steps, lr], ...], linear between; null keeps lr"),
+    ] = None
+    grad_clip: (
+        Annotated[float, Meta(gt=0, description="largest L2 norm of the gradient; null: no limit")]
+        | None
+    ) = 40.0
+    clip_rewards: Annotated[
+        bool | None,
+        Meta(description="rewards clipped to [-1, 1] for learning; null: for Atari only"),
+    ] = None
+    model: Annotated[ModelConfig, Meta(description="the network")] = msgspec.field(
+        default_factory=ModelConfig
+    )
+
+    num_gpus: Annotated[
+        float, Meta(ge=0, description="GPUs of the learner", extra={"unit": "devices"})
+    ] = 0
+    num_learner_threads: (
+        Annotated[int, Meta(ge=1, description="torch threads of the learner; null: all but one core")]
+        | None
+    ) = None
+    min_time_s_per_iteration: Annotated[
+        float, Meta(ge=0, description="shortest iteration of train()", extra={"unit": "s"})
+    ] = 1.0
+    metrics_num_episodes_for_smoothing: Annotated[
+        int, Meta(ge=1, description="episodes in episode_reward_mean")
+    ] = 100
+    evaluation_interval: (
+        Annotated[int, Meta(ge=1, description="iterations between evaluations; null: none")] | None
+    ) = None
+    evaluation_duration: Annotated[
+        int, Meta(ge=1, description="episodes of one evaluation", extra={"unit": "episodes"})
+    ] = 10
+
+    # ---- RLlib's methods ----------------------------------------------------------------
+
+    def environment(self, env: Any = None, **settings: Any) -> Self:
+        if env is not None:
+            settings["env"] = env
+        return self._set(settings)
+
+    def rollouts(self, **settings: Any) -> Self:
+        return self._set(settings)
+
+    env_runners = rollouts
+
+    def training(self, **settings: Any) -> Self:
+        return self._set(settings)
+
+    def resources(self, **settings: Any) -> Self:
+        return self._set(settings)
+
+    def evaluation(self, **settings: Any) -> Self:
+        return self._set(settings)
+
+    def reporting(self, **settings: Any) -> Self:
+        return self._set(settings)
+
+    def debugging(self, **settings: Any) -> Self:
+        return self._set(settings)
+
+    def framework(self, framework: str = "torch") -> Self:
+        if framework != "torch":
+            raise ConfigError(f"framework: {framework!r} is not accepted, expected 'torch'")
+        return self
+
+    def update_from_dict(self, settings: dict[str, Any]) -> Self:
+        settings = dict(settings)
+        self.framework(settings.pop("framework", "torch"))
+        return self._set(settings)
+
+    def _set(self, settings: dict[str, Any]) -> Self:
+        errors = apply(self, settings)
+        if errors:
+            raise ConfigError(errors)
+        return self
+
+    def build(self, **options: Any) -> Algorithm:
+        """Start the run; see `Algorithm` for the options."""
+        return type(self).algorithm(self, **options)
+
+    def program(self) -> Program:
+        """The Program that `build` would start; checks the environment, starts nothing."""
+        return type(self).algorithm.plan(self)
+
+    # ---- derived ------------------------------------------------------------------------
+
+    def resolved_num_workers(self) -> int:
+        """Rollout actors: at least one, also with `num_workers=0`, where all share one process."""
+        if self.num_workers is not None:
+            return max(1, self.num_workers)
+        return max(1, len(os.sched_getaffinity(0)) - 1)
+
+    def learner_threads(self) -> int:
+        """Torch threads of the learner. With one worker per core it has one."""
+        if self.num_learner_threads is not None:
+            return self.num_learner_threads
+        return max(1, len(os.sched_getaffinity(0)) - self.resolved_num_workers())
+
+    def clips_rewards(self, frame_stack: int) -> bool:
+        return frame_stack > 1 if self.clip_rewards is None else self.clip_rewards
+
+    def validate(self) -> list[str]:
+        lines = [f"model.{line}" for line in self.model.validate()]
+        if self.lr_schedule is not None:
+            steps = [step for step, _ in self.lr_schedule]
+            if not steps or any(b <= a for a, b in zip(steps, steps[1:], strict=False)):
+                lines.append(f"lr_schedule: env steps {steps} must rise, as in [[0, 1e-3], [1e6, 0]]")
+        return lines

@@ -1,0 +1,170 @@
+"""IMPALA: importance-weighted actor-learner architecture (Espeholt et al. 2018).
+
+    workers --[T, B] fragments, behaviour log-probabilities--> learner: V-trace --weights--> workers
+
+T rows of a fragment, B environments of the fragments in a batch, A actions. Workers act with weights
+that are some updates old; V-trace corrects for that. Losses are means over the valid rows (the paper
+sums), so `lr` and `grad_clip` do not depend on `train_batch_size`. Fragments older than
+`max_policy_lag` updates are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, Literal
+
+import numpy as np
+from msgspec import Meta
+from torch import Tensor
+
+from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.optimizer import Optimizer
+from actorrl.data import columns as c
+from actorrl.data.fragment import Fragment
+from actorrl.envs.check import EnvInfo
+from actorrl.losses.policy_gradient import impala_loss
+from actorrl.policies.actor_critic import ActorCriticPolicy
+from actorrl.roles.settings import Arrays, Body, Metrics, Postprocess, State
+from actorrl.runtime.program import Program
+from actorrl.topologies import sample_queue
+
+
+class IMPALAConfig(AlgorithmConfig):
+    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
+    rollout_fragment_length: Annotated[
+        int,
+        Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps", "rllib": 50}),
+    ] = 32
+    train_batch_size: Annotated[
+        int,
+        Meta(ge=1, description="rows of one update", extra={"unit": "env steps", "rllib": 500}),
+    ] = 256
+    grad_clip: (
+        Annotated[
+            float,
+            Meta(gt=0, description="largest L2 norm of the gradient", extra={"rllib": 40.0}),
+        ]
+        | None
+    ) = 0.5
+    vf_loss_coeff: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 0.5
+    entropy_coeff: Annotated[
+        float, Meta(ge=0, description="weight of the entropy", extra={"rllib": 0.01})
+    ] = 0.005
+    vtrace_clip_rho_threshold: Annotated[float, Meta(gt=0, description="rho-bar")] = 1.0
+    vtrace_clip_pg_rho_threshold: Annotated[
+        float, Meta(gt=0, description="rho-bar of the policy gradient")
+    ] = 1.0
+    vtrace_lambda: Annotated[
+        float, Meta(ge=0, le=1, description="decay of the traces", extra={"rllib": 1.0})
+    ] = 0.95
+    max_policy_lag: (
+        Annotated[
+            int,
+            Meta(ge=0, description="fragments older than this are dropped", extra={"unit": "updates"}),
+        ]
+        | None
+    ) = 100
+    opt_type: Annotated[Literal["adam", "rmsprop"], Meta(description="optimizer")] = "adam"
+    precision: Annotated[
+        Literal["fp32", "bf16"], Meta(description="of the network's body")
+    ] = "fp32"
+
+
+# ---- policy ---------------------------------------------------------------------------------
+
+
+def make_policy(
+    config: IMPALAConfig, info: EnvInfo, seed: int, env_indices: np.ndarray
+) -> ActorCriticPolicy:
+    policy = ActorCriticPolicy(
+        info.observation_space, info.action_space, info.frame_stack, config.model, seed
+    )
+    policy.use_precision(config.precision)
+    return policy
+
+
+# ---- postprocess ----------------------------------------------------------------------------
+
+
+def make_postprocess(num_envs: int) -> Postprocess:
+    """Fragments as they are, less what the learner computes anew."""
+
+    def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:
+        for name in (c.ACTION_DIST_INPUTS, c.VF_PREDS):
+            fragment.columns.pop(name, None)
+        return fragment.to_message()
+
+    return postprocess
+
+
+# ---- update ---------------------------------------------------------------------------------
+
+
+class IMPALAUpdate:
+    """One step of the optimizer on one batch."""
+
+    def __init__(self, config: IMPALAConfig, info: EnvInfo, seed: int, device: str) -> None:
+        self._config = config
+        self._clip_rewards = config.clips_rewards(info.frame_stack)
+        self.policy: ActorCriticPolicy = make_policy(config, info, seed, np.arange(1))
+        self.policy.to(device)
+        self._optimizer = Optimizer(
+            self.policy, config.lr, config.lr_schedule, config.grad_clip, config.opt_type
+        )
+
+    def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
+        config = self._config
+        rewards = batch[c.REWARDS]
+        num_rows, num_envs = rewards.shape
+        if self._clip_rewards:
+            rewards = rewards.clamp(-1.0, 1.0)
+        logits, values = self.policy.forward_sequence(batch, num_rows, num_envs)
+        loss, metrics = impala_loss(
+            logits,
+            values[:-1],
+            self.policy.next_values(batch, values),
+            batch[c.ACTIONS],
+            batch[c.ACTION_LOGP],
+            rewards,
+            batch[c.TERMINATEDS],
+            batch[c.TRUNCATEDS],
+            batch[c.VALID],
+            config.gamma,
+            config.vf_loss_coeff,
+            config.entropy_coeff,
+            config.vtrace_clip_rho_threshold,
+            1.0,
+            config.vtrace_clip_pg_rho_threshold,
+            config.vtrace_lambda,
+        )
+        return {**metrics, **self._optimizer.minimize(loss, timesteps)}
+
+    def state_dict(self) -> State:
+        return {"optimizer": self._optimizer.state_dict()}
+
+    def load_state_dict(self, state: State) -> None:
+        self._optimizer.load_state_dict(state["optimizer"])
+
+
+# ---- program --------------------------------------------------------------------------------
+
+
+class IMPALA(Algorithm):
+    config_class = IMPALAConfig
+    make_policy = staticmethod(make_policy)
+
+    @staticmethod
+    def program(config: IMPALAConfig, setup: Setup) -> Program:
+        make_update = functools.partial(IMPALAUpdate, config, setup.info, setup.seed)
+        return sample_queue.build(
+            "IMPALA",
+            setup.workers(config),
+            setup.learner(config, make_update, max_policy_lag=config.max_policy_lag),
+            functools.partial(make_policy, config, setup.info),
+            make_postprocess,
+        )
+
+
+IMPALAConfig.algorithm = IMPALA
+Impala, ImpalaConfig = IMPALA, IMPALAConfig  # RLlib 2.6.3's spelling

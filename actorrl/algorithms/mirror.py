@@ -1,0 +1,44 @@
+"""The driver's copy of the policy: reads pull the newest weights, writes go to the learner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from actorrl.policies.base import Policy
+
+
+class PolicyMirror:
+    """What `algo.get_policy()` returns. Everything else of `Policy` is passed on."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        newest: Any,
+        write: Callable[[Mapping[str, np.ndarray]], None],
+    ) -> None:
+        """`newest` is the reading end of the weights' state; `write` sends weights by name."""
+        self._policy = policy
+        self._newest = newest
+        self._write = write
+
+    def refresh(self) -> Policy:
+        """The policy with the newest published weights."""
+        if self._newest.version > self._policy.version:
+            version, arrays = self._newest.read()
+            self._policy.load_flat(arrays["flat"], version)
+        return self._policy
+
+    def get_weights(self) -> dict[str, np.ndarray]:
+        return self.refresh().get_weights()
+
+    def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """The learner has them before its next update, workers after their present fragment."""
+        self._policy.set_weights(weights)  # refuses what does not fit, here and now
+        self._write(weights)
+        self.refresh()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.refresh(), name)

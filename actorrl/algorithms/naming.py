@@ -1,0 +1,49 @@
+"""Classes and functions of the user in files: as import paths, never as bytes.
+
+A checkpoint names an environment class by its import path. One that has none (defined in a script,
+a lambda) is recorded as needed, and whoever loads the checkpoint is asked for it by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+from actorrl.errors import CheckpointError
+
+
+def to_name(env: Any) -> str:
+    """A text for files: the environment's own name, or `module:qualname`."""
+    if isinstance(env, str):
+        return env
+    return f"{env.__module__}:{getattr(env, '__qualname__', type(env).__qualname__)}"
+
+
+def from_name(name: str, given: Any = None) -> Any:
+    """The inverse. `given`, what the caller passes as `env`, wins. Raises CheckpointError."""
+    if given is not None:
+        return given
+    module_name, colon, qualname = name.partition(":")
+    if not colon:
+        return name
+    found = _lookup(module_name, qualname)
+    if found is None:
+        raise CheckpointError(
+            f"this checkpoint needs the environment {qualname} (of {module_name}), which cannot be"
+            f" imported here: pass it as env={qualname.rpartition('.')[2]}"
+        )
+    return found
+
+
+def _lookup(module_name: str, qualname: str) -> Any:
+    module = sys.modules.get(module_name)
+    if module is None and module_name != "__main__":
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError:
+            return None
+    found = module
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found

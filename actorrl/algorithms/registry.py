@@ -1,0 +1,41 @@
+"""Names of algorithms, and nothing else. Importing this file imports no torch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from actorrl.config import did_you_mean
+from actorrl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from actorrl.algorithms.base import Algorithm
+    from actorrl.algorithms.config import AlgorithmConfig
+
+_ALGORITHMS = {
+    "A2C": "a2c:A2C",
+    "A3C": "a3c:A3C",
+    "APEX": "apex_dqn:APEX",
+    "IMPALA": "impala:IMPALA",
+}
+
+
+def names() -> list[str]:
+    """The names that `--algo` takes; case does not matter."""
+    return list(_ALGORITHMS)
+
+
+def algorithm_class(name: str) -> type[Algorithm]:
+    """Raises ConfigError for an unknown name."""
+    if name.upper() not in _ALGORITHMS:
+        raise ConfigError(
+            f"algo: unknown algorithm {name!r}{did_you_mean(name.upper(), names())},"
+            f" accepted are {', '.join(names())}"
+        )
+    module, _, cls = _ALGORITHMS[name.upper()].partition(":")
+    found: type[Algorithm] = getattr(importlib.import_module(f"actorrl.algorithms.{module}"), cls)
+    return found
+
+
+def config_class(name: str) -> type[AlgorithmConfig]:
+    return algorithm_class(name).config_class

@@ -1,0 +1,118 @@
+"""Ctrl-C and SIGTERM of the command line. Nothing else in actorrl installs signal handlers.
+
+    once           finish: the loop ends, a checkpoint is written, exit 130 (SIGTERM: 143)
+    twice          kill every process of the run, and leave
+    three times    leave at once, naming what may remain
+
+Before training begins there is nothing to save, so that the first signal raises `Interrupted` where
+the program stands. While it trains, the loop looks at `requested` after each iteration; where an
+iteration takes longer than PATIENCE_S, `Interrupted` is raised inside it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, NoReturn
+
+from actorrl.cli import processes
+from actorrl.errors import EXIT_INTERRUPTED, EXIT_STRAYS, EXIT_TERMINATED
+
+PATIENCE_S = 3.0  # for the iteration in progress; the rest of grace_s is the checkpoint's
+KILL_WAIT_S = 5.0
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user wants to end. Not an Exception, so that no `except Exception` swallows it."""
+
+
+class Interrupts:
+    """Context manager that holds the handlers while a command trains.
+
+    `run_id` is set as soon as it is known: it says which processes the second signal kills.
+    """
+
+    def __init__(self) -> None:
+        self.requested: int | None = None  # the first signal
+        self.run_id: str | None = None
+        self._count = 0
+        self._training = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._on_signal)
+        self._previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_alarm)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_TERMINATED if self.requested == signal.SIGTERM else EXIT_INTERRUPTED
+
+    def call(self, work: Callable[[], Any]) -> Any:
+        """Run one iteration; a first signal lets it end within PATIENCE_S, then raises."""
+        if self.requested is not None:
+            raise Interrupted
+        self._training = True
+        try:
+            return work()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._training = False
+
+    # ---- handlers; they run on the main thread between two bytecodes ----------------------------
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._count += 1
+        if self._count == 1:
+            self._finish(number)
+        elif self._count == 2:
+            self._kill()
+        else:
+            self._leave()
+
+    def _finish(self, number: int) -> None:
+        self.requested = number
+        _say("stopping, with a checkpoint (again: kill, a third time: leave at once)")
+        if not self._training:
+            raise Interrupted
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
+
+    def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
+        if self._training:
+            raise Interrupted
+
+    def _kill(self) -> NoReturn:
+        _say("killing the processes of this run")
+        deadline = time.monotonic() + KILL_WAIT_S
+        while left := processes.of_run(self.run_id):
+            processes.kill(left)
+            if time.monotonic() > deadline:
+                self._leave()
+            time.sleep(0.05)
+        os._exit(self.exit_code)
+
+    def _leave(self) -> NoReturn:
+        left = processes.of_run(self.run_id)
+        if left:
+            names = ", ".join(str(process.pid) for process in left)
+            _say(f"leaving; these processes of the run may remain: {names}")
+        os._exit(EXIT_STRAYS if left else self.exit_code)
+
+
+def _say(text: str) -> None:
+    """Not print: the signal may have come in the middle of one, on the same buffer."""
+    os.write(2, f"\nactorrl: {text}\n".encode())

@@ -1,0 +1,41 @@
+"""The processes of one run on this machine, known by ACTORRL_RUN_ID in their environment.
+
+Never by name: another run, or another user's process, is not touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
+
+
+def of_run(run_id: str | None) -> list[psutil.Process]:
+    """All but this process itself; empty while the run has no id yet."""
+    if run_id is None:
+        return []
+    import psutil
+
+    return [process for process in psutil.process_iter() if _belongs(process, run_id)]
+
+
+def _belongs(process: psutil.Process, run_id: str) -> bool:
+    import psutil
+
+    try:
+        alive = process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE
+        return alive and process.environ().get("ACTORRL_RUN_ID") == run_id
+    except (psutil.Error, OSError):  # ended meanwhile, or another user's
+        return False
+
+
+def kill(found: Iterable[psutil.Process]) -> None:
+    import psutil
+
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            process.kill()

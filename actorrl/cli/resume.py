@@ -1,0 +1,45 @@
+"""`actorrl resume RUN`: continue in the same folder from the newest whole checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from actorrl.cli.interrupts import Interrupted, Interrupts
+from actorrl.cli.options import how_to_end, how_to_show, where_results_are
+
+
+@click.command("resume")
+@click.argument("run")
+@how_to_end
+@click.option("--workers", type=int, metavar="N", help="Rollout workers (num_workers).")
+@click.option("--hosts", metavar="FILE", help="Hosts to run on; only `local` so far.")
+@where_results_are
+@how_to_show
+def command(**flags: Any) -> int:
+    """Continue RUN, a name or a run folder, from its newest whole checkpoint.
+
+    --stop replaces the criteria that the run was started with.
+    """
+    with Interrupts() as interrupts:
+        try:
+            return _resume(flags, interrupts)
+        except Interrupted:
+            return interrupts.exit_code
+
+
+def _resume(flags: Mapping[str, Any], interrupts: Interrupts) -> int:
+    from actorrl.cli.request import read_resume
+    from actorrl.cli.run import run_to_the_end, set_up_logging
+    from actorrl.experiment.run_folder import RunFolder
+
+    set_up_logging(flags["verbosity"])
+    folder = RunFolder.open(flags["run"], flags["results"])
+    stop = read_resume(flags)
+
+    from actorrl.algorithms.base import Algorithm
+
+    algo = Algorithm.resume(folder, num_workers=flags["workers"], stop=stop)
+    return run_to_the_end(algo, algo.stop_criteria, interrupts, flags["quiet"], None)

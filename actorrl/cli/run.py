@@ -1,0 +1,83 @@
+"""From a built Algorithm to an exit code: what launch and resume have in common."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from actorrl.cli.ending import command_line, last_lines
+from actorrl.cli.interrupts import Interrupts
+from actorrl.cli.training import Goal, goal_of, train_until
+from actorrl.errors import EXIT_OK, EXIT_STRAYS, ActorRLError
+from actorrl.experiment.checkpoints import newest_whole
+from actorrl.experiment.progress import Progress
+from actorrl.experiment.run_folder import RunFolder
+
+
+def set_up_logging(verbosity: int) -> None:
+    """-v: what happens; -vv: everything. The live table prints log lines above itself."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+class _Watched:
+    """Display that keeps the newest row for the last lines."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.last_row: Mapping[str, Any] = {}
+
+    def update(self, result: Mapping[str, Any], bottleneck: str = "") -> None:
+        self.last_row = result
+        self._progress.update(result, bottleneck)
+
+    def note(self, text: str) -> None:
+        self._progress.note(text)
+
+
+def run_to_the_end(
+    algo: Any,  # an Algorithm; not imported here, so that this file needs no torch
+    stop: Mapping[str, Any],
+    interrupts: Interrupts,
+    quiet: bool,
+    checkpoint_freq: int | None,
+) -> int:
+    """Train, show, end; the exit code. Errors pass through once everything is stopped."""
+    folder = RunFolder(Path(algo.run_folder))
+    interrupts.run_id = algo.run_id
+    goal = goal_of(stop, algo.info.reward_threshold)
+    try:
+        _say_start(algo, goal, folder)
+        progress = Progress(algo.name, algo.env_name, folder.name, goal.stop, quiet=quiet)
+        with progress:
+            display = _Watched(progress)
+            reason = train_until(algo, goal, display, interrupts, checkpoint_freq)
+    except ActorRLError:
+        algo.stop()
+        _say_how_to_go_on(folder)
+        raise
+    except BaseException:
+        algo.stop()
+        raise
+    left = algo.stop()
+    click.echo("\n".join(last_lines(folder.path, reason, display.last_row, goal.stop)))
+    if left:
+        click.echo(f"error: these processes could not be ended: {left}", err=True)
+        return EXIT_STRAYS
+    return EXIT_OK if reason is not None else interrupts.exit_code
+
+
+def _say_start(algo: Any, goal: Goal, folder: RunFolder) -> None:
+    for notice in algo.info.notices:
+        click.echo(f"notice: {notice}")
+    click.echo(f"{algo.name} on {algo.env_name} {goal}")
+    click.echo(f"run folder: {folder.path}")
+
+
+def _say_how_to_go_on(folder: RunFolder) -> None:
+    if newest_whole(folder) is not None:
+        click.echo(f"resume:     {command_line('resume', str(folder.path))}", err=True)

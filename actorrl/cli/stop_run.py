@@ -1,0 +1,53 @@
+"""`actorrl stop RUN`: end a run from another terminal, as Ctrl-C in its own would."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+import click
+
+from actorrl.cli.options import where_results_are
+from actorrl.cli.status import find_run
+from actorrl.errors import EXIT_OK, EXIT_STRAYS, RunFolderError
+
+WAIT_S = 30.0  # the driver's own grace_s, its checkpoint, and the agent's
+
+
+@click.command("stop")
+@click.argument("run", required=False)
+@where_results_are
+def command(run: str | None, results: str | None) -> int:
+    """End RUN: its driver writes a checkpoint and ends its processes.
+
+    RUN is a name or a run folder; it may be left out when one run is alive.
+    """
+    folder = find_run(run, results)
+    # Checks the start time as well: the pid may have become another process's since.
+    pid = folder.driver_pid()
+    if pid is None:
+        raise RunFolderError(f"{folder.path}: this run is not alive, there is nothing to stop")
+    _terminate(pid)
+    click.echo(f"stopping {folder.name} (driver pid {pid})")
+    deadline = time.monotonic() + WAIT_S
+    while folder.driver_pid() == pid:
+        if time.monotonic() > deadline:
+            click.echo(
+                f"error: the driver, pid {pid}, still runs after {WAIT_S:g} s. Run the command "
+                "again to let it kill the run's processes.",
+                err=True,
+            )
+            return EXIT_STRAYS
+        time.sleep(0.1)
+    click.echo(f"stopped; to go on: actorrl resume {folder.path}")
+    return EXIT_OK
+
+
+def _terminate(pid: int) -> None:
+    try:
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself meanwhile
+            os.kill(pid, signal.SIGTERM)
+    except PermissionError:
+        raise RunFolderError(f"pid {pid}: this run's driver belongs to another user") from None

@@ -1,0 +1,143 @@
+"""The loop of `train()` that launch and resume share, until a criterion is reached or a signal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from actorrl.cli.interrupts import Interrupted, Interrupts
+from actorrl.experiment.stop import StopCriteria, lookup
+
+CONFIRM_EPISODES = 20
+# A failed confirmation is not repeated at every row: playing costs as much as training.
+CONFIRM_EVERY_ROWS = 5
+_ITERATION = "training_iteration"
+
+
+class Training(Protocol):
+    """What the loop needs of an Algorithm. Writing rows and recovery checkpoints is its own."""
+
+    def train(self, *, stay: bool) -> dict[str, Any]: ...
+    def save(self) -> str: ...
+    def evaluate(self, *, episodes: int, explore: bool) -> Mapping[str, Any]: ...
+    def bottleneck(self) -> str: ...
+
+
+class Display(Protocol):
+    """What the loop needs of experiment.progress.Progress."""
+
+    def update(self, result: Mapping[str, Any], bottleneck: str = "") -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+class Goal(NamedTuple):
+    """When the run ends by itself."""
+
+    stop: StopCriteria
+    confirm: bool  # the environment's own threshold: 20 greedy episodes have to reach it as well
+
+    def __str__(self) -> str:
+        if not self.stop:
+            return "until Ctrl-C (the environment has no reward threshold; --stop sets an end)"
+        if not self.confirm:
+            return f"until {self.stop.describe()}"
+        return (
+            f"until {self.stop.describe()}, the environment's reward threshold, "
+            f"confirmed by {CONFIRM_EPISODES} greedy episodes"
+        )
+
+
+def goal_of(stop: Mapping[str, Any], reward_threshold: float | None) -> Goal:
+    """The user's criteria, else the environment's reward threshold, else none."""
+    if stop or reward_threshold is None:
+        return Goal(StopCriteria(stop), confirm=False)
+    return Goal(StopCriteria({"episode_reward_mean": reward_threshold}), confirm=True)
+
+
+def train_until(
+    algo: Training,
+    goal: Goal,
+    display: Display,
+    interrupts: Interrupts,
+    checkpoint_freq: int | None = None,
+) -> str | None:
+    """Train to the goal. Returns it in words, or None when a signal came first.
+
+    A checkpoint is written in both cases, and every `checkpoint_freq` iterations. The caller stops
+    the algorithm, whatever happens.
+
+    Actors go on between two iterations (`stay`), except before a row that may be the last: so that
+    the weights that are played, the last row and the last checkpoint are the same.
+    """
+    ended = _Ended(goal, display, lambda: interrupts.call(lambda: _greedy_mean(algo)))
+    before: Mapping[str, Any] = {}
+    row: Mapping[str, Any] = {}
+    reason = None
+    try:
+        while reason is None:
+            stay = not may_end(goal.stop, before, row)
+            before, row = row, interrupts.call(lambda stay=stay: algo.train(stay=stay))
+            display.update(row, algo.bottleneck())
+            reason = ended(row, paused=not stay)
+            if reason is None and checkpoint_freq and _iteration(row) % checkpoint_freq == 0:
+                algo.save()
+    except Interrupted:
+        reason = None
+    algo.save()
+    return reason
+
+
+def may_end(stop: StopCriteria, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether the row after `now` may reach a criterion: by twice what the last row added."""
+    if stop.targets.get(_ITERATION, math.inf) <= now.get(_ITERATION, 0) + 1:
+        return True
+    for key, target in stop.targets.items():
+        value = lookup(now, key)
+        if value is not None:
+            step = value - (lookup(before, key) or 0.0)
+            if value + 2.0 * max(step, 0.0) >= target:
+                return True
+    return False
+
+
+class _Ended:
+    """Asked after every row whether the goal is reached."""
+
+    def __init__(self, goal: Goal, display: Display, play: Callable[[], float]) -> None:
+        self._goal = goal
+        self._display = display
+        self._play = play
+        self._next_confirmation = 0
+
+    def __call__(self, row: Mapping[str, Any], paused: bool) -> str | None:
+        """What was reached, in words; None to go on. `paused`: no update is made meanwhile."""
+        stop = self._goal.stop
+        key = stop.reached(row)
+        if key is None:
+            return None
+        reason = f"{key} {lookup(row, key):g} >= {stop.targets[key]:g}"
+        if not self._goal.confirm:
+            return reason
+        if not paused:  # the weights would change while they are played: after the next row
+            return None
+        return self._confirmed(reason, stop.targets[key], _iteration(row))
+
+    def _confirmed(self, reason: str, target: float, iteration: int) -> str | None:
+        if iteration < self._next_confirmation:
+            return None
+        greedy = self._play()
+        if greedy >= target:
+            return f"{reason}, and {greedy:g} over {CONFIRM_EPISODES} greedy episodes"
+        self._next_confirmation = iteration + CONFIRM_EVERY_ROWS
+        self._display.note(f"{reason}, but {greedy:g} over greedy episodes: training goes on")
+        return None
+
+
+def _greedy_mean(algo: Training) -> float:
+    result = algo.evaluate(episodes=CONFIRM_EPISODES, explore=False)
+    return float(result["episode_reward_mean"])
+
+
+def _iteration(row: Mapping[str, Any]) -> int:
+    return int(row[_ITERATION])

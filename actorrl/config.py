@@ -1,0 +1,337 @@
+"""Settings: typed structs, and the way from a user's text to them with every mistake named at once.
+
+A settings class lives beside its consumer and derives from `Config`:
+
+    class ReplayConfig(Config):
+        ALIASES: ClassVar[dict[str, str]] = {"buffer_size": "capacity"}
+        capacity: Annotated[
+            int, Meta(ge=1, description="rows kept", extra={"unit": "rows", "rllib": 50_000})
+        ] = 100_000
+        seed: Annotated[int, Meta(ge=0, description="random seed")] | None = None
+        hiddens: Annotated[list[int], Meta(description="layer sizes")] = msgspec.field(
+            default_factory=lambda: [64, 64])
+
+`extra` may hold "unit" and "rllib" (RLlib 2.6.3's default where ours differs). Numeric bounds go on
+the number inside a union, as at `seed`: msgspec refuses them on the union. Fields that hold
+classes or functions are typed `Any`.
+
+Nothing here raises on a user's mistake but the readers of text (`load_mapping`,
+`parse_assignment`), with ConfigError: `apply` returns lines, so that a caller can gather all of
+them. A line is `<key as the user wrote it>: <what is wrong>, <what is accepted>`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Union, get_args, get_origin
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from actorrl.errors import ConfigError
+
+__all__ = [
+    "Config",
+    "FieldRow",
+    "accepted",
+    "apply",
+    "describe",
+    "did_you_mean",
+    "load_mapping",
+    "nearest",
+    "parse_assignment",
+    "to_plain",
+]
+
+
+class Config(msgspec.Struct, kw_only=True):
+    """Base of all settings. Every field needs a default, a description and, if any, a unit."""
+
+    ALIASES: ClassVar[dict[str, str]] = {}  # other spelling -> field, e.g. RLlib's older names
+
+    def validate(self) -> list[str]:
+        """Lines about settings that contradict each other; single values are checked by `apply`."""
+        return []
+
+
+# ---- from values to a Config --------------------------------------------------------------------
+
+
+def apply(config: Config, values: Mapping[str, Any], origin: str = "") -> list[str]:
+    """Set every good value on `config` and return one line for every bad one.
+
+    Keys are field names, aliases, or dotted paths into nested Configs and dicts. A mapping given
+    for a nested Config changes the keys that it names and leaves the others. `origin` is the path
+    written before each key in the lines ("model."), for callers that hold a part of the whole.
+    """
+    errors: list[str] = []
+    for key, value in values.items():
+        errors.extend(_apply_one(config, str(key), value, f"{origin}{key}"))
+    return errors
+
+
+def _apply_one(config: Config, key: str, value: Any, written: str) -> list[str]:
+    head, _, rest = key.partition(".")
+    field = _fields(config).get(config.ALIASES.get(head, head))
+    if field is None:
+        return [f"{written}: {_unknown(config, head)}"]
+    current = getattr(config, field.name)
+    prefix = written[: len(written) - len(rest)] if rest else f"{written}."
+    if isinstance(current, Config):
+        if rest:
+            return apply(current, {rest: value}, prefix)
+        if isinstance(value, Mapping):
+            return apply(current, value, prefix)
+        return [f"{written}: {_shown(value)} is not accepted, expected a mapping of settings"]
+    if rest:
+        if not isinstance(current, dict):
+            return [f"{written}: {head!r} has no settings inside, expected {accepted(field.type)}"]
+        value = _merged(current, rest, value)
+    return _convert_and_set(config, field, value, written)
+
+
+def _convert_and_set(
+    config: Config, field: msgspec.structs.FieldInfo, value: Any, written: str
+) -> list[str]:
+    try:
+        # strict=False: YAML and the shell give '1e-4' and '5' as text.
+        converted = msgspec.convert(value, field.type, strict=False)
+    except msgspec.ValidationError:
+        wanted = accepted(field.type) + did_you_mean(str(value), _choices(field.type))
+        return [f"{written}: {_shown(value)} is not accepted, expected {wanted}"]
+    setattr(config, field.name, converted)
+    return []
+
+
+def _merged(current: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy of `current` with `value` at the dotted `path`; mappings on the way are made."""
+    head, _, rest = path.partition(".")
+    merged = dict(current)
+    inner = merged.get(head)
+    merged[head] = _merged(inner if isinstance(inner, dict) else {}, rest, value) if rest else value
+    return merged
+
+
+def _unknown(config: Config, word: str) -> str:
+    hint = did_you_mean(word, [*_fields(config), *config.ALIASES])
+    return f"unknown setting{hint or ', `actorrl config ALGO` lists the accepted ones'}"
+
+
+def _fields(config: Config | type[Config]) -> dict[str, msgspec.structs.FieldInfo]:
+    return {field.name: field for field in msgspec.structs.fields(config)}
+
+
+# ---- words for people ---------------------------------------------------------------------------
+
+_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    dict: "a mapping",
+    list: "a list",
+    tuple: "a list",
+    type(None): "null",
+    Any: "any value",
+}
+_BOUNDS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
+
+
+def accepted(annotation: Any) -> str:
+    """What a field of this type takes, in words: "a whole number >= 1 or null"."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return accepted(arguments[0]) + _bounds(annotation.__metadata__)
+    if origin in (Union, types.UnionType):
+        return " or ".join(accepted(argument) for argument in arguments)
+    if origin is Literal:
+        return " or ".join(repr(argument) for argument in arguments)
+    if origin in (list, tuple) and arguments:
+        inner = [accepted(argument) for argument in arguments if argument is not Ellipsis]
+        return f"a list of [{', '.join(inner)}{', ...' if Ellipsis in arguments else ''}]"
+    return _NAMES.get(origin or annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _bounds(metadata: tuple[Any, ...]) -> str:
+    metas = [meta for meta in metadata if isinstance(meta, Meta)]
+    bounds = [
+        f" {sign} {getattr(meta, name)}"
+        for meta in metas
+        for name, sign in _BOUNDS
+        if getattr(meta, name) is not None
+    ]
+    return " and".join(bounds)
+
+
+def _choices(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [str(argument) for argument in get_args(annotation)]
+    return [choice for argument in get_args(annotation) for choice in _choices(argument)]
+
+
+def _shown(value: Any) -> str:
+    """The value as the user may recognise it, on one line of bearable length."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """The word meant, if one of `words` is close to `word`; letter case does not count."""
+    by_lower = {candidate.lower(): candidate for candidate in words}
+    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """The words `, did you mean 'X'?`, or nothing when nothing is close."""
+    meant = nearest(word, words)
+    return f", did you mean {meant!r}?" if meant is not None else ""
+
+
+# ---- from text to values ------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with `1e-4` as a number (YAML 1.1 takes it for text) and no key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                problem = f"the key {key_node.value!r} is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            if isinstance(key_node, yaml.ScalarNode) and key_node.value != "<<":
+                seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """`a.b=1` -> ("a.b", 1); the value is read as YAML, `1e-4` as a number."""
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise ConfigError(f"{text}: no key and value found, expected key=value")
+    try:
+        return key, yaml.load(value, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{key}: {_shown(value)} cannot be read ({_yaml_problem(error)}), expected a YAML value"
+        ) from None
+
+
+def load_mapping(text_or_path: str, key: str = "config") -> dict[str, Any]:
+    """Settings from inline JSON or YAML (`{...}`), or from a .json, .yaml or .yml file.
+
+    `key` is how the user named the source ("--config"). Raises ConfigError with file and line.
+    """
+    text = text_or_path.strip()
+    if text.startswith("{"):
+        return _parse_mapping(text, key, "", json_only=False)
+    path = Path(text_or_path).expanduser()
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(
+            f"{key}: cannot read {text_or_path!r} ({reason}), "
+            "expected a .json or .yaml file, or settings in braces such as '{lr: 0.001}'"
+        ) from None
+    return _parse_mapping(content, key, f"{path} ", json_only=path.suffix.lower() == ".json")
+
+
+def _parse_mapping(content: str, key: str, where: str, json_only: bool) -> dict[str, Any]:
+    try:
+        # Nearly all JSON is YAML, and YAML's messages carry the line; tabs are what it refuses.
+        loaded = json.loads(content) if json_only else yaml.load(content, Loader=_Loader)
+    except json.JSONDecodeError as error:
+        problem = f"line {error.lineno}: {error.msg}"
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        problem = _yaml_problem(error)
+    else:
+        if isinstance(loaded, dict):
+            return loaded
+        problem = f"holds {_NAMES.get(type(loaded), type(loaded).__name__)}"
+    expected = "JSON" if json_only else "YAML or JSON"
+    raise ConfigError(f"{key}: {where}{problem}, expected a mapping of settings in {expected}")
+
+
+def _yaml_problem(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return f"line {mark.line + 1}: {problem}" if mark is not None else problem
+
+
+# ---- from a Config to text ----------------------------------------------------------------------
+
+
+class FieldRow(NamedTuple):
+    """One line of `actorrl config ALGO`."""
+
+    key: str  # dotted for nested settings
+    type: str  # what is accepted, in words
+    default: Any
+    unit: str
+    description: str
+    rllib: Any  # RLlib 2.6.3's default; means something only if differs_from_rllib
+    differs_from_rllib: bool
+
+
+def describe(cls: type[Config], prefix: str = "") -> list[FieldRow]:
+    """Every setting of `cls`, nested ones included, in the order in which they are written."""
+    return list(_rows(cls(), prefix))
+
+
+def _rows(config: Config, prefix: str) -> Iterator[FieldRow]:
+    for field in _fields(config).values():
+        default = getattr(config, field.name)
+        if isinstance(default, Config):
+            yield from _rows(default, f"{prefix}{field.name}.")
+            continue
+        metas = list(_metas(field.type))
+        extra = {key: value for meta in metas for key, value in (meta.extra or {}).items()}
+        description = next((meta.description for meta in metas if meta.description), "")
+        yield FieldRow(
+            key=f"{prefix}{field.name}",
+            type=accepted(field.type),
+            default=default,
+            unit=extra.get("unit", ""),
+            description=description,
+            rllib=extra.get("rllib"),
+            differs_from_rllib="rllib" in extra,
+        )
+
+
+def _metas(annotation: Any) -> Iterator[Meta]:
+    if get_origin(annotation) is Annotated:
+        yield from (meta for meta in annotation.__metadata__ if isinstance(meta, Meta))
+        yield from _metas(annotation.__origin__)
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for argument in get_args(annotation):
+            yield from _metas(argument)
+
+
+def to_plain(config: Config) -> dict[str, Any]:
+    """Numbers, text, lists and dicts only, for params.json; classes become "module:Name"."""
+    plain: dict[str, Any] = msgspec.to_builtins(config, enc_hook=_plain_value)
+    return plain
+
+
+def _plain_value(value: Any) -> Any:
+    if hasattr(value, "tolist"):  # numpy arrays and scalars
+        return value.tolist()
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}:{value.__qualname__}"
+    return repr(value)

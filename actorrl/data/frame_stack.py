@@ -1,0 +1,30 @@
+"""Frame stacks from single frames, exactly as `FrameStackObservation(padding_type="reset")`.
+
+Letters: T rows, B environments, k frames in a stack, H height, W width. `frames` has k-1 lead-in
+frames before the frame of row 0, so the frame of row t is `frames[k - 1 + t]`. Position j of the
+stack (0 = newest) shows the frame of row `t - min(j, age[t])`: an episode's first frame repeats,
+and nothing from before a reset is ever seen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def stack_size(num_frames: int, num_ages: int) -> int:
+    """k, from the lengths of the columns `frames` [k-1+T+1] and `age` [T+1]."""
+    return num_frames - num_ages + 1
+
+
+def frame_rows(rows: np.ndarray, age: np.ndarray, k: int) -> np.ndarray:
+    """The rows whose frames make up each stack, oldest first: int64, the shape of `rows` + [k]."""
+    steps_back = np.minimum(np.arange(k - 1, -1, -1), np.asarray(age)[..., None])
+    return np.asarray(rows)[..., None] - steps_back
+
+
+def stack_frames_numpy(frames: np.ndarray, age: np.ndarray, k: int) -> np.ndarray:
+    """Stacks [T', B, k, H, W] of frames [k-1+T', B, H, W] under ages [T', B], oldest first."""
+    num_rows, num_envs = age.shape
+    assert frames.shape[:2] == (k - 1 + num_rows, num_envs), (frames.shape, age.shape, k)
+    rows = np.broadcast_to(np.arange(num_rows)[:, None] + k - 1, age.shape)
+    return frames[frame_rows(rows, age, k), np.arange(num_envs)[:, None]]

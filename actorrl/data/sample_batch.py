@@ -1,0 +1,287 @@
+"""The flat view of experience that users of RLlib know: [N] rows of named columns.
+
+Letters: T rows and B environments of a fragment, N flat rows, S sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from actorrl.data import columns as c
+from actorrl.data.columns import DEFAULT_POLICY
+from actorrl.data.fragment import Fragment
+from actorrl.data.frame_stack import frame_rows, stack_frames_numpy, stack_size
+
+
+class SampleBatch(dict[str, np.ndarray]):
+    """Columns of N rows each, episodes one after the other.
+
+    `seq_lens` [S] cuts the rows into sequences, for recurrent policies: `state_in_i` columns then
+    have S rows, not N. Raises ValueError where columns differ in length.
+    """
+
+    OBS = c.OBS
+    NEXT_OBS = c.NEXT_OBS
+    ACTIONS = c.ACTIONS
+    REWARDS = c.REWARDS
+    TERMINATEDS = c.TERMINATEDS
+    TRUNCATEDS = c.TRUNCATEDS
+    ACTION_LOGP = c.ACTION_LOGP
+    ACTION_DIST_INPUTS = c.ACTION_DIST_INPUTS
+    VF_PREDS = c.VF_PREDS
+    EPS_ID = c.EPS_ID
+    ENV_ID = c.ENV_ID
+    SEQ_LENS = c.SEQ_LENS
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        seq_lens = self.pop(c.SEQ_LENS, None)
+        for name, column in self.items():
+            self[name] = np.asarray(column)
+        self.seq_lens: np.ndarray | None = None if seq_lens is None else np.asarray(seq_lens)
+        self._check()
+
+    @property
+    def count(self) -> int:
+        """N."""
+        return next((len(self[name]) for name in self.row_columns()), 0)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+    def env_steps(self) -> int:
+        return self.count
+
+    agent_steps = env_steps
+
+    def row_columns(self) -> list[str]:
+        """Names of the columns with N rows: all but the recurrent state."""
+        return [name for name in self if not c.is_state_in(name)]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One dict per row, without recurrent state."""
+        names = self.row_columns()
+        for i in range(self.count):
+            yield {name: self[name][i] for name in names}
+
+    def columns(self, names: Sequence[str]) -> list[np.ndarray]:
+        return [self[name] for name in names]
+
+    def copy(self) -> SampleBatch:
+        """Arrays are copied, too."""
+        return self._like({name: column.copy() for name, column in self.items()}, self.seq_lens)
+
+    def slice(self, start: int, end: int) -> SampleBatch:
+        """Rows start..end-1, as views. Recurrent sequences are cut only at their bounds.
+
+        Raises ValueError where `start` or `end` lies within a sequence with recurrent state.
+        """
+        start, end, _ = slice(start, end).indices(self.count)
+        end = max(start, end)
+        rows = {name: self[name][start:end] for name in self.row_columns()}
+        if self.seq_lens is None:
+            return SampleBatch(rows)
+        bounds = np.concatenate([[0], np.cumsum(self.seq_lens)])
+        first, last = np.searchsorted(bounds, [start, end])
+        if self._has_state() and (bounds[first] != start or bounds[last] != end):
+            raise ValueError(f"rows {start}..{end} cut a recurrent sequence, bounds are {bounds}")
+        if bounds[first] != start or bounds[last] != end:
+            inner = bounds[(bounds > start) & (bounds < end)]
+            lengths = np.diff(np.concatenate([[start], inner, [end]]))
+            return SampleBatch(rows, seq_lens=lengths[lengths > 0])
+        states = {name: self[name][first:last] for name in self if c.is_state_in(name)}
+        return SampleBatch({**rows, **states}, seq_lens=self.seq_lens[first:last])
+
+    def split_by_episode(self) -> list[SampleBatch]:
+        """One batch per run of rows with the same `eps_id`. Raises KeyError without that column."""
+        ids = self[c.EPS_ID]
+        cuts = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist(), self.count]
+        return [self.slice(a, b) for a, b in pairwise(cuts) if b > a]
+
+    def shuffle(self, seed: int | np.random.Generator | None = None) -> SampleBatch:
+        """Permute the rows in place. Raises ValueError for recurrent sequences."""
+        if self._has_state():
+            raise ValueError("rows of recurrent sequences cannot be shuffled")
+        order = np.random.default_rng(seed).permutation(self.count)
+        for name in self.row_columns():
+            self[name] = self[name][order]
+        self.seq_lens = None
+        return self
+
+    @classmethod
+    def from_fragment(cls, fragment: Fragment, policy_id: str | None = None) -> SampleBatch:
+        """The valid rows of a fragment, environment by environment, each in order of time.
+
+        `eps_id` counts the pieces of episodes within this fragment, so that two rows share one only
+        if they belong to the same episode; each piece is one sequence. `new_obs` is the final
+        observation at an end. Frames come out as stacks.
+        """
+        group = fragment.columns if policy_id is None else fragment.groups[policy_id]
+        return _flatten(group)
+
+    def _check(self) -> None:
+        rows = self.count
+        for name in self.row_columns():
+            if self[name].ndim < 1 or len(self[name]) != rows:
+                raise ValueError(
+                    f"column '{name}' has shape {self[name].shape}, expected {rows} rows"
+                )
+        if self.seq_lens is not None and int(self.seq_lens.sum()) != rows:
+            raise ValueError(f"seq_lens add up to {int(self.seq_lens.sum())}, not to {rows} rows")
+
+    def _has_state(self) -> bool:
+        return any(c.is_state_in(name) for name in self)
+
+    @staticmethod
+    def _like(columns: Mapping[str, np.ndarray], seq_lens: np.ndarray | None) -> SampleBatch:
+        batch = SampleBatch(columns)
+        batch.seq_lens = None if seq_lens is None else seq_lens.copy()
+        return batch
+
+
+def concat_samples(batches: Iterable[SampleBatch]) -> SampleBatch:
+    """One batch of all rows. Raises ValueError where the columns differ, naming them.
+
+    Where each batch has an `eps_id` that counts from 0, ids of later batches are moved up, so that
+    rows of different episodes stay apart.
+    """
+    batches = [batch for batch in batches if batch.count]
+    if not batches:
+        return SampleBatch()
+    names = set(batches[0])
+    for batch in batches:
+        if set(batch) != names:
+            raise ValueError(f"batches differ in the columns {sorted(set(batch) ^ names)}")
+    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    if c.EPS_ID in names:
+        joined[c.EPS_ID] = _distinct_ids([batch[c.EPS_ID] for batch in batches])
+    seq_lens = [batch.seq_lens for batch in batches if batch.seq_lens is not None]
+    if len(seq_lens) == len(batches):
+        return SampleBatch(joined, seq_lens=np.concatenate(seq_lens))
+    return SampleBatch(joined)
+
+
+class MultiAgentBatch:
+    """Batches by policy, of the same `count` env steps."""
+
+    def __init__(self, policy_batches: Mapping[str, SampleBatch], env_steps: int) -> None:
+        self.policy_batches = dict(policy_batches)
+        self.count = env_steps
+
+    def env_steps(self) -> int:
+        return self.count
+
+    def agent_steps(self) -> int:
+        return sum(batch.count for batch in self.policy_batches.values())
+
+    def __len__(self) -> int:
+        return self.count
+
+    def copy(self) -> MultiAgentBatch:
+        return MultiAgentBatch({k: b.copy() for k, b in self.policy_batches.items()}, self.count)
+
+    @classmethod
+    def wrap_as_needed(
+        cls, policy_batches: Mapping[str, SampleBatch], env_steps: int
+    ) -> SampleBatch | MultiAgentBatch:
+        """A plain SampleBatch where there is only the default policy."""
+        if set(policy_batches) == {DEFAULT_POLICY}:
+            return policy_batches[DEFAULT_POLICY]
+        return cls(policy_batches, env_steps)
+
+    @classmethod
+    def from_fragment(cls, fragment: Fragment) -> MultiAgentBatch:
+        batches = {name: SampleBatch.from_fragment(fragment, name) for name in fragment.groups}
+        return cls(batches, fragment.num_env_steps)
+
+
+def _distinct_ids(ids: list[np.ndarray]) -> np.ndarray:
+    moved, first_free = [], 0
+    for part in ids:
+        moved.append(part - part.min() + first_free)
+        first_free = int(moved[-1].max()) + 1
+    return np.concatenate(moved)
+
+
+def _flatten(group: Mapping[str, np.ndarray]) -> SampleBatch:
+    """[T, B] columns to [N] rows: B outside, T inside, invalid rows left out."""
+    keep = group[c.VALID].T.reshape(-1)  # [B * T]
+
+    def flat(column: np.ndarray) -> np.ndarray:
+        rows: np.ndarray = column.swapaxes(0, 1).reshape(-1, *column.shape[2:])[keep]
+        return rows
+
+    rows = {
+        name: flat(column)
+        for name, column in group.items()
+        if c.axes_of(name) is c.Axes.TB and name != c.VALID
+    }
+    obs, next_obs = _observations(group)
+    rows[c.OBS], rows[c.NEXT_OBS] = flat(obs), flat(next_obs)
+    num_rows, num_envs = group[c.VALID].shape
+    rows[c.ENV_ID] = np.repeat(np.arange(num_envs), num_rows)[keep]
+    first = _first_of_piece(group)  # [T, B]
+    rows[c.EPS_ID] = (np.cumsum(first.T.reshape(-1)) - 1)[keep]
+    seq_lens = np.bincount(rows[c.EPS_ID])
+    used = seq_lens > 0
+    rows[c.EPS_ID] = (np.cumsum(used) - 1)[rows[c.EPS_ID]]
+    return SampleBatch(rows | _states(group, first, used), seq_lens=seq_lens[used])
+
+
+def _first_of_piece(group: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Where an episode, or what this fragment has of it, begins: [T, B]."""
+    first = group[c.AGE][:-1] == 0
+    first[0] = True
+    return first
+
+
+def _states(
+    group: Mapping[str, np.ndarray], first: np.ndarray, used: np.ndarray
+) -> dict[str, np.ndarray]:
+    """State at the start of each sequence: the stored one at row 0, zeros after a reset."""
+    row, env = np.nonzero(first.T)[::-1]  # pieces in the order of `eps_id`
+    row, env = row[used], env[used]
+    states = {}
+    for name in group:
+        if c.is_state_in(name):
+            state = group[name][env].copy()
+            state[row > 0] = 0
+            states[name] = state
+    return states
+
+
+def _observations(group: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """obs and new_obs, [T, B, ...] each."""
+    final = group.get(c.FINAL_OBS)
+    if c.FRAMES in group:
+        obs = stack_frames_numpy(group[c.FRAMES], group[c.AGE], _stack_size(group))
+        if final is not None and len(final):
+            final = _final_stacks(group, final)
+    else:
+        obs = group[c.OBS]
+    next_obs = obs[1:]
+    if final is not None and len(final):
+        next_obs = next_obs.copy()
+        next_obs.reshape(-1, *next_obs.shape[2:])[group[c.FINAL_ROWS]] = final
+    return obs[:-1], next_obs
+
+
+def _stack_size(group: Mapping[str, np.ndarray]) -> int:
+    return stack_size(len(group[c.FRAMES]), len(group[c.AGE]))
+
+
+def _final_stacks(group: Mapping[str, np.ndarray], final: np.ndarray) -> np.ndarray:
+    """[K, k, H, W]: each final frame on top of the frames that its last row saw."""
+    frames, age = group[c.FRAMES], group[c.AGE]
+    row, env = np.divmod(group[c.FINAL_ROWS], age.shape[1])
+    k = _stack_size(group)
+    rows = frame_rows(row + 1, age[row, env] + 1, k)[:, :-1]  # [K, k-1]; the final frame is apart
+    older = frames[k - 1 + rows, env[:, None]]
+    return np.concatenate([older, final[:, None]], axis=1)

@@ -1,0 +1,106 @@
+"""The driver's check of an environment, before a run folder is made or a process started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from actorrl.envs.atari import AtariVector
+from actorrl.envs.python_vector import PythonVector
+from actorrl.envs.registry import EnvLike, resolve, reward_threshold
+from actorrl.envs.vector import VectorEnv, make_vector
+from actorrl.errors import EnvironmentFailure
+
+
+@dataclass(frozen=True, slots=True)
+class EnvInfo:
+    """What a run needs to know of its environment. Spaces are as the policy sees them."""
+
+    env: EnvLike  # for `make_vector`; a creator is to be shipped to the workers as a value
+    name: str
+    observation_space: gym.spaces.Box  # of one frame where frame_stack > 1
+    action_space: gym.Space[Any]
+    raw_observation_space: gym.Space[Any]  # before preprocessing
+    reward_threshold: float | None
+    max_episode_steps: int | None
+    frame_stack: int
+    notices: list[str]
+
+
+def check_env(env: EnvLike, env_config: Mapping[str, Any] | None = None) -> EnvInfo:
+    """Find, make, reset, step once, close.
+
+    Raises ConfigError for a name or setting that cannot be, and EnvironmentFailure (exit code 2,
+    with the user's own traceback) for what the user's code does.
+    """
+    found = resolve(env)
+    vector: VectorEnv | None = None
+    try:
+        is_atari = isinstance(found.env, str) and found.env.startswith("ALE/")
+        vector = make_vector(found.env, env_config, 1, seed=0, native=is_atari)
+        _try_out(vector)
+        return _describe(found.env, found.name, found.notice, vector)
+    except EnvironmentFailure as error:
+        raise EnvironmentFailure(str(error), error.user_traceback, during_check=True) from error
+    except ValueError as error:  # a space that no preprocessor takes
+        raise EnvironmentFailure(
+            f"environment '{found.name}': {error}", during_check=True
+        ) from error
+    finally:
+        if vector is not None:
+            vector.close()
+
+
+def _try_out(vector: VectorEnv) -> None:
+    """One reset and one step, with an action that the environment's own space gives."""
+    _check_obs(vector.reset(), vector.observation_space, "reset")
+    vector.action_space.seed(0)
+    result = vector.step(np.asarray(vector.action_space.sample())[None])
+    _check_obs(result.obs, vector.observation_space, "step")
+    if not np.isfinite(result.rewards).all():
+        raise EnvironmentFailure(f"step() returned the reward {result.rewards[0]}")
+
+
+def _check_obs(obs: np.ndarray, space: gym.spaces.Box, phase: str) -> None:
+    if space.contains(obs[0]):
+        return
+    outside = ~((obs[0] >= space.low) & (obs[0] <= space.high))
+    first = tuple(np.argwhere(outside)[0].tolist())
+    raise EnvironmentFailure(
+        f"{phase}() returned an observation that is not in observation_space: "
+        f"element {list(first)} is {obs[0][first]}, allowed are {space.low[first]} to "
+        f"{space.high[first]}"
+    )
+
+
+def _describe(env: EnvLike, name: str, notice: str | None, vector: VectorEnv) -> EnvInfo:
+    if not isinstance(vector.action_space, gym.spaces.Discrete | gym.spaces.Box):
+        raise ValueError(
+            f"actions of the space {vector.action_space} are not supported; Discrete and Box are"
+        )
+    spec = gym.spec(env) if isinstance(env, str) else None
+    raw_space: gym.Space[Any] = vector.observation_space
+    if isinstance(vector, PythonVector):
+        raw_space = vector.envs[0].observation_space
+        spec = vector.envs[0].spec or spec
+    threshold = reward_threshold(env)
+    if threshold is None and spec is not None:
+        threshold = spec.reward_threshold
+    max_episode_steps = spec.max_episode_steps if spec is not None else None
+    if isinstance(vector, AtariVector):
+        max_episode_steps = vector.max_episode_steps
+    return EnvInfo(
+        env=env,
+        name=name,
+        observation_space=vector.observation_space,
+        action_space=vector.action_space,
+        raw_observation_space=raw_space,
+        reward_threshold=threshold,
+        max_episode_steps=max_episode_steps,
+        frame_stack=vector.frame_stack,
+        notices=[notice] if notice else [],
+    )

@@ -1,0 +1,81 @@
+"""An environment's own vectoriser, where its registration names one (CartPole's does)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import load_env_creator
+from gymnasium.vector import AutoresetMode
+
+from actorrl.envs.failure import failure
+from actorrl.envs.preprocessors import preprocessor_for
+from actorrl.envs.python_vector import zero_based
+from actorrl.envs.registry import EnvContext
+from actorrl.envs.vector import Autoreset, StepResult
+
+
+class NativeVector:
+    """A Gymnasium vector environment in NEXT_STEP mode. One seed serves all of its environments."""
+
+    frame_stack = 1
+    autoreset: Autoreset = "next_step"
+
+    def __init__(
+        self, env_id: str, contexts: Sequence[EnvContext], *, seed: int | None = None
+    ) -> None:
+        self.num_envs = len(contexts)
+        self._worker_index = contexts[0].worker_index
+        self._seed = seed
+        try:
+            self.env = gym.make_vec(
+                env_id,
+                num_envs=self.num_envs,
+                # Never left to Gymnasium: its choice differs from environment to environment.
+                vectorization_mode="vector_entry_point",
+                **contexts[0],
+            )
+        except Exception as error:
+            raise failure(error, "make", self._worker_index, None) from error
+        mode = self.env.metadata.get("autoreset_mode")
+        assert mode is AutoresetMode.NEXT_STEP, f"{env_id} resets in mode {mode}"
+        self._preprocessor = preprocessor_for(self.env.single_observation_space)
+        self.observation_space = self._preprocessor.space
+        self.action_space, self._first_action = zero_based(self.env.single_action_space)
+
+    def reset(self, seed: int | None = None) -> np.ndarray:
+        try:
+            obs, _ = self.env.reset(seed=self._seed if seed is None else seed)
+        except Exception as error:
+            raise failure(error, "reset", self._worker_index, None) from error
+        self._seed = None
+        return self._preprocessor.transform(obs).copy()
+
+    def step(self, actions: np.ndarray) -> StepResult:
+        try:
+            obs, rewards, terminateds, truncateds, _ = self.env.step(actions + self._first_action)
+        except Exception as error:
+            raise failure(error, "step", self._worker_index, None) from error
+        # Copies: a vectoriser may go on writing to the arrays that it returned.
+        return StepResult(
+            self._preprocessor.transform(obs).copy(),
+            np.array(rewards, np.float32),
+            np.array(terminateds, np.bool_),
+            np.array(truncateds, np.bool_),
+        )
+
+    def close(self) -> None:
+        self.env.close()
+
+
+def native_entry_point(env_id: str, env_config: Mapping[str, Any]) -> bool:
+    """Has the environment a vectoriser that takes these settings?"""
+    spec = gym.spec(env_id)
+    entry_point = spec.vector_entry_point
+    if entry_point is None or spec.additional_wrappers or spec.namespace is not None:
+        return False
+    creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    return set(env_config) <= set(inspect.signature(creator).parameters) - {"num_envs"}

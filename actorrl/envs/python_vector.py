@@ -1,0 +1,157 @@
+"""Our own loop over B environments, for any environment that Gymnasium can make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from actorrl.envs.failure import Phase, failure
+from actorrl.envs.preprocessors import preprocessor_for
+from actorrl.envs.registry import EnvContext
+from actorrl.envs.vector import Autoreset, StepResult
+
+
+class PythonVector:
+    """Makes one environment per context, and steps them one after the other.
+
+    Environment i is seeded with `seed + i` at its first reset, and never again. An error of one
+    of them is raised as EnvironmentFailure that names worker, environment and phase.
+    """
+
+    def __init__(
+        self,
+        creator: Callable[[EnvContext], gym.Env[Any, Any]],
+        contexts: Sequence[EnvContext],
+        *,
+        seed: int | None = None,
+        autoreset: Autoreset = "next_step",
+        frame_stack: int = 1,
+    ) -> None:
+        self.num_envs = len(contexts)
+        self.autoreset: Autoreset = autoreset
+        self.frame_stack = frame_stack
+        self._contexts = contexts
+        self._seed = seed
+        self.envs = [self._make(creator, i) for i in range(self.num_envs)]
+        self._raw_space = self.envs[0].observation_space
+        self._preprocessor = preprocessor_for(self._raw_space)
+        self.observation_space = self._preprocessor.space
+        self.action_space, self._first_action = zero_based(self.envs[0].action_space)
+        self._ended = np.zeros(self.num_envs, np.bool_)
+
+    def reset(self, seed: int | None = None) -> np.ndarray:
+        seed = self._seed if seed is None else seed
+        raw = self._empty(self.num_envs)
+        for i in range(self.num_envs):
+            raw[i] = self._reset_one(i, None if seed is None else seed + i)
+        self._ended = np.zeros(self.num_envs, np.bool_)
+        self._seed = None
+        return self._preprocessor.transform(raw)
+
+    def step(self, actions: np.ndarray) -> StepResult:
+        raw = self._empty(self.num_envs)
+        rewards = np.zeros(self.num_envs, np.float32)
+        terminateds = np.zeros(self.num_envs, np.bool_)
+        truncateds = np.zeros(self.num_envs, np.bool_)
+        for i, action in enumerate(self._env_actions(actions)):
+            if self._ended[i]:
+                raw[i] = self._reset_one(i, None)
+            else:
+                raw[i], rewards[i], terminateds[i], truncateds[i] = self._step_one(i, action)
+        obs = self._preprocessor.transform(raw)
+        ended = terminateds | truncateds
+        if self.autoreset == "next_step":
+            self._ended = ended
+            return StepResult(obs, rewards, terminateds, truncateds)
+        final_envs = np.flatnonzero(ended)
+        if not len(final_envs):
+            return StepResult(obs, rewards, terminateds, truncateds)
+        final_obs = obs[final_envs]  # fancy indexing copies
+        obs = self._reset_in_place(obs, final_envs)
+        return StepResult(obs, rewards, terminateds, truncateds, final_obs, final_envs)
+
+    def close(self) -> None:
+        for env in self.envs:
+            env.close()
+
+    def _make(
+        self, creator: Callable[[EnvContext], gym.Env[Any, Any]], i: int
+    ) -> gym.Env[Any, Any]:
+        try:
+            env = creator(self._contexts[i])
+            if not isinstance(env, gym.Env):
+                raise TypeError(
+                    f"expected a gymnasium.Env, got a {type(env).__module__}.{type(env).__name__}"
+                )
+        except Exception as error:
+            raise self._failure(error, "make", i) from error
+        return env
+
+    def _empty(self, num_envs: int) -> np.ndarray:
+        """Room for raw observations; fresh each time, since results are never written again."""
+        return np.empty((num_envs, *(self._raw_space.shape or ())), self._raw_space.dtype)
+
+    def _env_actions(self, actions: np.ndarray) -> Sequence[Any]:
+        """One action per environment, of the type that it expects."""
+        if isinstance(self.action_space, gym.spaces.Discrete):
+            return (actions + self._first_action).tolist()
+        return list(actions)
+
+    def _reset_one(self, i: int, seed: int | None) -> Any:
+        try:
+            returned = self.envs[i].reset(seed=seed)
+            if not isinstance(returned, tuple) or len(returned) != 2:
+                raise TypeError("reset() must return (obs, info), as Gymnasium's API says")
+            return self._checked(returned[0], "reset")
+        except Exception as error:
+            raise self._failure(error, "reset", i) from error
+
+    def _step_one(self, i: int, action: Any) -> tuple[Any, float, bool, bool]:
+        try:
+            returned = self.envs[i].step(action)
+            if not isinstance(returned, tuple) or len(returned) != 5:
+                raise TypeError(
+                    "step() must return (obs, reward, terminated, truncated, info), as "
+                    "Gymnasium's API says"
+                )
+            obs, reward, terminated, truncated, _ = returned
+            return self._checked(obs, "step"), float(reward), bool(terminated), bool(truncated)
+        except Exception as error:
+            raise self._failure(error, "step", i) from error
+
+    def _checked(self, obs: Any, phase: Phase) -> Any:
+        """NumPy would broadcast a wrong shape, and cut fractions off, without a word."""
+        if np.shape(obs) != self._raw_space.shape:
+            raise ValueError(
+                f"{phase}() returned an observation of shape {np.shape(obs)}, but "
+                f"observation_space has {self._raw_space.shape}"
+            )
+        if phase == "reset" and self._cuts_fractions_off(obs):
+            raise ValueError(
+                f"reset() returned an observation of fractions ({np.asarray(obs).dtype}), but "
+                f"observation_space has {self._raw_space.dtype}"
+            )
+        return obs
+
+    def _cuts_fractions_off(self, obs: Any) -> bool:
+        return np.asarray(obs).dtype.kind == "f" and np.dtype(self._raw_space.dtype).kind in "iub"
+
+    def _reset_in_place(self, obs: np.ndarray, envs: np.ndarray) -> np.ndarray:
+        raw = self._empty(len(envs))
+        for position, i in enumerate(envs.tolist()):
+            raw[position] = self._reset_one(i, None)
+        obs[envs] = self._preprocessor.transform(raw)
+        return obs
+
+    def _failure(self, error: Exception, phase: Phase, i: int) -> Exception:
+        return failure(error, phase, self._contexts[i].worker_index, i)
+
+
+def zero_based(space: gym.Space[Any]) -> tuple[gym.Space[Any], int]:
+    """Policies count actions from 0: the space they see, and what to add for the environment."""
+    if isinstance(space, gym.spaces.Discrete) and space.start != 0:
+        return gym.spaces.Discrete(int(space.n)), int(space.start)
+    return space, 0

@@ -1,0 +1,95 @@
+"""B environments that are stepped together: the protocol, and how one is made.
+
+Letters: B environments, K episodes that ended in a step. NEXT_STEP and SAME_STEP are Gymnasium's
+words. Under NEXT_STEP the step after an end ignores its action and returns the reset observation
+with reward 0. Under SAME_STEP the step that ends an episode returns the reset observation already,
+and the final one beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, Protocol
+
+import gymnasium as gym
+import numpy as np
+
+from actorrl.envs.registry import EnvContext, EnvLike, import_plugin, make_env, registered
+
+Autoreset = Literal["next_step", "same_step"]
+
+
+class StepResult(NamedTuple):
+    """What a step returned. The environment never writes to these arrays again."""
+
+    obs: np.ndarray  # [B, ...]
+    rewards: np.ndarray  # [B] float32, unclipped
+    terminateds: np.ndarray  # [B] bool
+    truncateds: np.ndarray  # [B] bool
+    final_obs: np.ndarray | None = None  # SAME_STEP: [K, ...]; None under NEXT_STEP or if K = 0
+    final_envs: np.ndarray | None = None  # SAME_STEP: [K] int64, whose they are
+
+
+class VectorEnv(Protocol):
+    """What the collector steps. Spaces are those of one environment, as the policy sees them.
+
+    Methods raise EnvironmentFailure where the environment behind them fails.
+    """
+
+    @property
+    def num_envs(self) -> int: ...
+    @property
+    def observation_space(self) -> gym.spaces.Box: ...
+    @property
+    def action_space(self) -> gym.Space[Any]: ...
+    @property
+    def autoreset(self) -> Autoreset: ...
+    @property
+    def frame_stack(self) -> int: ...  # k > 1: observations are single frames, to be stacked by k
+
+    def reset(self, seed: int | None = None) -> np.ndarray: ...  # without: seeded as when made
+    def step(self, actions: np.ndarray) -> StepResult: ...
+    def close(self) -> None: ...
+
+
+def make_vector(
+    env: EnvLike,
+    env_config: Mapping[str, Any] | None,
+    num_envs: int,
+    *,
+    worker_index: int = 0,
+    num_workers: int | None = None,
+    seed: int | None = None,
+    autoreset: Autoreset | None = None,
+    native: bool = True,
+) -> VectorEnv:
+    """A vector of `num_envs` environments; `env` is what `registry.resolve` returned.
+
+    The environment's own vectoriser is taken where it has one that does what is asked for; it is
+    worth a factor of ten. `native=False` keeps to our own loop. `seed` is the first environment's,
+    the others count on from it. Called by the worker in its own process; raises
+    EnvironmentFailure.
+    """
+    from actorrl.envs.atari import make_atari_python, make_atari_vector
+    from actorrl.envs.native_vector import NativeVector, native_entry_point
+    from actorrl.envs.python_vector import PythonVector
+
+    env_config = dict(env_config or {})
+    contexts = [
+        EnvContext(env_config, worker_index, i, False, num_workers) for i in range(num_envs)
+    ]
+    is_id = isinstance(env, str) and registered(env) is None
+    if is_id:
+        assert isinstance(env, str)
+        import_plugin(env)
+        if env.startswith("ALE/"):
+            make = make_atari_vector if native else make_atari_python
+            return make(env, contexts, seed=seed, autoreset=autoreset or "next_step")
+        if native and autoreset != "same_step" and native_entry_point(env, env_config):
+            return NativeVector(env, contexts, seed=seed)
+    return PythonVector(
+        lambda context: make_env(env, context),
+        contexts,
+        seed=seed,
+        autoreset=autoreset or "next_step",
+    )

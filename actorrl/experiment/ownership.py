@@ -1,0 +1,148 @@
+"""One live driver per run folder, and which runs of this user are alive.
+
+The folder's owner.json names the driver by pid, start time and host: a pid alone may have been
+given to another process since. Beside it, a small file per live run in the user's state folder
+finds runs whose results lie anywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from actorrl.errors import RunFolderError
+from actorrl.experiment.state_files import read_json, write_json
+
+OWNER_FILE = "owner.json"
+STATUS_FILE = "status.json"
+REMOTE_SILENCE_S = 60.0
+"""A driver on another machine cannot be looked up; it counts as gone when its status.json, which a
+driver writes every second or so, is older than this."""
+
+
+class Owner(msgspec.Struct, kw_only=True):
+    """The driver that a run folder belongs to."""
+
+    pid: int
+    start_time: float
+    """Of the process, in seconds since the epoch, as psutil tells it."""
+    hostname: str
+    run_id: str
+
+
+def this_process(run_id: str) -> Owner:
+    """The calling process as an owner."""
+    pid = os.getpid()
+    start_time = psutil.Process(pid).create_time()
+    return Owner(pid=pid, start_time=start_time, hostname=socket.gethostname(), run_id=run_id)
+
+
+def read_owner(folder: Path) -> Owner | None:
+    """The owner that `folder` names, alive or not."""
+    try:
+        return msgspec.convert(read_json(folder / OWNER_FILE), Owner)
+    except msgspec.ValidationError:
+        return None
+
+
+def live_owner(folder: Path, now: float | None = None) -> Owner | None:
+    """The owner of `folder` if it is alive."""
+    owner = read_owner(folder)
+    if owner is None:
+        return None
+    if owner.hostname != socket.gethostname():
+        alive = _status_age_s(folder, time.time() if now is None else now) < REMOTE_SILENCE_S
+    else:
+        alive = _is_running(owner)
+    return owner if alive else None
+
+
+def take_ownership(folder: Path, run_id: str) -> Owner:
+    """Make the calling process the owner; RunFolderError naming a live owner other than it."""
+    mine = this_process(run_id)
+    with _locked(folder):
+        other = live_owner(folder)
+        if other is not None and other.pid != mine.pid:
+            raise RunFolderError(
+                f"{folder}: belongs to a live driver, pid {other.pid} on {other.hostname}. "
+                f"Stop that one first (actorrl stop {folder.name}, or Ctrl-C in its terminal)."
+            )
+        write_json(folder / OWNER_FILE, msgspec.to_builtins(mine))
+    _register(folder, mine)
+    return mine
+
+
+def give_up_ownership(folder: Path) -> None:
+    """Undo `take_ownership`; nothing happens if another process is the owner."""
+    owner = read_owner(folder)
+    if owner is not None and owner.pid == os.getpid():
+        (folder / OWNER_FILE).unlink(missing_ok=True)
+        _registration(folder).unlink(missing_ok=True)
+
+
+def live_runs(results_dir: Path | None = None) -> list[Path]:
+    """Folders of the user's live runs: the registered ones, and those in `results_dir`."""
+    folders: dict[Path, None] = {}
+    for entry in sorted(state_folder().glob("*.json")):
+        folder = Path(str((read_json(entry) or {}).get("folder", "")))
+        if folder.is_absolute() and live_owner(folder) is not None:
+            folders[folder.resolve()] = None
+        else:
+            entry.unlink(missing_ok=True)
+    for owner_file in sorted(results_dir.glob(f"*/{OWNER_FILE}")) if results_dir else []:
+        if live_owner(owner_file.parent) is not None:
+            folders[owner_file.parent.resolve()] = None
+    return list(folders)
+
+
+def state_folder() -> Path:
+    """Where live runs are noted: below XDG_STATE_HOME, else ~/.local/state."""
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "actorrl" / "live"
+
+
+def _register(folder: Path, owner: Owner) -> None:
+    # A home that cannot be written costs `status` without a name, not the run.
+    with contextlib.suppress(OSError):
+        state_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_json(_registration(folder), {"folder": str(folder.resolve()), "pid": owner.pid})
+
+
+def _registration(folder: Path) -> Path:
+    stat = folder.stat()
+    return state_folder() / f"{folder.name}-{stat.st_dev:x}-{stat.st_ino:x}.json"
+
+
+def _is_running(owner: Owner) -> bool:
+    try:
+        process = psutil.Process(owner.pid)
+        started = abs(process.create_time() - owner.start_time) < 1.0
+        return started and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _status_age_s(folder: Path, now: float) -> float:
+    try:
+        return now - (folder / STATUS_FILE).stat().st_mtime
+    except OSError:
+        return float("inf")
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Only one process at a time is between reading and writing owner.json."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,171 @@
+"""Policy gradients with a learned value function: A2C, A3C, IMPALA.
+
+T rows in time, B environments, A actions. Whether a loss is a mean over valid rows or a sum decides
+what learning rate and gradient clipping mean: `reduction` names it, and callers keep it beside
+their `grad_clip`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from actorrl.losses.vtrace import VTrace, vtrace
+from actorrl.models import distributions
+
+Reduction = Literal["mean", "sum"]
+
+
+class Loss(NamedTuple):
+    total: Tensor  # scalar, to call `backward` on
+    metrics: dict[str, Tensor]  # scalars without gradient
+
+
+def reduce_valid(x: Tensor, valid: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """Sum over valid rows, or that divided by their number; without any valid row it is 0."""
+    assert x.shape == valid.shape, (x.shape, valid.shape)
+    total = torch.where(valid, x, 0.0).sum()
+    return total if reduction == "sum" else total / valid.sum().clamp(min=1)
+
+
+def policy_gradient_loss(
+    logp: Tensor, advantages: Tensor, valid: Tensor, reduction: Reduction = "mean"
+) -> Tensor:
+    """-log pi(a) advantage over the valid rows, all [T, B]; advantages are constants."""
+    assert logp.shape == advantages.shape
+    constants = torch.where(valid, advantages.detach(), 0.0)  # 0 * nan would be a gradient of nan
+    return reduce_valid(-logp * constants, valid, reduction)
+
+
+def value_loss(
+    values: Tensor, targets: Tensor, valid: Tensor, reduction: Reduction = "mean"
+) -> Tensor:
+    """1/2 (V - target)^2 over the valid rows, all [T, B]; targets are constants."""
+    assert values.shape == targets.shape
+    errors = torch.where(valid, values - targets.detach(), 0.0)
+    return reduce_valid(0.5 * errors.square(), valid, reduction)
+
+
+def entropy(logits: Tensor, valid: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """Entropy in nats over the valid rows, logits [T, B, A]; losses subtract it."""
+    return reduce_valid(distributions.entropy(logits), valid, reduction)
+
+
+def a2c_loss(
+    logits: Tensor,
+    values: Tensor,
+    actions: Tensor,
+    advantages: Tensor,
+    value_targets: Tensor,
+    valid: Tensor,
+    vf_loss_coeff: float = 0.5,
+    entropy_coeff: float = 0.01,
+    reduction: Reduction = "mean",
+) -> Loss:
+    """Mnih et al. 2016, "Asynchronous methods": logits [T, B, A], everything else [T, B]."""
+    assert logits.dim() == 3 and actions.shape == logits.shape[:2]
+    normalised = torch.log_softmax(logits, dim=-1)
+    return _combine(
+        policy_gradient_loss(_chosen(normalised, actions), advantages, valid, reduction),
+        value_loss(values, value_targets, valid, reduction),
+        reduce_valid(-(normalised.exp() * normalised).sum(-1), valid, reduction),
+        vf_loss_coeff,
+        entropy_coeff,
+        {"vf_explained_var": explained_variance(values, value_targets, valid)},
+    )
+
+
+def impala_loss(
+    logits: Tensor,
+    values: Tensor,
+    next_values: Tensor,
+    actions: Tensor,
+    behaviour_logp: Tensor,
+    rewards: Tensor,
+    terminateds: Tensor,
+    truncateds: Tensor,
+    valid: Tensor,
+    gamma: float,
+    vf_loss_coeff: float = 0.5,
+    entropy_coeff: float = 0.01,
+    rho_bar: float = 1.0,
+    c_bar: float = 1.0,
+    pg_rho_bar: float = 1.0,
+    lambda_: float = 1.0,
+    reduction: Reduction = "mean",
+) -> Loss:
+    """Espeholt et al. 2018, section 4.2: logits [T, B, A], everything else [T, B].
+
+    `values` are of the T observations acted on, `next_values` of those after them (see vtrace).
+    """
+    assert logits.dim() == 3 and actions.shape == logits.shape[:2]
+    normalised = torch.log_softmax(logits, dim=-1)
+    logp = _chosen(normalised, actions)
+    corrected = vtrace(
+        behaviour_logp,
+        logp.detach(),
+        rewards,
+        values.detach(),
+        next_values.detach(),
+        terminateds,
+        truncateds,
+        valid,
+        gamma,
+        rho_bar,
+        c_bar,
+        pg_rho_bar,
+        lambda_,
+    )
+    return _combine(
+        policy_gradient_loss(logp, corrected.pg_advantages, valid, reduction),
+        value_loss(values, corrected.vs, valid, reduction),
+        reduce_valid(-(normalised.exp() * normalised).sum(-1), valid, reduction),
+        vf_loss_coeff,
+        entropy_coeff,
+        {
+            "vf_explained_var": explained_variance(values, corrected.vs, valid),
+            **_ratio_metrics(corrected, valid, rho_bar),
+        },
+    )
+
+
+def explained_variance(values: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+    """1 - Var(target - V) / Var(target) over the valid rows: 1 is perfect, 0 is no better than a
+    constant. Scalar without gradient."""
+    with torch.no_grad():
+        errors = _variance(targets - values, valid)
+        return 1.0 - errors / _variance(targets, valid).clamp(min=1e-8)
+
+
+def _variance(x: Tensor, valid: Tensor) -> Tensor:
+    return reduce_valid((x - reduce_valid(x, valid)).square(), valid)
+
+
+def _chosen(normalised: Tensor, actions: Tensor) -> Tensor:
+    """Log-probabilities of the actions taken, [T, B, A] and [T, B] -> [T, B]."""
+    return normalised.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
+
+
+def _ratio_metrics(corrected: VTrace, valid: Tensor, rho_bar: float) -> dict[str, Tensor]:
+    clipped = (corrected.rhos > rho_bar).to(corrected.rhos.dtype)
+    return {
+        "rho_mean": reduce_valid(corrected.rhos, valid),
+        "rho_max": corrected.rhos.max(),
+        "rho_clipped_share": reduce_valid(clipped, valid),
+    }
+
+
+def _combine(
+    policy: Tensor,
+    value: Tensor,
+    entropy_: Tensor,
+    vf_loss_coeff: float,
+    entropy_coeff: float,
+    metrics: dict[str, Tensor],
+) -> Loss:
+    """The weighted sum, and its parts under RLlib's names."""
+    total = policy + vf_loss_coeff * value - entropy_coeff * entropy_
+    named = {"total_loss": total, "policy_loss": policy, "vf_loss": value, "entropy": entropy_}
+    return Loss(total, {**{name: x.detach() for name, x in named.items()}, **metrics})

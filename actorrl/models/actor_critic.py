@@ -1,0 +1,118 @@
+"""Body, optional LSTM, and the two heads of an actor-critic.
+
+L rows in time, B sequences side by side, N rows in any order, A actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from actorrl.models.catalog import body_for
+from actorrl.models.model_config import ModelConfig
+from actorrl.models.networks import MLP, linear
+from actorrl.models.numpy_forward import NumpyLinear, NumpyMLP, fits_numpy
+from actorrl.models.recurrent import LSTMCore, State
+
+Float32 = NDArray[np.float32]
+
+
+class ActorCriticNetwork(nn.Module):
+    """observations -> logits [.., A] and state values [..].
+
+    `body_precision` is float32, or bfloat16 to run body and LSTM input in it under autocast; LSTM
+    state, heads and everything after them stay in float32.
+    """
+
+    def __init__(
+        self, observation_space: Any, num_actions: int, frame_stack: int, config: ModelConfig
+    ) -> None:
+        super().__init__()
+        self.body_precision = torch.float32
+        self.body = body_for(observation_space, frame_stack, config)
+        size = int(self.body.output_size)  # type: ignore[arg-type]
+        self.core = LSTMCore(size, config.lstm_cell_size) if config.use_lstm else None
+        size = config.lstm_cell_size if config.use_lstm else size
+        self.post = MLP(size, config.post_fcnet_hiddens, config.fcnet_activation)
+        self.value_body: nn.Module | None = None
+        self.value_post: nn.Module = nn.Identity()
+        if not config.vf_share_layers:
+            self.value_body = body_for(observation_space, frame_stack, config)
+            self.value_post = MLP(size, config.post_fcnet_hiddens, config.fcnet_activation)
+        # Nearly equal probabilities at first; values of ordinary size.
+        self.policy_head = linear(self.post.output_size, num_actions, 0.01)
+        self.value_head = linear(self.post.output_size, 1, 1.0)
+
+    def initial_state(self, batch: int) -> State:
+        """Zeros (h, c), each [B, cell], or () without an LSTM."""
+        return self.core.initial_state(batch) if self.core is not None else ()
+
+    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """obs [N, ...] -> logits [N, A], values [N]; only without an LSTM."""
+        assert self.core is None, "an LSTM needs its state, use `sequence`"
+        features = self._features(self.body, obs)
+        own = features if self.value_body is None else self._features(self.value_body, obs)
+        return self._heads(features, own)
+
+    def sequence(
+        self, obs: Tensor, state: State = (), resets: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        """obs [L, B, ...] -> logits [L, B, A], values [L, B], state after row L-1.
+
+        `resets [L, B]`: the state is zeroed before these rows; None resets nowhere.
+        """
+        rows, batch = obs.shape[:2]
+        flat = obs.flatten(0, 1)
+        if self.core is None:
+            logits, values = self(flat)
+        else:
+            features = self._features(self.body, flat).view(rows, batch, -1)
+            outputs, state = self.core(features, state, resets)
+            logits, values = self._heads(*(outputs.flatten(0, 1),) * 2)
+        return logits.view(rows, batch, -1), values.view(rows, batch), state
+
+    def _features(self, body: nn.Module, obs: Tensor) -> Tensor:
+        if self.body_precision == torch.float32:
+            features: Tensor = body(obs)
+            return features
+        with torch.autocast(obs.device.type, self.body_precision):
+            features = body(obs)
+        return features.float()
+
+    def _heads(self, features: Tensor, value_features: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.post(features)
+        own = features if self.value_body is None else self.value_post(value_features)
+        return self.policy_head(features), self.value_head(own).squeeze(-1)
+
+    def numpy_forward(self) -> Callable[[NDArray[Any]], tuple[Float32, Float32]] | None:
+        """obs [B, ...] -> logits [B, A], values [B] over the same weights, if the network is small.
+
+        None for images, LSTMs, large networks, bfloat16 and weights that are not on the CPU.
+        """
+        own_parts = [] if self.value_body is None else [self.value_body, self.value_post]
+        if self.core is not None or self.body_precision != torch.float32:
+            return None
+        if not fits_numpy([self.body, self.post, *own_parts]):
+            return None
+        policy_parts = _chain(self.body, self.post)
+        value_parts = _chain(*own_parts) if own_parts else None
+        policy_head, value_head = NumpyLinear(self.policy_head), NumpyLinear(self.value_head)
+
+        def forward(obs: NDArray[Any]) -> tuple[Float32, Float32]:
+            features = policy_parts(obs)
+            own = features if value_parts is None else value_parts(obs)
+            return policy_head(features), value_head(own)[:, 0]
+
+        return forward
+
+
+def _chain(body: nn.Module, post: nn.Module) -> Callable[[NDArray[Any]], Float32]:
+    """One after the other in NumPy; a part without layers changes nothing."""
+    assert isinstance(body, MLP) and isinstance(post, MLP)
+    first, second = NumpyMLP(body), NumpyMLP(post)
+    return (lambda obs: second(first(obs))) if len(post.layers) else first

@@ -1,0 +1,82 @@
+"""From an observation space and settings to the body of a network.
+
+Observations are arrays: Box spaces, or what `envs/preprocessors.py` makes of others.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import nn
+
+from actorrl.errors import ConfigError
+from actorrl.models.model_config import ModelConfig
+from actorrl.models.networks import (
+    MLP,
+    NATURE_SMALLEST_IMAGE,
+    SMALL_FILTERS,
+    ConvNet,
+    ImageShape,
+    ImpalaResNet,
+    nature_cnn,
+)
+
+__all__ = ["ModelConfig", "body_for", "image_shape", "observation_shape"]
+
+
+# Spaces are typed Any: gymnasium is not imported in this room, only `shape` and `dtype` are read.
+def body_for(observation_space: Any, frame_stack: int, config: ModelConfig) -> nn.Module:
+    """A module [N, *shape] -> [N, body.output_size]; raises ConfigError for what has no shape."""
+    shape = observation_shape(observation_space, frame_stack)
+    image = image_shape(shape, frame_stack) if _looks_like_image(shape, config) else None
+    if image is None:
+        return MLP(math.prod(shape), config.fcnet_hiddens, config.fcnet_activation)
+    return _image_body(image, config)
+
+
+def observation_shape(observation_space: Any, frame_stack: int = 1) -> tuple[int, ...]:
+    """Shape of one observation as the network sees it, a stack's k frames first."""
+    shape = getattr(observation_space, "shape", None)
+    discrete = hasattr(observation_space, "n") or hasattr(observation_space, "nvec")
+    if shape is None or discrete or len(shape) > 3 - (frame_stack > 1):
+        raise ConfigError(
+            f"env: a network cannot read the observation space {observation_space}, "
+            "expected a Box of up to three axes, or what a preprocessor turns into one"
+        )
+    return (frame_stack, *shape) if frame_stack > 1 else tuple(shape)
+
+
+def image_shape(shape: tuple[int, ...], frame_stack: int) -> ImageShape:
+    """How a shape with two or three axes is read as an image.
+
+    Stacks are [k, H, W]. Other three axes are [H, W, C], unless the first is the smallest.
+    """
+    if len(shape) == 2:
+        return ImageShape(1, shape[0], shape[1], "hw")
+    if frame_stack > 1 or shape[0] < min(shape[1:]):
+        return ImageShape(shape[0], shape[1], shape[2], "chw")
+    return ImageShape(shape[2], shape[0], shape[1], "hwc")
+
+
+def _looks_like_image(shape: tuple[int, ...], config: ModelConfig) -> bool:
+    """Three axes are an image; two are only if the settings name filters (an 84x84 screen)."""
+    if len(shape) == 2:
+        return config.conv_filters is not None or min(shape) >= NATURE_SMALLEST_IMAGE
+    return len(shape) == 3
+
+
+def _image_body(image: ImageShape, config: ModelConfig) -> nn.Module:
+    filters, channels_last = config.conv_filters, config.channels_last
+    if filters is None:
+        small = min(image.height, image.width) < NATURE_SMALLEST_IMAGE
+        filters = list(SMALL_FILTERS) if small else "nature"
+    if filters == "impala":
+        return ImpalaResNet(image, channels_last=channels_last)
+    try:
+        if filters == "nature":
+            return nature_cnn(image, channels_last)
+        hiddens = config.fcnet_hiddens if config.conv_filters is not None else (128,)
+        return ConvNet(image, filters, hiddens, channels_last)
+    except ValueError as error:
+        raise ConfigError(f"model.conv_filters: {error}, expected smaller kernels") from None

@@ -1,0 +1,110 @@
+"""All weights of a module, and all gradients, as one vector each.
+
+The module's parameters become views into `vector`, their gradients views into its gradient. So
+sending or loading weights is one copy, an optimizer over `[flat.vector]` runs a handful of
+operations however many layers there are, and its state is flat too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Float32 = NDArray[np.float32]
+
+
+class FlatParameters:
+    """Owns the memory of a module's parameters. Give optimizers `[flat.vector]`.
+
+    Nothing else may rebind `parameter.data` or `.grad`: use `move` and not `module.to`,
+    `zero_gradient` and not `zero_grad(set_to_none=True)`.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.layout = [(name, tuple(p.shape)) for name, p in module.named_parameters()]
+        size = sum(p.numel() for p in module.parameters())
+        self.vector = nn.Parameter(torch.zeros(size))  # [P]
+        self._bind(torch.cat([p.detach().flatten().float() for p in module.parameters()]))
+
+    def _bind(self, values: Tensor) -> None:
+        self.vector.data = values
+        self.gradient = torch.zeros_like(values)  # [P]
+        self.vector.grad = self.gradient
+        start = 0
+        for parameter in self.module.parameters():
+            end = start + parameter.numel()
+            parameter.grad = None  # a gradient of the old device would refuse the new data
+            parameter.data = values[start:end].view(parameter.shape)
+            parameter.grad = self.gradient[start:end].view(parameter.shape)
+            start = end
+
+    def move(self, device: torch.device | str) -> None:
+        """Take the weights to a device. Optimizers over `vector` stay valid."""
+        if self.vector.device != torch.device(device):
+            self.vector.grad = None
+            self._bind(self.vector.detach().to(device))
+
+    def numpy(self) -> Float32:
+        """A copy of the weights [P] on the host."""
+        return np.array(self.vector.detach().cpu().numpy(), dtype=np.float32)
+
+    @torch.no_grad()
+    def load(self, values: Float32) -> None:
+        """Copy [P] over the weights; the caller keeps the array. Raises ValueError on its size."""
+        _copy_into(self.vector.data, values, "weights")
+
+    def gradient_numpy(self) -> Float32:
+        """A copy of the gradient [P] on the host."""
+        return np.array(self.gradient.cpu().numpy(), dtype=np.float32)
+
+    def set_gradient(self, values: Float32) -> None:
+        """Copy [P] over the gradient, for an optimizer step with somebody else's gradient."""
+        _copy_into(self.gradient, values, "gradients")
+
+    def zero_gradient(self) -> None:
+        self.gradient.zero_()
+
+    def clip_gradient(self, max_norm: float | None) -> Tensor:
+        """Scale the gradient down to an L2 norm of at most max_norm; returns the norm before."""
+        norm = torch.linalg.vector_norm(self.gradient)
+        if max_norm is not None:
+            self.gradient.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
+        return norm
+
+    def named_numpy(self) -> dict[str, Float32]:
+        """Copies of the weights by parameter name."""
+        named = {}
+        vector, start = self.numpy(), 0
+        for name, shape in self.layout:
+            end = start + int(np.prod(shape))
+            named[name] = vector[start:end].reshape(shape).copy()
+            start = end
+        return named
+
+    def load_named(self, weights: Mapping[str, Float32]) -> None:
+        """The inverse of `named_numpy`; raises ValueError naming what does not fit."""
+        missing = [name for name, _ in self.layout if name not in weights]
+        unknown = sorted(set(weights) - {name for name, _ in self.layout})
+        if missing or unknown:
+            raise ValueError(f"weights do not fit: missing {missing}, unknown {unknown}")
+        for name, shape in self.layout:
+            if np.shape(weights[name]) != shape:
+                raise ValueError(f"weights {name!r}: {np.shape(weights[name])}, expected {shape}")
+        self.load(
+            np.concatenate([np.asarray(weights[n], np.float32).ravel() for n, _ in self.layout])
+        )
+
+
+def _copy_into(target: Tensor, values: Float32, what: str) -> None:
+    values = np.asarray(values, dtype=np.float32)
+    if values.shape != tuple(target.shape):
+        raise ValueError(f"{what}: {values.shape} values, expected {tuple(target.shape)}")
+    if target.device.type == "cpu":
+        target.numpy()[:] = values  # also takes read-only memory, of which torch would complain
+    else:
+        target.copy_(torch.from_numpy(np.array(values)))

@@ -1,0 +1,4 @@
+"""Policies: a network, how it acts (NumPy in, NumPy out), and the forward that learners need.
+
+Reading order: base.py (weights, RLlib's methods), actor_critic.py, q_policy.py, exploration.py.
+"""

@@ -1,0 +1,147 @@
+"""The policy of A2C, A3C and IMPALA: a categorical distribution and a state value.
+
+T rows of a fragment, B environments, K final observations, A actions, k frames in a stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from actorrl.data import columns as c
+from actorrl.errors import ConfigError
+from actorrl.models.actor_critic import ActorCriticNetwork
+from actorrl.models.distributions import sample_numpy
+from actorrl.models.frames import stack_frames
+from actorrl.models.model_config import ModelConfig
+from actorrl.policies.base import Act, Array, ArrayState, Policy, as_tensor, seeded
+
+
+class SequenceOutput(NamedTuple):
+    """What a learner sees of a fragment, with gradient."""
+
+    logits: Tensor  # [T, B, A]
+    values: Tensor  # [T+1, B]; the last row is the bootstrap value
+
+
+class ActorCriticPolicy(Policy):
+    """Acts step by step, and recomputes the same numbers for whole fragments.
+
+    With the same weights, `forward_sequence` gives the log-probabilities that `act` stored, to
+    1e-5: V-trace's importance ratios are then 1.
+    """
+
+    model: ActorCriticNetwork
+
+    def __init__(
+        self,
+        observation_space: Any,
+        action_space: Any,
+        frame_stack: int = 1,
+        model_config: ModelConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(observation_space, action_space, frame_stack, seed)
+        self.model_config = model_config or ModelConfig()
+        with seeded(seed):
+            model = ActorCriticNetwork(
+                observation_space, self.num_actions, frame_stack, self.model_config
+            )
+        self._adopt(model)
+
+    def _weights_moved(self) -> None:
+        self._numpy_forward = self.model.numpy_forward()
+
+    @property
+    def recurrent(self) -> bool:
+        return self.model.core is not None
+
+    def use_precision(self, precision: str) -> None:
+        """ "fp32", or "bf16" to run the network's body in bfloat16 (heads and losses never)."""
+        dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
+        if precision not in dtypes:
+            raise ConfigError(f"precision: {precision!r} is not accepted, expected fp32 or bf16")
+        self.model.body_precision = dtypes[precision]
+        self._weights_moved()
+
+    # ---- acting ---------------------------------------------------------------------------------
+
+    def initial_state(self, batch: int) -> ArrayState:
+        return tuple(part.cpu().numpy() for part in self.model.initial_state(batch))
+
+    def act(self, obs: Array, state: ArrayState = (), explore: bool = True) -> Act:
+        if self._numpy_forward is not None:
+            logits, values = self._numpy_forward(obs)
+        else:
+            logits, values, state = self._torch_forward(obs, state)
+        actions, logp = sample_numpy(logits, self.random, greedy=not explore)
+        extras = {c.ACTION_LOGP: logp, c.ACTION_DIST_INPUTS: logits, c.VF_PREDS: values}
+        return Act(actions, extras, state)
+
+    def _torch_forward(self, obs: Array, state: ArrayState) -> tuple[Array, Array, ArrayState]:
+        device = self.device
+        with torch.inference_mode():
+            x = as_tensor(obs, device)
+            if self.recurrent:
+                tensors = tuple(as_tensor(part, device) for part in state)
+                logits, values, tensors = self.model.sequence(x.unsqueeze(0), tensors)
+                logits, values = logits[0], values[0]
+                state = tuple(part.cpu().numpy() for part in tensors)
+            else:
+                logits, values = self.model(x)
+        return logits.cpu().numpy(), values.cpu().numpy(), state
+
+    # ---- learning -------------------------------------------------------------------------------
+
+    def forward_sequence(self, columns: Mapping[str, Tensor], T: int, B: int) -> SequenceOutput:
+        """One forward over the T+1 observations of a fragment whose columns are on the device.
+
+        Reads OBS [T+1, B, ...], or FRAMES and AGE; with an LSTM also AGE and state_in(i) [B, H].
+        The state starts as the worker's at row 0 and is zeroed before every row of age 0.
+        """
+        obs = self._observations(columns)
+        assert obs.shape[:2] == (T + 1, B), (tuple(obs.shape), T, B)
+        if self.recurrent:
+            state = (columns[c.state_in(0)], columns[c.state_in(1)])
+            logits, values, _ = self.model.sequence(obs, state, columns[c.AGE] == 0)
+        else:
+            logits, values, _ = self.model.sequence(obs)
+        return SequenceOutput(logits[:T], values)
+
+    def next_values(self, columns: Mapping[str, Tensor], values: Tensor) -> Tensor:
+        """V of the observation after each row's action, [T+1, B] -> [T, B], without gradient.
+
+        Under NEXT_STEP the row after an end holds the final observation, so this is the next row's
+        value. Under SAME_STEP it holds the reset's; the values of FINAL_OBS take their place.
+        """
+        following = values[1:].detach().clone()
+        rows = columns.get(c.FINAL_ROWS)
+        if rows is not None and len(rows):
+            following.view(-1)[rows] = self.final_values(columns)
+        return following
+
+    @torch.no_grad()
+    def final_values(self, columns: Mapping[str, Tensor]) -> Tensor:
+        """V of FINAL_OBS, [K]."""
+        if self.recurrent:
+            raise ConfigError("autoreset: same_step together with use_lstm, expected next_step")
+        values: Tensor = self.model(self._final_observations(columns))[1]
+        return values
+
+    def _observations(self, columns: Mapping[str, Tensor]) -> Tensor:
+        """[T+1, B, ...], frames stacked to [T+1, B, k, H, W]."""
+        if c.FRAMES not in columns:
+            return columns[c.OBS]
+        return stack_frames(columns[c.FRAMES], columns[c.AGE], self.frame_stack)
+
+    def _final_observations(self, columns: Mapping[str, Tensor]) -> Tensor:
+        """[K, ...]; a single final frame is put on top of the stack of the row that it follows."""
+        finals = columns[c.FINAL_OBS]
+        if c.FRAMES not in columns or finals.dim() == columns[c.FRAMES].dim():
+            return finals
+        stacks = stack_frames(columns[c.FRAMES], columns[c.AGE], self.frame_stack)
+        before = stacks.flatten(0, 1)[columns[c.FINAL_ROWS].long()]  # [K, k, H, W]
+        return torch.cat([before[:, 1:], finals.unsqueeze(1)], dim=1)

@@ -1,0 +1,180 @@
+"""What all policies share: weights in and out, and RLlib's methods for computing actions.
+
+B environments side by side, P parameters. A policy belongs to one process and one thread.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from actorrl.errors import ConfigError
+from actorrl.models.flat_parameters import FlatParameters, Float32
+
+Array = NDArray[Any]
+ArrayState = tuple[Array, ...]
+
+
+class Act(NamedTuple):
+    """What acting on B observations returns; all arrays are fresh."""
+
+    actions: Array  # [B], as the policy stores them; `env_actions` makes them the environment's
+    extras: dict[str, Array]  # each [B, ...], columns of the fragment
+    state: ArrayState  # each [B, ...], the recurrent state after these observations
+
+
+class Policy(ABC):
+    """A network with its weights' version.
+
+    `flat` holds all weights as one vector: optimizers take `[policy.flat.vector]`.
+    """
+
+    def __init__(
+        self, observation_space: Any, action_space: Any, frame_stack: int, seed: int
+    ) -> None:
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.frame_stack = frame_stack
+        self.num_actions, self._first_action = _discrete(action_space)
+        self.version = 0
+        self.explore = True  # what `compute_actions(explore=None)` does
+        self.random = np.random.default_rng(seed)
+        self.model: nn.Module
+        self.flat: FlatParameters
+
+    def _adopt(self, model: nn.Module) -> None:
+        """Constructors call this last: the model's weights move into one vector."""
+        self.model = model
+        self.flat = FlatParameters(model)
+        self._weights_moved()
+
+    @abstractmethod
+    def _weights_moved(self) -> None:
+        """Called when the weights lie at another place in memory: renew what points at them."""
+
+    # ---- acting ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def act(self, obs: Array, state: ArrayState = (), explore: bool = True) -> Act:
+        """Act on obs [B, ...] (with frame_stack k: [B, k, H, W]); neither argument is written to.
+
+        Called by the collector for every row. Whoever calls it zeroes the recurrent state of an
+        environment before its episode's first observation.
+        """
+
+    def initial_state(self, batch: int) -> ArrayState:
+        """The recurrent state of B environments at an episode's start; () without recurrence."""
+        return ()
+
+    def env_actions(self, actions: Array) -> Array:
+        """Actions as `env.step` takes them: a Discrete space may start elsewhere than at 0."""
+        return actions + self._first_action if self._first_action else actions
+
+    def compute_actions(
+        self,
+        obs_batch: Any,
+        state_batches: Sequence[Array] | None = None,
+        explore: bool | None = None,
+    ) -> tuple[Array, list[Array], dict[str, Array]]:
+        """RLlib's: environment actions [B], state after them, extra columns."""
+        obs = np.asarray(obs_batch)
+        state = tuple(state_batches) if state_batches else self.initial_state(len(obs))
+        act = self.act(obs, state, self.explore if explore is None else explore)
+        return self.env_actions(act.actions), list(act.state), act.extras
+
+    def compute_single_action(
+        self, obs: Any, state: Sequence[Array] | None = None, explore: bool | None = None
+    ) -> tuple[Any, list[Array], dict[str, Any]]:
+        """RLlib's: one observation without a batch axis -> action, state, extras, likewise."""
+        batched_state = [np.asarray(part)[None] for part in state] if state else None
+        actions, states, extras = self.compute_actions(
+            np.asarray(obs)[None], batched_state, explore
+        )
+        return actions[0], [s[0] for s in states], {name: x[0] for name, x in extras.items()}
+
+    # ---- weights --------------------------------------------------------------------------------
+
+    def get_weights(self) -> dict[str, Float32]:
+        """Copies by parameter name."""
+        return self.flat.named_numpy()
+
+    def set_weights(self, weights: Mapping[str, Array]) -> None:
+        """The inverse; raises ValueError naming what does not fit. The version stays as it is."""
+        self.flat.load_named(weights)
+
+    def flat_weights(self) -> Float32:
+        """A copy of all weights [P], in the order of `layout`."""
+        return self.flat.numpy()
+
+    def load_flat(self, values: Float32, version: int) -> None:
+        """Copy [P] over the weights; the caller keeps its array. Raises ValueError on its size."""
+        self.flat.load(values)
+        self.version = version
+
+    def layout(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Name and shape of every parameter in the order of the flat vector."""
+        return list(self.flat.layout)
+
+    def flat_gradient(self) -> Float32:
+        """A copy of the gradient [P] of the last `backward`."""
+        return self.flat.gradient_numpy()
+
+    def set_flat_gradient(self, values: Float32) -> None:
+        """Copy [P] over the gradient, for a step with a worker's gradient (A3C)."""
+        self.flat.set_gradient(values)
+
+    # ---- device and random state ----------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        return self.flat.vector.device
+
+    def to(self, device: torch.device | str) -> None:
+        """Move the weights. Optimizers over `flat.vector` stay valid, their state does not move."""
+        self.flat.move(device)
+        self._weights_moved()
+
+    def tensors(self, columns: Mapping[str, Array]) -> dict[str, Tensor]:
+        """Columns on the policy's device, in their own dtype; on the CPU without a copy."""
+        return {name: as_tensor(array, self.device) for name, array in columns.items()}
+
+    def random_state(self) -> str:
+        """The state of the sampling generator as JSON text, for checkpoints."""
+        return json.dumps(self.random.bit_generator.state)
+
+    def set_random_state(self, state: str) -> None:
+        self.random.bit_generator.state = json.loads(state)
+
+
+def as_tensor(array: Array, device: torch.device | str = "cpu") -> Tensor:
+    """Share memory where possible; read-only memory is copied, torch cannot protect it."""
+    array = np.ascontiguousarray(array)
+    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's CPU generator starts from `seed` inside, and is as it was before outside.
+
+    Layers draw their weights from torch's global generator, which belongs to the user.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _discrete(action_space: Any) -> tuple[int, int]:
+    """Number of actions and the first one's number; raises ConfigError for other spaces."""
+    if not hasattr(action_space, "n") or getattr(action_space, "shape", ()) != ():
+        raise ConfigError(
+            f"env: this policy cannot act in the action space {action_space}, expected Discrete(n)"
+        )
+    return int(action_space.n), int(getattr(action_space, "start", 0))

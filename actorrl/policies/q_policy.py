@@ -1,0 +1,123 @@
+"""The policy of DQN and Ape-X: action values, epsilon-greedy with an epsilon per environment.
+
+B environments side by side, N rows in any order, A actions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from actorrl.data import columns as c
+from actorrl.errors import ConfigError
+from actorrl.models.flat_parameters import FlatParameters, Float32
+from actorrl.models.model_config import ModelConfig
+from actorrl.models.q_network import QNetwork
+from actorrl.policies.base import Act, Array, ArrayState, Policy, as_tensor, seeded
+
+
+class QPolicy(Policy):
+    """`epsilons` [B] float: environment b of the worker acts at random with epsilons[b].
+
+    The values in Q_VALUES are those before epsilon: initial priorities are computed from them.
+    """
+
+    model: QNetwork
+
+    def __init__(
+        self,
+        observation_space: Any,
+        action_space: Any,
+        frame_stack: int = 1,
+        model_config: ModelConfig | None = None,
+        seed: int = 0,
+        *,
+        dueling: bool = True,
+        double: bool = True,
+        epsilons: Array | None = None,
+    ) -> None:
+        super().__init__(observation_space, action_space, frame_stack, seed)
+        self.model_config = model_config or ModelConfig()
+        if self.model_config.use_lstm:
+            raise ConfigError("model.use_lstm: true is not accepted by a Q policy, expected false")
+        self.dueling, self.double = dueling, double
+        self._arguments = (observation_space, self.num_actions, frame_stack, self.model_config)
+        with seeded(seed):
+            model = QNetwork(*self._arguments, dueling)
+        self._adopt(model)
+        self.set_epsilons(np.zeros(1) if epsilons is None else epsilons)
+
+    def _weights_moved(self) -> None:
+        self._numpy_forward = self.model.numpy_forward()
+
+    def set_epsilons(self, epsilons: Array | float) -> None:
+        """One epsilon for each environment, or a single one for however many there are."""
+        values = np.atleast_1d(np.asarray(epsilons, dtype=np.float64))
+        if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
+            raise ValueError(f"epsilons must be a vector within [0, 1], not {epsilons!r}")
+        self.epsilons = values
+
+    def act(self, obs: Array, state: ArrayState = (), explore: bool = True) -> Act:
+        q = self.compute_q_values(obs)
+        actions = q.argmax(axis=1)
+        if explore:
+            self._explore(actions)
+        return Act(actions, {c.Q_VALUES: q}, state)
+
+    def _explore(self, actions: Array) -> None:
+        """Replace actions [B] in place, each with its environment's probability."""
+        if len(self.epsilons) not in (1, len(actions)):
+            raise ValueError(f"{len(self.epsilons)} epsilons for {len(actions)} environments")
+        (chosen,) = np.nonzero(self.random.random(len(actions)) < self.epsilons)
+        if len(chosen):
+            actions[chosen] = self.random.integers(self.num_actions, size=len(chosen))
+
+    def compute_q_values(self, obs: Array) -> Float32:
+        """Q [N, A] of observations [N, ...], NumPy in, NumPy out, without gradient."""
+        if self._numpy_forward is not None:
+            return self._numpy_forward(obs)
+        with torch.inference_mode():
+            q: Float32 = self.model(as_tensor(obs, self.device)).cpu().numpy()
+        return q
+
+    def q_values(self, obs: Tensor) -> Tensor:
+        """Q [N, A] of observations [N, ...] on the device, with gradient."""
+        q: Tensor = self.model(obs)
+        return q
+
+    def make_target(self) -> TargetNetwork:
+        """A copy of the network that changes only when told to."""
+        with seeded(0):
+            return TargetNetwork(self, QNetwork(*self._arguments, self.dueling))
+
+
+class TargetNetwork:
+    """The target network of Mnih et al. 2015. It follows its policy to another device on `sync`."""
+
+    def __init__(self, policy: QPolicy, model: QNetwork) -> None:
+        self._policy = policy
+        self.model = model
+        self.flat = FlatParameters(model)
+        self.sync()
+
+    @torch.no_grad()
+    def sync(self) -> None:
+        """Take over the policy's weights."""
+        self.flat.move(self._policy.device)
+        self.flat.vector.copy_(self._policy.flat.vector)
+
+    @torch.no_grad()
+    def q_values(self, obs: Tensor) -> Tensor:
+        """Q [N, A] of observations [N, ...], without gradient."""
+        q: Tensor = self.model(obs)
+        return q
+
+    def flat_weights(self) -> Float32:
+        """A copy of the weights [P], for checkpoints."""
+        return self.flat.numpy()
+
+    def load_flat(self, values: Float32) -> None:
+        self.flat.load(values)

@@ -1,0 +1,9 @@
+"""Replay: what a shard, or an algorithm with a local buffer, remembers. NumPy only.
+
+Read in this order: sum_tree.py (sampling in proportion to priorities), frame_store.py (single
+frames, each kept once), rows.py (the ring of transitions, and its eviction together with the
+frames), uniform.py and prioritized.py (the two buffers), weights.py (importance weights over all
+shards), limiter.py (samples per insert).
+
+Nothing here knows processes, sockets or torch. One thread at a time may use a buffer.
+"""

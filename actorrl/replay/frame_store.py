@@ -1,0 +1,111 @@
+"""Single frames, each kept once, from which stacks are gathered when a batch is sampled.
+
+A row of an Atari replay needs four frames for its observation and four for the one after it; kept
+stack by stack that is 56,448 bytes a row, kept frame by frame about 7,100.
+
+Frames have absolute numbers: the first ever added is 0, and a number is never used again. The
+store forgets the oldest frames when new ones need the room; `oldest` says which numbers still
+hold. Letters: F frames of a call, N rows, k frames of a stack.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+
+def frames_for(capacity_rows: int, fragment_frames: int, num_streams: int = 1) -> int:
+    """Frames to hold for `capacity_rows` rows that come from `num_streams` workers in turn.
+
+    One frame a row; 2 % for the rows after an end, which are no transitions; and one fragment of
+    each worker, F * B frames, since a worker's rows lean on the frames of its fragment before.
+    Of a smaller store the oldest rows go earlier, no more.
+    """
+    return int(capacity_rows * 1.02) + num_streams * fragment_frames
+
+
+class FrameStore(Protocol):
+    """What replay needs of a store; the role of a learner may keep one on its GPU instead."""
+
+    oldest: int
+    """Number of the oldest frame that is still held."""
+    next: int
+    """Number that the next frame will get; next - oldest frames are held."""
+
+    @property
+    def capacity(self) -> int:
+        """Most frames held at once."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes allocated."""
+
+    def add(self, frames: np.ndarray) -> int:
+        """Keep `frames` [F, ...] and return the number of the first; the others follow it."""
+
+    def gather(self, numbers: np.ndarray) -> np.ndarray:
+        """Frames [N, k, ...] of the held `numbers` [N, k]."""
+
+    def check_valid(self) -> None:
+        """Assert the store's invariants."""
+
+
+class RingFrameStore:
+    """Frames in one array; a new frame takes the place of the oldest."""
+
+    def __init__(
+        self,
+        capacity_frames: int,
+        frame_shape: tuple[int, ...],
+        dtype: np.typing.DTypeLike = np.uint8,
+    ) -> None:
+        if capacity_frames < 1:
+            raise ValueError(f"capacity_frames: {capacity_frames} is no positive number of frames")
+        # Zero pages are handed out by the kernel when they are first written, so that a large ring
+        # takes memory as it fills, not at once.
+        self._frames = np.zeros((capacity_frames, *frame_shape), dtype)
+        self.oldest = 0
+        self.next = 0
+
+    @property
+    def capacity(self) -> int:
+        return len(self._frames)
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of one frame."""
+        return self._frames.shape[1:]
+
+    @property
+    def nbytes(self) -> int:
+        return self._frames.nbytes
+
+    def add(self, frames: np.ndarray) -> int:
+        """Keep `frames` [F, ...]; ValueError if they have another shape or are more than fit."""
+        if frames.shape[1:] != self.frame_shape or frames.dtype != self._frames.dtype:
+            raise ValueError(
+                f"frames: {frames.dtype} {frames.shape[1:]} in a store of "
+                f"{self._frames.dtype} {self.frame_shape}"
+            )
+        if len(frames) > self.capacity:
+            raise ValueError(f"frames: {len(frames)} in a store of {self.capacity}")
+        first, start = self.next, self.next % self.capacity
+        head = min(len(frames), self.capacity - start)
+        self._frames[start : start + head] = frames[:head]
+        self._frames[: len(frames) - head] = frames[head:]
+        self.next = first + len(frames)
+        self.oldest = max(self.oldest, self.next - self.capacity)
+        return first
+
+    def gather(self, numbers: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Frames [*numbers.shape, ...], a copy, written to `out` if given."""
+        if numbers.size and (numbers.min() < self.oldest or numbers.max() >= self.next):
+            raise IndexError(f"a frame outside {self.oldest}..{self.next - 1} was asked for")
+        # Every slot is in range, so "clip" changes none; with the default mode and `out`, NumPy
+        # would copy everything twice. ("wrap" subtracts the capacity in a loop: slow.)
+        return np.take(self._frames, numbers % self.capacity, axis=0, out=out, mode="clip")
+
+    def check_valid(self) -> None:
+        assert 0 <= self.oldest <= self.next
+        assert self.next - self.oldest <= self.capacity

@@ -1,0 +1,98 @@
+"""Fragments side by side: the batch of one update, gathered as they come.
+
+Letters: T rows of a fragment, B environments of a worker, n fragments of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from actorrl.data import columns as c
+from actorrl.data.columns import Axes
+
+_FINALS = (c.FINAL_OBS, c.FINAL_ROWS)
+
+
+class FragmentBatch:
+    """[T, n B] columns, filled by copying each fragment once, reused for every batch.
+
+    On a GPU learner the memory is pinned, so that it moves to the device without another copy. The
+    tensors of `tensors()` are views (on the CPU): the next `add` after `clear` writes over them.
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        self._device = device
+        self._buffers: dict[str, Tensor] = {}
+        self._finals: list[tuple[np.ndarray, np.ndarray]] = []
+        self._rows = self._envs = 0  # T, B
+        self._capacity = 0  # fragments
+        self.num_fragments = 0
+        self.num_env_steps = 0
+
+    def add(self, columns: Mapping[str, np.ndarray], num_env_steps: int) -> None:
+        """Copy one fragment in. All fragments of a batch have the same T and B."""
+        rows, envs = columns[c.VALID].shape
+        if (rows, envs) != (self._rows, self._envs):
+            assert self.num_fragments == 0, "fragments of different shapes in one batch"
+            self._rows, self._envs, self._capacity = rows, envs, 0
+            self._buffers.clear()
+        if self.num_fragments == self._capacity:
+            self._grow(columns)
+        start = self.num_fragments * envs
+        for name, array in columns.items():
+            if name in _FINALS:
+                continue
+            target = self._buffers[name].numpy()
+            if _axis(name) == 0:
+                target[start : start + envs] = array
+            else:
+                target[:, start : start + envs] = array
+        if c.FINAL_ROWS in columns:
+            row, env = np.divmod(columns[c.FINAL_ROWS], envs)
+            self._finals.append((columns[c.FINAL_OBS].copy(), np.stack([row, env + start])))
+        self.num_fragments += 1
+        self.num_env_steps += num_env_steps
+
+    def _grow(self, columns: Mapping[str, np.ndarray]) -> None:
+        capacity = max(1, 2 * self._capacity)
+        grown = {}
+        for name, array in columns.items():
+            if name in _FINALS:
+                continue
+            axis = _axis(name)
+            shape = list(array.shape)
+            shape[axis] = capacity * self._envs
+            dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
+            buffer = torch.empty(shape, dtype=dtype, pin_memory=self._device != "cpu")
+            if name in self._buffers:
+                old = self._buffers[name]
+                buffer.narrow(axis, 0, old.shape[axis]).copy_(old)
+            grown[name] = buffer
+        self._buffers, self._capacity = grown, capacity
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The batch on the learner's device."""
+        envs = self.num_fragments * self._envs
+        batch = {
+            name: buffer.narrow(_axis(name), 0, envs).to(self._device, non_blocking=True)
+            for name, buffer in self._buffers.items()
+        }
+        if self._finals:
+            obs = np.concatenate([obs for obs, _ in self._finals])
+            row, env = np.concatenate([places for _, places in self._finals], axis=1)
+            batch[c.FINAL_OBS] = torch.from_numpy(obs).to(self._device)
+            batch[c.FINAL_ROWS] = torch.from_numpy(row * envs + env).to(self._device)
+        return batch
+
+    def clear(self) -> None:
+        self._finals.clear()
+        self.num_fragments = self.num_env_steps = 0
+
+
+def _axis(name: str) -> int:
+    """The environments' axis of a column."""
+    return 0 if c.axes_of(name) is Axes.B else 1

@@ -1,0 +1,229 @@
+"""What all learners share: updates, versions, counts, and the driver's iterations.
+
+A learner learns only while the driver has an iteration open (`train`), so between two calls of
+`train()` the run stands still by itself: no credit goes back, no request goes out. Everything here
+runs on the actor's main thread.
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+import time
+from collections.abc import Iterable
+
+import numpy as np
+from torch import Tensor
+
+from actorrl.data.columns import PRIORITIES
+from actorrl.errors import ActorRLError
+from actorrl.roles import torch_setup
+from actorrl.roles.settings import Body, LearnerSettings, Metrics, State, Update
+from actorrl.runtime.actor import Actor, remote
+from actorrl.runtime.mailbox import Later
+
+PER_ROW = (PRIORITIES,)  # what an update may return beside scalars
+_MAX_EPISODES = 100_000  # kept for the driver between two of its calls
+
+
+class LearningDiverged(ActorRLError):
+    """A loss became NaN or infinite; nothing was published from it."""
+
+
+class Iteration:
+    """One call of `train`: what it wants, what has been done for it."""
+
+    def __init__(
+        self, min_updates: int, min_env_steps: int, min_time_s: float, stay: bool, later: Later
+    ) -> None:
+        self.min_updates = min_updates
+        self.min_env_steps = min_env_steps
+        self.min_time_s = min_time_s
+        self.stay = stay
+        self.later = later
+        self.started = time.monotonic()
+        self.num_updates = 0
+        self.num_env_steps = 0
+
+    def complete(self) -> bool:
+        return (
+            self.num_updates >= self.min_updates
+            and self.num_env_steps >= self.min_env_steps
+            and time.monotonic() - self.started >= self.min_time_s
+        )
+
+
+class Learner(Actor):
+    """Base of the learners. Subclasses gather batches and call `learn`."""
+
+    def __init__(self, settings: LearnerSettings) -> None:
+        self.settings = settings
+
+    def on_start(self) -> None:
+        torch_setup.use_threads(self.settings.num_threads, self.context.inline)
+        self.device = torch_setup.device_for(self.settings.num_gpus)
+        self.update: Update = self.settings.make_update(self.device)
+        self.num_updates = 0
+        self.timesteps_total = 0
+        self.iteration: Iteration | None = None
+        self.learning = False
+        self._episodes: collections.deque[list[float]] = collections.deque(maxlen=_MAX_EPISODES)
+        self._stats: dict[str, list[float]] = collections.defaultdict(list)
+        self._lags: list[int] = []
+        self._dropped_stale = 0
+        self._seconds = collections.Counter[str]()
+        self._published_at = -math.inf
+        state = self.settings.recover()
+        if state is not None and self.context.incarnation > 1:
+            self._load(state)
+        # Readers may know a version of our predecessor: ours must be newer.
+        self.version = self.context.publisher("weights").newest_version()
+        self._publish()
+
+    # ---- the driver's calls -------------------------------------------------------------
+
+    @remote
+    def train(
+        self, min_updates: int, min_env_steps: int, min_time_s: float, stay: bool = False
+    ) -> Later:
+        """Learn until at least so much is done, then answer with what happened. `stay`: go on
+        learning after the answer, since the next call follows at once."""
+        later = Later()
+        self.iteration = Iteration(min_updates, min_env_steps, min_time_s, stay, later)
+        if not self.learning:
+            self.learning = True
+            self.resume()
+        return later
+
+    @remote
+    def get_state(self) -> State:
+        """Everything a checkpoint needs of this learner."""
+        return {
+            "update": self.update.state_dict(),
+            "weights": self.update.policy.flat_weights(),
+            "num_updates": self.num_updates,
+            "timesteps_total": self.timesteps_total,
+        }
+
+    @remote
+    def set_state(self, state: State) -> None:
+        """Continue from `get_state`; publishes the weights under a new version."""
+        self._load(state)
+        self._publish()
+
+    @remote
+    def set_weights(self, weights: dict[str, np.ndarray]) -> int:
+        """Replace the policy's weights by name; the version under which workers get them."""
+        self.update.policy.set_weights(weights)
+        self._publish()
+        return self.version
+
+    def _load(self, state: State) -> None:
+        self.update.policy.flat.load(state["weights"])
+        self.update.load_state_dict(state["update"])
+        self.num_updates = int(state["num_updates"])
+        self.timesteps_total = int(state["timesteps_total"])
+
+    # ---- for subclasses -----------------------------------------------------------------
+
+    def resume(self) -> None:
+        """An iteration has begun after a pause: take up what was left lying."""
+
+    def count_fragment(self, num_env_steps: int, episodes: Iterable[list[float]]) -> None:
+        """Experience of this many valid env steps has come, in which these episodes ended."""
+        self.timesteps_total += num_env_steps
+        if self.iteration is not None:
+            self.iteration.num_env_steps += num_env_steps
+        self._episodes.extend(episodes)
+
+    def too_stale(self, policy_version: int) -> bool:
+        """Note the lag of a fragment; True if it is beyond `max_policy_lag` and must be dropped."""
+        lag = max(0, self.version - policy_version)
+        limit = self.settings.max_policy_lag
+        if limit is not None and lag > limit:
+            self._dropped_stale += 1
+            return True
+        self._lags.append(lag)
+        return False
+
+    def learn(self, batch: dict[str, Tensor]) -> Metrics:
+        """One update and a new version."""
+        started = time.monotonic()
+        metrics = self.update(batch, self.timesteps_total)
+        self.finish_update(metrics, started)
+        return metrics
+
+    def finish_update(self, metrics: Metrics, started: float) -> None:
+        """After the weights have changed: count, check, publish."""
+        self._note(metrics)
+        self.num_updates += 1
+        self._seconds["update_s"] += time.monotonic() - started
+        self._publish_if_due()
+        if self.iteration is not None:
+            self.iteration.num_updates += 1
+
+    def _note(self, metrics: Metrics) -> None:
+        for name, value in metrics.items():
+            if name in PER_ROW:
+                continue
+            number = float(value)
+            if not math.isfinite(number) and name.endswith("loss"):
+                raise LearningDiverged(
+                    f"{name} is {number} at update {self.num_updates + 1}: lower lr, or set"
+                    " grad_clip; the newest recovery checkpoint is from before"
+                )
+            self._stats[name].append(number)
+
+    def _publish_if_due(self) -> None:
+        now = time.monotonic()
+        if now - self._published_at >= self.settings.min_publish_interval_s:
+            self._publish()
+        else:
+            self.version += 1  # not seen by anybody, but lag is counted in updates
+
+    def _publish(self) -> None:
+        started = time.monotonic()
+        self.version += 1
+        self.update.policy.version = self.version
+        self.context.publisher("weights").publish(
+            self.version, {"flat": self.update.policy.flat_weights()}
+        )
+        self._published_at = time.monotonic()
+        self._seconds["publish_s"] += self._published_at - started
+
+    def end_iteration_if_complete(self) -> None:
+        """Called by subclasses after each update."""
+        iteration = self.iteration
+        if iteration is None or not iteration.complete():
+            return
+        self.iteration = None
+        self.learning = iteration.stay
+        if not self.learning:
+            self._publish()  # what follows (evaluation, get_policy) sees the last update
+        iteration.later.resolve(self._report())
+
+    def _report(self) -> Body:
+        stats = {name: sum(values) / len(values) for name, values in self._stats.items()}
+        lags = self._lags or [0]
+        report = {
+            "num_updates": self.num_updates,
+            "timesteps_total": self.timesteps_total,
+            "policy_version": self.version,
+            "policy_lag_mean": sum(lags) / len(lags),
+            "policy_lag_max": max(lags),
+            "episodes": list(self._episodes),
+            "stats": stats,
+            "counters": {"num_dropped_stale": self._dropped_stale, **self.counters()},
+            "seconds": {
+                **self._seconds,
+                **{f"wait_{name}_s": s for name, s in self.context.waits.items()},
+            },
+        }
+        self._episodes.clear()
+        self._stats.clear()
+        self._lags.clear()
+        return report
+
+    def counters(self) -> dict[str, float]:
+        """Counts of a subclass for the result's `info.learner`."""
+        return {}

@@ -1,0 +1,130 @@
+"""The learner of Ape-X: asks shards for batches in proportion to their mass, sends priorities back.
+
+A few requests are always open, so that the next batches are gathered while it learns. Sampling
+probabilities are global: a shard is asked in proportion to its last reported mass, and importance
+weights divide by the one largest weight over all shards.
+"""
+
+from __future__ import annotations
+
+import collections
+
+import numpy as np
+import torch
+
+from actorrl.data import columns as c
+from actorrl.replay.prioritized import PROBABILITIES
+from actorrl.replay.weights import Mass, combine, importance_weights
+from actorrl.roles.learner import Learner
+from actorrl.roles.settings import Body, LearnerSettings
+from actorrl.runtime.links import Item
+
+
+class ReplayLearner(Learner):
+    """See the module. The update returns the new priorities under the name "priorities" [N]."""
+
+    def __init__(self, settings: LearnerSettings, beta: float, prefetch: int, seed: int) -> None:
+        super().__init__(settings)
+        self._beta = beta
+        self._prefetch = prefetch
+        self._seed = seed
+
+    def on_start(self) -> None:
+        super().on_start()
+        self._requests = self.context.requests("replay")
+        self._random = np.random.default_rng(self._seed)
+        self._shards: dict[str, Body] = {}
+        self._masses: dict[str, Mass] = {}
+        self._ready: collections.deque[Item] = collections.deque()
+        self._num_open = 0
+
+    # ---- what shards report -------------------------------------------------------------
+
+    def on_inserts(self, item: Item) -> None:
+        body = item.body
+        self.count_fragment(body["num_env_steps"], body["episodes"])
+        self._shards[item.source] = body
+        self._masses[item.source] = Mass(*body["mass"])
+        self._ask()
+
+    # ---- batches ------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        """Keep `prefetch` requests open. Before any shard has rows, ask them in turn: they answer
+        once they have enough."""
+        while self.learning and self._num_open < self._prefetch:
+            able = [shard for shard in self._requests.targets if self._requests.can_ask(shard)]
+            if not able:
+                return
+            masses = np.array([self._mass_of(shard) for shard in able])
+            if not masses.any():
+                masses = np.ones(len(able))
+            shard = able[self._random.choice(len(able), p=masses / masses.sum())]
+            if not self._requests.ask(shard, {"num_samples": self.settings.train_batch_size}):
+                return
+            self._num_open += 1
+
+    def _mass_of(self, shard: str) -> float:
+        known = self._masses.get(shard)
+        return known.total if known is not None else 0.0
+
+    def on_replay(self, item: Item) -> None:
+        self._num_open -= 1
+        item.hold()
+        self._ready.append(item)  # at most `prefetch`
+        self.context.post(self._learn_ready)
+
+    def _learn_ready(self) -> None:
+        while self.learning and self._ready:
+            self._learn_from(self._ready.popleft())
+
+    def resume(self) -> None:
+        self._ask()
+        self._learn_ready()
+
+    def lost_replay(self, shard: str, num_lost: int) -> None:
+        """A shard died, or is back empty."""
+        self._num_open -= num_lost
+        self._masses.pop(shard, None)
+        self._ask()
+
+    def _learn_from(self, item: Item) -> None:
+        shard_mass = item.body["mass"]
+        arrays = item.arrays
+        everything = combine(
+            [m for shard, m in self._masses.items() if shard != item.source]
+            + [self._newest_mass(item.source, shard_mass)]
+        )
+        weights = importance_weights(arrays[PROBABILITIES], shard_mass, everything, self._beta)
+        indices = arrays[c.INDICES].copy()
+        batch = {
+            name: torch.tensor(array, device=self.device)  # copies: the slab is given back
+            for name, array in arrays.items()
+            if name not in (PROBABILITIES, c.INDICES)
+        }
+        batch[c.WEIGHTS] = torch.from_numpy(weights).to(self.device)
+        source = item.source
+        item.release()
+        self._ask()  # the next batch is gathered while we learn
+        priorities = np.asarray(self.learn(batch)[c.PRIORITIES], np.float32)
+        self.context.stream("priorities").send(
+            None, {c.INDICES: indices, c.PRIORITIES: priorities}, to=source
+        )
+        self.end_iteration_if_complete()
+
+    def _newest_mass(self, shard: str, total: float) -> Mass:
+        known = self._masses.get(shard)
+        return known._replace(total=total) if known is not None else Mass(total, 1)
+
+    def counters(self) -> dict[str, float]:
+        """Totals over the shards as they last reported."""
+        shards = self._shards.values()
+        inserted = sum(max(0, s["num_inserted"] - s["min_size"]) for s in shards)
+        sampled = sum(s["num_sampled"] for s in shards)
+        return {
+            "replay_size": sum(s["size"] for s in shards),
+            "replay_nbytes": sum(s["nbytes"] for s in shards),
+            "num_dropped_priorities": sum(s["num_dropped_priorities"] for s in shards)
+            + self.context.stream("priorities").dropped,
+            "samples_per_insert": sampled / inserted if inserted else float("nan"),
+        }

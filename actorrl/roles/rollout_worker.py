@@ -1,0 +1,111 @@
+"""Steps environments and hands out fragments: of its own accord over a stream, or when asked."""
+
+from __future__ import annotations
+
+from actorrl.data.fragment import Fragment
+from actorrl.envs.vector import VectorEnv, make_vector
+from actorrl.policies.base import Policy
+from actorrl.rollouts.collector import Collector
+from actorrl.roles import torch_setup
+from actorrl.roles.settings import (
+    Body,
+    MakePolicy,
+    MakePostprocess,
+    Postprocess,
+    WorkerSettings,
+)
+from actorrl.runtime.actor import Actor
+from actorrl.runtime.links import Asked, StateIn
+
+_REPORT_S = 1.0
+
+
+class Sampling:
+    """The part that every role with environments shares: env, policy, collector, newest weights."""
+
+    def __init__(
+        self, actor: Actor, settings: WorkerSettings, make_policy: MakePolicy
+    ) -> None:
+        context = actor.context
+        torch_setup.use_threads(1, context.inline)
+        index = context.index
+        seed = settings.worker_seed(index, context.incarnation)
+        self.env: VectorEnv = make_vector(
+            settings.env,
+            settings.env_config,
+            settings.num_envs_per_worker,
+            worker_index=index + 1,  # RLlib counts its local worker as 0
+            num_workers=settings.num_workers,
+            seed=seed,
+            autoreset=settings.autoreset,
+        )
+        indices = settings.env_indices(index)
+        self.policy: Policy = make_policy(seed, indices)
+        self.collector = Collector(
+            self.env,
+            self.policy,
+            settings.fragment_length,
+            first_env_index=int(indices[0]),
+            worker_index=index,
+        )
+        self._weights: StateIn = context.state("weights")
+
+    def refresh(self) -> int:
+        """Load newer weights if there are any; the version that acts from now on."""
+        if self._weights.version > self.policy.version:
+            version, arrays = self._weights.read()
+            self.policy.load_flat(arrays["flat"], version)
+        return self.policy.version
+
+    def collect(self) -> Fragment:
+        return self.collector.collect()
+
+    def metrics(self, actor: Actor) -> Body:
+        """Totals since the start; the driver takes differences."""
+        return {
+            "num_env_steps": self.collector.num_steps_total,
+            **self.collector.timers,
+            **{f"wait_{name}_s": seconds for name, seconds in actor.context.waits.items()},
+        }
+
+
+class RolloutWorker(Actor):
+    """One fragment per step while the stream has credit, or one per request."""
+
+    def __init__(
+        self, settings: WorkerSettings, make_policy: MakePolicy, make_postprocess: MakePostprocess
+    ) -> None:
+        self._settings = settings
+        self._make_policy = make_policy
+        self._make_postprocess = make_postprocess
+
+    def on_start(self) -> None:
+        self._sampling = Sampling(self, self._settings, self._make_policy)
+        self._postprocess = self._make_postprocess(self._settings.num_envs_per_worker)
+        self._streams = self.context.has_link("samples")
+        report = self.context.report("metrics")
+        self.context.every(_REPORT_S, lambda: report.send(self._sampling.metrics(self)))
+
+    def has_work(self) -> bool:
+        return self._streams
+
+    def step(self) -> None:
+        self._sampling.refresh()
+        body, arrays = self._postprocess(self._sampling.collect())
+        self.context.stream("samples").send(body, arrays)
+
+    def serve_samples(self, request: Asked) -> None:
+        """Synchronous: the learner has published the version that it asks for before it asked."""
+        version = self._sampling.refresh()
+        assert version >= request.body["min_version"], (version, request.body)
+        body, arrays = self._postprocess(self._sampling.collect())
+        request.respond(body, arrays)
+
+    def on_stop(self) -> None:
+        self._sampling.env.close()
+
+
+def send_fragment(num_envs: int) -> Postprocess:
+    """The postprocess of algorithms whose learner takes fragments as they are."""
+    return Fragment.to_message
+

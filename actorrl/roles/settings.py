@@ -1,0 +1,81 @@
+"""What the roles are told: plain values, and the functions that an algorithm file supplies."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from actorrl.data.fragment import Fragment
+from actorrl.policies.base import Policy
+
+Body = dict[str, Any]
+Arrays = dict[str, np.ndarray]
+Metrics = Mapping[str, Any]  # scalars: floats, or tensors without gradient
+State = dict[str, Any]  # nested dicts of arrays and plain values: what a checkpoint holds
+
+# (seed, global indices of the worker's environments) -> the policy that acts in them
+MakePolicy = Callable[[int, np.ndarray], Policy]
+# fragment -> the message to send
+Postprocess = Callable[[Fragment], tuple[Body, Arrays]]
+MakePostprocess = Callable[[int], Postprocess]  # number of environments -> postprocess
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkerSettings:
+    """Of all rollout workers of a run. `env` is what `envs.registry` resolved."""
+
+    env: Any
+    env_config: dict[str, Any]
+    num_workers: int
+    num_envs_per_worker: int
+    fragment_length: int
+    seed: int
+    autoreset: str | None = None
+
+    @property
+    def num_envs_total(self) -> int:
+        return self.num_workers * self.num_envs_per_worker
+
+    def env_indices(self, worker: int) -> np.ndarray:
+        """The global indices of a worker's environments; a restarted worker keeps them."""
+        first = worker * self.num_envs_per_worker
+        return np.arange(first, first + self.num_envs_per_worker)
+
+    def worker_seed(self, worker: int, incarnation: int) -> int:
+        """Differs between workers, and between a worker and its successor."""
+        sequence = np.random.SeedSequence([self.seed, worker, incarnation])
+        return int(sequence.generate_state(1)[0])
+
+
+class Update(Protocol):
+    """What is learned from a batch; the algorithm file's own class.
+
+    Called on the learner's update thread only. `timesteps` is the learner's global count of valid
+    env steps, on which schedules run.
+    """
+
+    policy: Policy
+
+    def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics: ...
+    def state_dict(self) -> State: ...
+    def load_state_dict(self, state: State) -> None: ...
+
+
+MakeUpdate = Callable[[str], Update]  # device -> update
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnerSettings:
+    """Of a learner or parameter server. `recover` loads the newest recovery state, if any."""
+
+    make_update: MakeUpdate
+    train_batch_size: int
+    num_gpus: float = 0.0
+    num_threads: int = 1
+    max_policy_lag: int | None = None
+    min_publish_interval_s: float = 0.0
+    recover: Callable[[], State | None] = lambda: None

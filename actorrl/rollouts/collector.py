@@ -1,0 +1,230 @@
+"""Steps a vector of environments with a policy, and writes fragments.
+
+Letters: T rows of a fragment, B environments, k frames in a stack. Called by the rollout worker's
+`step`, on its one thread. No Python loop runs over environments.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from actorrl.data import columns as c
+from actorrl.data.fragment import Fragment, single_group
+from actorrl.data.frame_stack import frame_rows
+from actorrl.envs.vector import StepResult, VectorEnv
+from actorrl.rollouts.episodes import EpisodeTracker
+
+
+class Act(NamedTuple):
+    """What a policy returns for B observations."""
+
+    actions: np.ndarray  # [B, ...] in policy space: what is stored
+    extras: dict[str, np.ndarray]  # each [B, ...]: becomes a [T, B, ...] column
+    state: tuple[np.ndarray, ...]  # each [B, ...]: recurrent state after these observations
+
+
+class ActingPolicy(Protocol):
+    """What the collector needs of a policy. NumPy in, NumPy out."""
+
+    @property
+    def version(self) -> int: ...
+
+    def act(self, obs: np.ndarray, state: tuple[np.ndarray, ...], explore: bool) -> Act: ...
+
+    def initial_state(self, num_envs: int) -> tuple[np.ndarray, ...]: ...
+
+    def env_actions(self, actions: np.ndarray) -> np.ndarray: ...
+
+
+class Collector:
+    """Cuts the endless run of B environments into fragments of exactly T rows.
+
+    A fragment's end is no end of an episode: observation, age, recurrent state and lead-in frames
+    carry on into the next one. The observations passed to the policy are the collector's: they
+    hold for the call only, and the policy must not write to them.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv,
+        policy: ActingPolicy,
+        fragment_length: int,
+        *,
+        first_env_index: int = 0,
+        worker_index: int = 0,
+        explore: bool = True,
+    ) -> None:
+        if fragment_length < 1:
+            raise ValueError(f"a fragment needs at least one row, not {fragment_length}")
+        self.env = env
+        self.policy = policy
+        self.fragment_length = fragment_length
+        self.worker_index = worker_index
+        self.explore = explore
+        self.num_steps_total = 0  # valid rows of all fragments
+        self.timers = {"env_s": 0.0, "policy_s": 0.0, "total_s": 0.0}  # sums of seconds
+        self.tracker = EpisodeTracker(env.num_envs, first_env_index)
+        self._env_columns = np.arange(env.num_envs)
+        self._same_step = env.autoreset == "same_step"
+        # The next four hold what the next fragment starts from; None before the first reset.
+        self._obs: np.ndarray | None = None  # [B, ...], or the last k frames [k, B, H, W]
+        self._age = np.zeros(env.num_envs, np.int32)
+        self._ended = np.zeros(env.num_envs, np.bool_)  # did the last row end an episode?
+        self._state: tuple[np.ndarray, ...] = ()
+        self._fresh_state: tuple[np.ndarray, ...] = ()
+
+    def collect(self) -> Fragment:
+        """The next T x B rows, those that are not valid included. Raises EnvironmentFailure."""
+        started = perf_counter()
+        if self._obs is None:
+            self._start()
+        version = self.policy.version
+        columns = self._allocate()
+        self._fill(columns)
+        num_env_steps = int(np.count_nonzero(columns[c.VALID]))
+        self.num_steps_total += num_env_steps
+        self.timers["total_s"] += perf_counter() - started
+        return Fragment(
+            groups=single_group(columns),
+            num_env_steps=num_env_steps,
+            policy_version=version,
+            episodes=self.tracker.add(
+                columns[c.REWARDS], columns[c.TERMINATEDS] | columns[c.TRUNCATEDS], columns[c.VALID]
+            ),
+            worker_index=self.worker_index,
+        )
+
+    def _start(self) -> None:
+        """Reset the environments; each first observation has age 0."""
+        obs = self.env.reset()
+        k = self.env.frame_stack
+        self._obs = obs if k == 1 else np.broadcast_to(obs, (k, *obs.shape))
+        self._state = self._fresh_state = self.policy.initial_state(self.env.num_envs)
+
+    def _allocate(self) -> dict[str, np.ndarray]:
+        """Fresh arrays, with the observations that the fragment starts from already in place.
+
+        Never reuse a sent fragment's arrays: they may still be on their way.
+        """
+        assert self._obs is not None
+        rows, envs, k = self.fragment_length, self.env.num_envs, self.env.frame_stack
+        columns = {
+            c.AGE: np.empty((rows + 1, envs), np.int32),
+            c.REWARDS: np.empty((rows, envs), np.float32),
+            c.TERMINATEDS: np.empty((rows, envs), np.bool_),
+            c.TRUNCATEDS: np.empty((rows, envs), np.bool_),
+            c.VALID: np.empty((rows, envs), np.bool_),
+        }
+        columns[c.AGE][0] = self._age
+        if k == 1:
+            columns[c.OBS] = np.empty((rows + 1, *self._obs.shape), self._obs.dtype)
+            columns[c.OBS][0] = self._obs
+        else:
+            columns[c.FRAMES] = np.empty((rows + k, *self._obs.shape[1:]), self._obs.dtype)
+            columns[c.FRAMES][:k] = self._obs
+        return columns
+
+    def _fill(self, columns: dict[str, np.ndarray]) -> None:
+        """Act and step, T times."""
+        finals: list[tuple[np.ndarray, np.ndarray]] = []
+        for t in range(self.fragment_length):
+            self._reset_state(columns[c.AGE][t])
+            if t == 0:
+                for i, part in enumerate(self._state):
+                    columns[c.state_in(i)] = part.copy()
+            before = perf_counter()
+            act = self.policy.act(self._policy_input(columns, t), self._state, self.explore)
+            actions = self.policy.env_actions(act.actions)
+            between = perf_counter()
+            result = self.env.step(actions)
+            self.timers["policy_s"] += between - before
+            self.timers["env_s"] += perf_counter() - between
+            self._state = act.state
+            self._write_act(columns, t, act)
+            self._write_result(columns, t, result)
+            if result.final_envs is not None and len(result.final_envs):
+                assert result.final_obs is not None
+                finals.append((result.final_obs, result.final_envs + t * self.env.num_envs))
+        if self._same_step:
+            self._write_finals(columns, finals)
+        self._carry(columns)
+
+    def _reset_state(self, age: np.ndarray) -> None:
+        """Zero the recurrent state of environments that start an episode. Copies: the policy may
+        still own the arrays that it returned."""
+        if not self._state:
+            return
+        first = age == 0
+        if first.any():
+            self._state = tuple(
+                np.where(first.reshape(-1, *[1] * (part.ndim - 1)), fresh, part)
+                for part, fresh in zip(self._state, self._fresh_state, strict=True)
+            )
+
+    def _policy_input(self, columns: dict[str, np.ndarray], t: int) -> np.ndarray:
+        """The observations [B, ...] of row t, stacked [B, k, H, W] where frames are stored."""
+        k = self.env.frame_stack
+        if k == 1:
+            return columns[c.OBS][t]
+        rows = frame_rows(np.full(self.env.num_envs, k - 1 + t), columns[c.AGE][t], k)
+        return columns[c.FRAMES][rows, self._env_columns[:, None]]
+
+    def _write_act(self, columns: dict[str, np.ndarray], t: int, act: Act) -> None:
+        if t == 0:
+            for name, value in ((c.ACTIONS, act.actions), *act.extras.items()):
+                columns[name] = np.empty((self.fragment_length, *value.shape), value.dtype)
+        columns[c.ACTIONS][t] = act.actions
+        for name, value in act.extras.items():
+            columns[name][t] = value
+
+    def _write_result(self, columns: dict[str, np.ndarray], t: int, result: StepResult) -> None:
+        """Row t's outcome, and the observation of row t + 1.
+
+        Under NEXT_STEP the step after an end only resets, so its row is no decision. If both flags
+        are set, terminated wins: there is no value after it.
+        """
+        ended_before = self._ended
+        terminateds = result.terminateds
+        truncateds = result.truncateds & ~terminateds
+        ended = terminateds | truncateds
+        age = columns[c.AGE]
+        k = self.env.frame_stack
+        if k == 1:
+            columns[c.OBS][t + 1] = result.obs
+        else:
+            columns[c.FRAMES][k + t] = result.obs
+        columns[c.TERMINATEDS][t] = terminateds
+        columns[c.TRUNCATEDS][t] = truncateds
+        if self._same_step:
+            columns[c.VALID][t] = True
+            columns[c.REWARDS][t] = result.rewards
+            np.multiply(age[t] + 1, ~ended, out=age[t + 1])
+        else:
+            valid = np.logical_not(ended_before, out=columns[c.VALID][t])
+            np.multiply(result.rewards, valid, out=columns[c.REWARDS][t])
+            np.multiply(age[t] + 1, valid, out=age[t + 1])
+        self._ended = ended
+
+    def _write_finals(
+        self, columns: dict[str, np.ndarray], finals: list[tuple[np.ndarray, np.ndarray]]
+    ) -> None:
+        """SAME_STEP: the observations that the resets replaced, and the rows they belong to."""
+        name = c.OBS if self.env.frame_stack == 1 else c.FRAMES
+        shape, dtype = columns[name].shape[2:], columns[name].dtype
+        if finals:
+            columns[c.FINAL_OBS] = np.concatenate([obs for obs, _ in finals]).astype(
+                dtype, copy=False
+            )
+            columns[c.FINAL_ROWS] = np.concatenate([rows for _, rows in finals]).astype(np.int64)
+        else:
+            columns[c.FINAL_OBS] = np.empty((0, *shape), dtype)
+            columns[c.FINAL_ROWS] = np.empty(0, np.int64)
+
+    def _carry(self, columns: dict[str, np.ndarray]) -> None:
+        """What the next fragment starts from. Copies, since the fragment is its receiver's now."""
+        k = self.env.frame_stack
+        self._obs = (columns[c.OBS][-1] if k == 1 else columns[c.FRAMES][-k:]).copy()
+        self._age = columns[c.AGE][-1].copy()

@@ -1,0 +1,35 @@
+"""What this machine has: processors, memory, GPUs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import psutil
+
+from actorrl.runtime.placement import Host
+
+
+def this_host(name: str = "local") -> Host:
+    return Host(name, num_cpus(), psutil.virtual_memory().total, gpu_ids())
+
+
+def num_cpus() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpu_ids() -> tuple[str, ...]:
+    """UUIDs of the GPUs, less those that CUDA_VISIBLE_DEVICES hides; asks the driver's own tool, so
+    that nothing here loads CUDA."""
+    query = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
+    try:
+        lines = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    devices = [tuple(part.strip() for part in line.split(",")) for line in lines.splitlines()]
+    mask = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if mask is None:
+        return tuple(uuid for _, uuid in devices)
+    allowed = [part.strip() for part in mask.split(",") if part.strip()]
+    return tuple(uuid for index, uuid in devices if index in allowed or uuid in allowed)

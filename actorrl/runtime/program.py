@@ -1,0 +1,189 @@
+"""A Program: actors and the links between them, as a value.
+
+`add` returns a reference; passing it to another actor's constructor is how they know each other;
+`link` declares what flows between them, who waits, who drops, and how much is in flight. Nothing
+runs while a Program is built, so it can be printed, checked, placed and tested.
+
+    >>> from actorrl.runtime.actor import Actor, remote
+    >>> class Counter(Actor):
+    ...     def __init__(self, start=0): self.total = start
+    ...     @remote
+    ...     def add(self, amount):
+    ...         self.total += amount
+    ...         return self.total
+    >>> program = Program("count")
+    >>> counter = program.add("counter", Counter, start=3)
+    >>> print(program)
+    Program count
+      counter/0                Counter
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import Any
+
+from actorrl.errors import ProgramError
+from actorrl.runtime.actor import Actor
+from actorrl.runtime.refs import DRIVER, ActorRef, GroupRef, names_of
+
+
+class Restart(enum.Enum):
+    """OTP's words: when an actor that ended is started again."""
+
+    PERMANENT = "permanent"  # always
+    TRANSIENT = "transient"  # unless it ended with exit code 0
+    TEMPORARY = "temporary"  # never
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """Experience flowing one way. The consumer's credit bounds what is in flight, per pair.
+
+    full="wait": the producer's `step` is not called while no target has credit.
+    full="drop_oldest": the producer keeps at most `credit` elements itself and drops the oldest,
+    which is counted.
+    """
+
+    credit: int = 2
+    full: str = "wait"
+
+    def __str__(self) -> str:
+        return f"stream(credit={self.credit}, full={self.full})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Asked and answered: synchronous sampling, replay. At most `in_flight` open per pair."""
+
+    in_flight: int = 1
+
+    def __str__(self) -> str:
+        return f"request(in_flight={self.in_flight})"
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """The newest version of something (weights): never queued, never half-written."""
+
+    def __str__(self) -> str:
+        return "state(newest)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Metrics: sent if there is room, else dropped and counted."""
+
+    def __str__(self) -> str:
+        return "report(lossy, counted)"
+
+
+LinkKind = Stream | Request | State | Report
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    name: str
+    kind: LinkKind
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+
+
+@dataclasses.dataclass
+class Node:
+    """One actor of a Program: its slot, its class and arguments, what it needs."""
+
+    name: str
+    role: str
+    index: int
+    cls: type[Actor]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    restart: Restart
+    cpu: float
+    gpu: float
+
+
+class Program:
+    """See the module. `preload` names modules that the forkserver imports before it forks actors."""
+
+    def __init__(self, name: str, preload: tuple[str, ...] = ()) -> None:
+        self.name = name
+        self.preload = preload
+        self.nodes: dict[str, Node] = {}
+        self.links: dict[str, Link] = {}
+        self.refs: dict[str, ActorRef] = {}
+
+    def add(
+        self,
+        role: str,
+        cls: type[Actor],
+        *args: Any,
+        restart: Restart = Restart.PERMANENT,
+        cpu: float = 1.0,
+        gpu: float = 0.0,
+        **kwargs: Any,
+    ) -> ActorRef:
+        """One more actor of `role`; the rest goes to its constructor, in its own process."""
+        if not (isinstance(cls, type) and issubclass(cls, Actor)):
+            raise ProgramError(f"{cls!r} cannot be added: it is not a subclass of Actor")
+        if not role.isidentifier() or role == DRIVER:
+            raise ProgramError(f"{role!r} is no role name: letters, digits and _ only")
+        index = sum(node.role == role for node in self.nodes.values())
+        name = f"{role}/{index}"
+        self.nodes[name] = Node(name, role, index, cls, args, kwargs, restart, cpu, gpu)
+        self.refs[name] = ActorRef(name, cls)
+        return self.refs[name]
+
+    def add_group(
+        self, role: str, cls: type[Actor], *args: Any, count: int, **kwargs: Any
+    ) -> GroupRef:
+        """`count` actors of one role with the same arguments; each learns its index from its
+        context."""
+        return GroupRef(role, [self.add(role, cls, *args, **kwargs) for _ in range(count)])
+
+    def link(
+        self,
+        name: str,
+        kind: LinkKind,
+        source: ActorRef | GroupRef | str,
+        target: ActorRef | GroupRef | str,
+    ) -> Link:
+        """Declare what flows from `source` to `target`. For a request link the source asks."""
+        if name in self.links:
+            raise ProgramError(f"two links are called {name!r}")
+        link = Link(name, kind, tuple(names_of(source)), tuple(names_of(target)))
+        self._check(link)
+        self.links[name] = link
+        return link
+
+    def _check(self, link: Link) -> None:
+        for end in (*link.sources, *link.targets):
+            if end != DRIVER and end not in self.nodes:
+                raise ProgramError(f"link {link.name!r} names {end!r}, which is no actor here")
+        bound = getattr(link.kind, "credit", getattr(link.kind, "in_flight", 1))
+        if bound < 1:
+            raise ProgramError(f"link {link.name!r}: {link.kind} lets nothing through")
+        prefix = "serve_" if isinstance(link.kind, Request) else "on_"
+        needy = [] if isinstance(link.kind, State) else list(link.targets)
+        for end in needy:
+            if end != DRIVER and not hasattr(self.nodes[end].cls, prefix + link.name):
+                cls = self.nodes[end].cls.__name__
+                raise ProgramError(f"link {link.name!r}: {cls} has no method {prefix}{link.name}")
+
+    def __str__(self) -> str:
+        lines = [f"Program {self.name}"]
+        for node in self.nodes.values():
+            gpu = f"  gpu={node.gpu:g}" if node.gpu else ""
+            lines.append(f"  {node.name:<24} {node.cls.__name__}{gpu}")
+        for link in self.links.values():
+            ends = f"{_range(link.sources)} -> {_range(link.targets)}"
+            lines.append(f"  {link.name:<12} {ends:<40} {link.kind}")
+        return "\n".join(lines)
+
+
+def _range(names: tuple[str, ...]) -> str:
+    if len(names) == 1:
+        return names[0]
+    return f"{names[0]}..{names[-1].rpartition('/')[2]}"

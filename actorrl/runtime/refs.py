@@ -1,0 +1,156 @@
+"""References: how one actor names another.
+
+A reference names a slot (`rollout/17`), not a process: it stays good when the process behind it is
+started again, and may be passed to other actors as an argument.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from actorrl.errors import CallError, ProgramError
+from actorrl.runtime.actor import lane_of, remote_methods
+from actorrl.wire import values
+
+if TYPE_CHECKING:
+    from actorrl.runtime.calls import Caller, Future
+
+DEFAULT_TIMEOUT_S = 60.0
+NO_LIMIT = math.inf
+DRIVER = "driver"
+
+# Who is speaking: the actor whose code runs now. Set by its mailbox; the driver binds its refs.
+CURRENT: contextvars.ContextVar[Caller | None] = contextvars.ContextVar("current", default=None)
+_process_caller: list[Caller] = []  # of an actor's process: every thread of it speaks as the actor
+
+
+def set_process_caller(caller: Caller) -> None:
+    _process_caller[:] = [caller]
+
+
+class ActorRef:
+    """The name of an actor. `ref.method.call(...)` gives a Future, `ref.method.tell(...)` nothing."""
+
+    def __init__(self, name: str, cls: type | None = None) -> None:
+        self.name = name
+        self._cls = cls
+        self._caller: Caller | None = None
+
+    def __getattr__(self, method: str) -> RemoteMethod:
+        if method.startswith("_"):
+            raise AttributeError(method)
+        if self._cls is not None and lane_of(self._cls, method) is None:
+            raise AttributeError(
+                f"{self._cls.__name__} has no remote method {method!r};"
+                f" it has: {', '.join(remote_methods(self._cls)) or 'none'}"
+            )
+        return RemoteMethod(self, method, DEFAULT_TIMEOUT_S)
+
+    def bind(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def caller(self) -> Caller:
+        caller = self._caller or CURRENT.get() or (_process_caller[0] if _process_caller else None)
+        if caller is None:
+            raise CallError(f"{self.name} does not run: start its Program first", executed="no")
+        return caller
+
+    def lane(self, method: str) -> str:
+        return (lane_of(self._cls, method) if self._cls is not None else None) or "main"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (ActorRef, (self.name, self._cls))
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ActorRef) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+values.register(16, ActorRef, lambda ref: ref.name.encode(), lambda name: ActorRef(name.decode()))
+
+
+class RemoteMethod:
+    """A method of an actor elsewhere."""
+
+    def __init__(self, ref: ActorRef, method: str, timeout_s: float) -> None:
+        self._ref = ref
+        self._method = method
+        self._timeout_s = timeout_s
+
+    def within(self, timeout_s: float) -> RemoteMethod:
+        """The same method with another deadline; `NO_LIMIT` for none."""
+        if not timeout_s > 0:
+            raise ValueError(f"timeout_s is {timeout_s}, it must be above 0")
+        return RemoteMethod(self._ref, self._method, timeout_s)
+
+    def call(self, *args: Any, **kwargs: Any) -> Future:
+        """Run the method there; `.result()` of the Future waits at most until the deadline."""
+        return self._ref.caller().call(
+            self._ref.name,
+            self._method,
+            args,
+            kwargs,
+            self._timeout_s,
+            self._ref.lane(self._method),
+        )
+
+    def tell(self, *args: Any, **kwargs: Any) -> None:
+        """Run the method there, without an answer. If it raises, the actor there fails."""
+        self._ref.caller().tell(
+            self._ref.name, self._method, args, kwargs, self._ref.lane(self._method)
+        )
+
+
+class GroupRef:
+    """The actors of one role, in order: `group[3]`, `for ref in group`, `group.method.call()`."""
+
+    def __init__(self, role: str, refs: list[ActorRef]) -> None:
+        self.role = role
+        self.refs = refs
+
+    def __len__(self) -> int:
+        return len(self.refs)
+
+    def __getitem__(self, index: int) -> ActorRef:
+        return self.refs[index]
+
+    def __iter__(self) -> Iterator[ActorRef]:
+        return iter(self.refs)
+
+    def __repr__(self) -> str:
+        return f"<{self.role} x {len(self.refs)}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (GroupRef, (self.role, self.refs))
+
+
+def gather(futures: list[Future]) -> list[Any]:
+    """The results of several calls, in their order; the first error is raised after all have ended."""
+    results, first_error = [], None
+    for future in futures:
+        try:
+            results.append(future.result())
+        except CallError as error:
+            first_error = first_error or error
+    if first_error is not None:
+        raise first_error
+    return results
+
+
+def names_of(end: ActorRef | GroupRef | str) -> list[str]:
+    """The slots that an end of a link stands for."""
+    if isinstance(end, ActorRef):
+        return [end.name]
+    if isinstance(end, GroupRef):
+        return [ref.name for ref in end]
+    if end == DRIVER:
+        return [DRIVER]
+    raise ProgramError(f"{end!r} is no end of a link: pass a reference, a group, or DRIVER")

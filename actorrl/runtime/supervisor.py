@@ -1,0 +1,197 @@
+"""Who is started, started again, or given up. Pure: events in, commands out, time passed in.
+
+OTP's words: every slot is one_for_one, with a restart kind and an intensity. A slot that ends waits
+a growing time before it is started again; too many restarts, or the same failure three times before
+it was ever ready, end the run and show the first cause. A gap between two ticks (a debugger,
+SIGSTOP, a sleeping laptop) moves every deadline and ends nobody.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import enum
+
+from actorrl.runtime.program import Restart
+
+
+class SlotState(enum.StrEnum):
+    WAITING = "waiting"  # for its first start, or for its backoff to pass
+    STARTING = "starting"
+    READY = "ready"
+    STOPPED = "stopped"  # ended, and is not to be started again
+    FAILED = "failed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """Limits of the supervision; times in seconds."""
+
+    max_restarts: int = 5  # per slot, within the window
+    window_s: float = 300.0
+    backoff_s: float = 0.2
+    backoff_limit_s: float = 30.0
+    same_failure_limit: int = 3  # before the slot was ever ready
+    start_timeout_s: float = 120.0
+    healthy_s: float = 60.0  # after so long the backoff starts anew
+    gap_s: float = 5.0  # ticks further apart than this: we were asleep, not they
+
+
+@dataclasses.dataclass
+class Slot:
+    name: str
+    restart: Restart
+    state: SlotState = SlotState.WAITING
+    incarnation: int = 0
+    pid: int | None = None
+    address: str = ""
+    restarts: int = 0
+    last_error: str | None = None
+    ever_ready: bool = False
+    due: float = 0.0  # when a waiting slot is started
+    started: float = 0.0
+    failures: list[str] = dataclasses.field(default_factory=list)  # before the first READY
+    recent: collections.deque[float] = dataclasses.field(default_factory=collections.deque)
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    name: str
+    incarnation: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Kill:
+    name: str
+    incarnation: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Announce:
+    """The table of live peers has changed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fail:
+    """The run is over; the text is its one root cause."""
+
+    reason: str
+    slot: str
+
+
+Command = Start | Kill | Announce | Fail
+
+
+class Supervisor:
+    """See the module. Called by one thread."""
+
+    def __init__(self, restarts: dict[str, Restart], policy: Policy | None = None) -> None:
+        self.policy = policy or Policy()
+        self.slots = {name: Slot(name, restart) for name, restart in restarts.items()}
+        self.stopping = False
+        self._last_tick: float | None = None
+
+    # ---- events -------------------------------------------------------------------------
+
+    def hello(self, name: str, incarnation: int, pid: int, address: str) -> list[Command]:
+        """The process is there and can be reached."""
+        slot = self._current(name, incarnation)
+        if slot is None:
+            return []
+        slot.pid, slot.address = pid, address
+        return [Announce()]
+
+    def ready(self, name: str, incarnation: int, now: float) -> list[Command]:
+        slot = self._current(name, incarnation)
+        if slot is not None:
+            slot.state, slot.ever_ready, slot.started = SlotState.READY, True, now
+            slot.failures.clear()
+        return []
+
+    def exited(
+        self, name: str, incarnation: int, code: int, reason: str, fatal: bool, now: float
+    ) -> list[Command]:
+        """The process has ended, for whatever reason."""
+        slot = self._current(name, incarnation)
+        if slot is None or slot.state in (SlotState.STOPPED, SlotState.FAILED):
+            return []
+        was_ready_s = now - slot.started if slot.state is SlotState.READY else 0.0
+        slot.pid, slot.address = None, ""
+        if self.stopping or not _wants_restart(slot.restart, code):
+            slot.state = SlotState.STOPPED
+            return [Announce()]
+        slot.last_error = reason
+        if fatal:
+            return self._fail(slot, reason)
+        return [Announce(), *self._restart(slot, reason, was_ready_s, now)]
+
+    def tick(self, now: float) -> list[Command]:
+        """Time has passed: what is due now."""
+        if self._last_tick is not None and now - self._last_tick > self.policy.gap_s:
+            self._move_deadlines(now - self._last_tick)
+        self._last_tick = now
+        commands: list[Command] = []
+        if self.stopping:
+            return commands
+        for slot in self.slots.values():
+            if slot.state is SlotState.WAITING and slot.due <= now:
+                commands += self._start(slot, now)
+            elif slot.state is SlotState.STARTING and self._overdue(slot, now):
+                commands.append(Kill(slot.name, slot.incarnation))
+                slot.started = now  # killed again if even that takes too long
+        return commands
+
+    # ---- what follows -------------------------------------------------------------------
+
+    def _start(self, slot: Slot, now: float) -> list[Command]:
+        slot.incarnation += 1
+        slot.state, slot.started = SlotState.STARTING, now
+        return [Start(slot.name, slot.incarnation)]
+
+    def _restart(self, slot: Slot, reason: str, was_ready_s: float, now: float) -> list[Command]:
+        policy = self.policy
+        if not slot.ever_ready:
+            slot.failures.append(reason)
+            if slot.failures.count(reason) >= policy.same_failure_limit:
+                return self._fail(slot, f"{slot.name} failed {len(slot.failures)} times: {reason}")
+        if was_ready_s > policy.healthy_s:
+            slot.recent.clear()
+        while slot.recent and slot.recent[0] < now - policy.window_s:
+            slot.recent.popleft()
+        if len(slot.recent) >= policy.max_restarts:
+            return self._fail(
+                slot,
+                f"{slot.name} ended {len(slot.recent) + 1} times within {policy.window_s:g} s:"
+                f" {reason}",
+            )
+        backoff = min(policy.backoff_limit_s, policy.backoff_s * 2 ** len(slot.recent))
+        slot.recent.append(now)
+        slot.restarts += 1
+        slot.state, slot.due = SlotState.WAITING, now + backoff
+        return []
+
+    def _fail(self, slot: Slot, reason: str) -> list[Command]:
+        slot.state = SlotState.FAILED
+        self.stopping = True
+        return [Fail(reason, slot.name)]
+
+    def _overdue(self, slot: Slot, now: float) -> bool:
+        return now - slot.started > self.policy.start_timeout_s
+
+    def _move_deadlines(self, gap: float) -> None:
+        for slot in self.slots.values():
+            slot.due += gap
+            slot.started += gap
+            slot.recent = collections.deque(time + gap for time in slot.recent)
+
+    def _current(self, name: str, incarnation: int) -> Slot | None:
+        slot = self.slots.get(name)
+        return slot if slot is not None and slot.incarnation == incarnation else None
+
+    @property
+    def all_ready(self) -> bool:
+        return all(slot.state is SlotState.READY for slot in self.slots.values())
+
+
+def _wants_restart(restart: Restart, code: int) -> bool:
+    return restart is Restart.PERMANENT or (restart is Restart.TRANSIENT and code != 0)

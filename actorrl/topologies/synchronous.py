@@ -1,0 +1,46 @@
+"""Synchronous sampling: the learner asks all workers, waits for all, learns, publishes.
+
+                      samples (asked)
+      rollout/0..N  <================>  learner/0
+            ^                              |
+            '-----------  weights  --------'
+
+    samples   request, 1 in flight per worker. Full: the learner waits; a dead worker's share is asked
+              of the others.
+    weights   state. Never full: the newest version, published before the next request.
+    metrics   report to the driver. Full: dropped and counted.
+"""
+
+from __future__ import annotations
+
+from actorrl.roles.rollout_worker import RolloutWorker
+from actorrl.roles.settings import LearnerSettings, MakePolicy, MakePostprocess, WorkerSettings
+from actorrl.roles.synchronous_learner import SynchronousLearner
+from actorrl.runtime.program import Program, Report, Request, State
+from actorrl.runtime.refs import DRIVER
+
+IN_FLIGHT = 1
+PRELOAD = ("actorrl.roles.rollout_worker", "actorrl.roles.synchronous_learner")
+
+
+def build(
+    name: str,
+    workers: WorkerSettings,
+    learner: LearnerSettings,
+    make_policy: MakePolicy,
+    make_postprocess: MakePostprocess,
+) -> Program:
+    program = Program(name, PRELOAD)
+    learner_ref = program.add("learner", SynchronousLearner, learner, gpu=learner.num_gpus)
+    rollouts = program.add_group(
+        "rollout",
+        RolloutWorker,
+        workers,
+        make_policy,
+        make_postprocess,
+        count=workers.num_workers,
+    )
+    program.link("samples", Request(IN_FLIGHT), learner_ref, rollouts)
+    program.link("weights", State(), learner_ref, rollouts)
+    program.link("metrics", Report(), rollouts, DRIVER)
+    return program

@@ -1,0 +1,238 @@
+"""A process's door to the others: one inbox, and one line to each peer that it talks to.
+
+What a peer starts (calls, stream elements, requests) arrives in the inbox and is answered through
+it; the answers to what this process started (replies, credits, responses) arrive on the lines. So a
+process that waits for an answer need not look at its inbox.
+
+An endpoint belongs to one thread, except `post_peers` and `wake`. `drops` counts, by reason,
+what arrived and was not delivered.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from actorrl.errors import WireError
+from actorrl.wire import frames, sockets
+from actorrl.wire.messages import Message, Peer
+from actorrl.wire.shared_memory import (
+    BlockReader,
+    BlockWriter,
+    MemoryClient,
+    SlabReader,
+    SlabWriter,
+)
+
+_DRAIN = 64  # messages taken from one socket before the others have their turn
+SLAB_THRESHOLD_BYTES = 32 * 1024  # below this a frame is cheaper than a slab
+
+
+class Endpoint:
+    """ZeroMQ's endpoint; `runtime.launchers.inproc` has the one without sockets."""
+
+    def __init__(
+        self, name: str, incarnation: int, address: str, memory: MemoryClient | None = None
+    ) -> None:
+        self.name = name
+        self.incarnation = incarnation
+        self.peers: dict[str, Peer] = {}
+        self.drops: collections.Counter[str] = collections.Counter()
+        self.on_peers: Callable[[list[str]], None] = lambda changed: None
+        self._context = zmq.Context()
+        self._inbox = sockets.router(self._context, address)
+        self._lines: dict[str, zmq.Socket] = {}
+        self._memory = memory
+        self._slabs_out: dict[tuple[str, str], SlabWriter] = {}
+        self._slabs_in = SlabReader(memory) if memory is not None else None
+        self._posted: collections.deque[dict[str, Peer]] = collections.deque()
+        self._watched: dict[Any, Callable[[], None]] = {}
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._all = zmq.Poller()
+        self._answers = zmq.Poller()
+        self._all.register(self._inbox, zmq.POLLIN)
+        for poller in (self._all, self._answers):
+            poller.register(self._wake_fd, zmq.POLLIN)
+
+    # ---- peers --------------------------------------------------------------------------
+
+    def post_peers(self, table: dict[str, Peer]) -> None:
+        """Tell the endpoint, from any thread, who lives where; it looks when its thread comes by."""
+        self._posted.append(table)
+        self.wake()
+
+    def wake(self) -> None:
+        os.eventfd_write(self._wake_fd, 1)
+
+    def _take_peers(self) -> None:
+        while self._posted:
+            table = self._posted.popleft()
+            changed = [
+                name
+                for name in self.peers.keys() | table.keys()
+                if self.peers.get(name) != table.get(name)
+            ]
+            self.peers = table
+            for name in changed:
+                self._forget(name)
+            if changed:
+                self.on_peers(sorted(changed))
+
+    def _forget(self, name: str) -> None:
+        for line_name in (name, name + "!"):
+            line = self._lines.pop(line_name, None)
+            if line is not None:
+                self._all.unregister(line)
+                self._answers.unregister(line)
+                line.close(linger=0)
+        for key in [key for key in self._slabs_out if key[1] == name]:
+            del self._slabs_out[key]
+        if self._slabs_in is not None:
+            self._slabs_in.forget(f"{name}.")
+
+    def knows(self, name: str) -> bool:
+        """Whether the peer is up, as far as is known. `name!` is its control lane."""
+        self._take_peers()
+        return name.rstrip("!") in self.peers
+
+    # ---- sending ------------------------------------------------------------------------
+
+    def send(self, to: str, message: Message, num_slots: int = 0) -> bool:
+        """Put a message on the line to `to`; False if it is not up or its line is full.
+
+        `num_slots` is the credit of the link when the message occupies slab slot `message.slot`.
+        """
+        if not self.knows(to):
+            return False
+        message.source, message.incarnation = self.name, self.incarnation
+        parts = self._encode(to, message, num_slots)
+        try:
+            self._line(to).send_multipart(parts, flags=zmq.NOBLOCK, copy=_copy(parts))
+        except zmq.Again:
+            return False
+        return True
+
+    def answer(self, to: Message, message: Message, num_slots: int = 0) -> bool:
+        """Answer a message that came into the inbox; False if its sender has gone."""
+        message.source, message.incarnation = self.name, self.incarnation
+        parts = self._encode(to.source, message, num_slots)
+        try:
+            self._inbox.send_multipart([to.route, *parts], flags=zmq.NOBLOCK, copy=_copy(parts))
+        except (zmq.Again, zmq.ZMQError):
+            self.drops["answer to a peer that has gone"] += 1
+            return False
+        return True
+
+    def _line(self, to: str) -> zmq.Socket:
+        line = self._lines.get(to)
+        if line is None:
+            address = self.peers[to.rstrip("!")].address + ("!" if to.endswith("!") else "")
+            line = self._lines[to] = sockets.dealer(self._context, address)
+            self._all.register(line, zmq.POLLIN)
+            self._answers.register(line, zmq.POLLIN)
+        return line
+
+    def _encode(self, to: str, message: Message, num_slots: int) -> list[Any]:
+        if message.slot < 0 or self._memory is None:
+            return frames.encode(message)
+        arrays = list(message.arrays.values())
+        if sum(array.nbytes for array in arrays) < SLAB_THRESHOLD_BYTES:
+            return frames.encode(message)
+        writer = self._slabs_out.get((message.name, to))
+        if writer is None:
+            peer = self.peers.get(to)
+            name = f"{self.name}.{self.incarnation}/{message.name}/{to}.{peer.incarnation if peer else 0}"
+            writer = SlabWriter(self._memory, name, num_slots)
+            self._slabs_out[(message.name, to)] = writer
+        offsets = writer.write(message.slot, arrays)
+        if offsets is None:
+            self.drops["no memory for a slab: sent as frames"] += 1
+            return frames.encode(message)
+        return frames.encode(message, writer.generation, offsets)
+
+    # ---- versioned state ----------------------------------------------------------------
+
+    def block_writer(self, link: str) -> BlockWriter:
+        assert self._memory is not None
+        return BlockWriter(self._memory, f"state/{link}")
+
+    def block_reader(self, link: str) -> BlockReader:
+        assert self._memory is not None
+        return BlockReader(self._memory, f"state/{link}")
+
+    # ---- receiving ----------------------------------------------------------------------
+
+    def receive(self, timeout_ms: int, answers_only: bool = False) -> list[Message]:
+        """What has arrived, waiting at most `timeout_ms` (0: do not wait) for the first of it."""
+        self._take_peers()
+        poller = self._answers if answers_only else self._all
+        received: list[Message] = []
+        for socket, _ in poller.poll(timeout_ms):
+            if socket == self._wake_fd:
+                self._clear_wake()
+            elif socket in self._watched:
+                self._watched[socket]()
+            else:
+                self._drain(socket, received)
+        self._take_peers()
+        return received
+
+    def watch(self, source: Any, action: Callable[[], None]) -> None:
+        """Run `action` in `receive` whenever the socket or descriptor `source` can be read."""
+        self._watched[source] = action
+        self._all.register(source, zmq.POLLIN)
+
+    def _clear_wake(self) -> None:
+        try:
+            os.eventfd_read(self._wake_fd)
+        except BlockingIOError:
+            pass
+
+    def _drain(self, socket: zmq.Socket, received: list[Message]) -> None:
+        is_inbox = socket is self._inbox
+        for _ in range(_DRAIN):
+            try:
+                parts = socket.recv_multipart(flags=zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            route = parts[0].bytes if is_inbox else None
+            message = self._decode(parts[1:] if is_inbox else parts)
+            if message is not None:
+                message.route = route
+                received.append(message)
+
+    def _decode(self, parts: list[zmq.Frame]) -> Message | None:
+        try:
+            message = frames.decode([part.buffer for part in parts], self._open_slab)
+        except WireError:
+            self.drops["malformed"] += 1
+            return None
+        peer = self.peers.get(message.source)
+        if peer is not None and message.incarnation < peer.incarnation:
+            self.drops["from an old incarnation"] += 1
+            return None
+        return message
+
+    def _open_slab(self, source: str, incarnation: int, link: str, generation: int) -> Any:
+        if self._slabs_in is None:
+            raise WireError("no shared memory here")
+        name = f"{source}.{incarnation}/{link}/{self.name}.{self.incarnation}"
+        return self._slabs_in.open(name, generation)
+
+    def close(self) -> None:
+        for line in self._lines.values():
+            line.close()
+        self._inbox.close()
+        self._context.term()
+        os.close(self._wake_fd)
+        if self._memory is not None:
+            self._memory.close()
+
+
+def _copy(parts: list[Any]) -> bool:
+    """Zero-copy sends cost a handshake with ZeroMQ's collector: worth it for large frames only."""
+    return all(getattr(part, "nbytes", len(part)) < 64 * 1024 for part in parts)

@@ -1,0 +1,203 @@
+"""A data message as ZeroMQ frames, and back: `[header][payload][array]...`, without copies.
+
+The header is msgpack and holds everything but the value: who speaks, which incarnation, which
+call or link, and the table of arrays (name, dtype, shape, place). An array is a frame of its own,
+or a stretch of a slab of shared memory that both sides have mapped. Ownership: a sender may not
+write to an array after handing it over; a receiver's view keeps the whole message alive, so whoever
+stores must copy.
+
+Every number is checked against what has arrived before anything is allocated or viewed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from actorrl.errors import WireError
+from actorrl.wire import values
+from actorrl.wire.messages import PROTOCOL_VERSION, Kind, Message
+
+MAX_HEADER_BYTES = 64 * 1024
+MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
+MAX_ARRAYS = 1024
+MAX_DIMENSIONS = 16
+_DTYPES = frozenset(
+    np.dtype(code).str for code in ("?", "b", "B", "h", "H", "i", "I", "q", "Q", "e", "f", "d", "F", "D")
+)
+
+Buffer = bytes | memoryview | np.ndarray
+# (source, incarnation, link, generation) -> the slab's bytes
+OpenSlab = Callable[[str, int, str, int], np.ndarray]
+
+
+class ArrayEntry(msgspec.Struct, array_like=True, gc=False):
+    """One array: its name (empty for an array inside the value), dtype, shape, and offset in the
+    slab, or -1 when it is the next frame."""
+
+    name: str
+    dtype: str
+    shape: list[int]
+    offset: int
+
+
+class Header(msgspec.Struct, array_like=True, gc=False):
+    protocol: int
+    kind: int
+    source: str
+    incarnation: int
+    name: str
+    number: int
+    remaining_ms: int  # of the deadline; -1: none
+    slot: int
+    generation: int  # of the slab; 0: none
+    arrays: list[ArrayEntry]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Header)
+
+
+def encode(message: Message, generation: int = 0, offsets: list[int] | None = None) -> list[Buffer]:
+    """The frames of a message. `offsets` says where in the slab `message.arrays` already lie."""
+    payload, inner = values.pack(message.body)
+    entries = []
+    frames: list[Buffer] = [b"", payload]
+    for array in inner:
+        entries.append(_entry("", array, -1))
+        frames.append(_raw(array))
+    for index, (name, array) in enumerate(message.arrays.items()):
+        entries.append(_entry(name, array, -1 if offsets is None else offsets[index]))
+        if offsets is None:
+            frames.append(_raw(array))
+    frames[0] = _encoder.encode(
+        Header(
+            PROTOCOL_VERSION,
+            int(message.kind),
+            message.source,
+            message.incarnation,
+            message.name,
+            message.number,
+            _remaining_ms(message.deadline),
+            message.slot,
+            generation,
+            entries,
+        )
+    )
+    return frames
+
+
+def _remaining_ms(deadline: float | None) -> int:
+    return -1 if deadline is None else max(0, int((deadline - time.monotonic()) * 1000))
+
+
+def _entry(name: str, array: np.ndarray, offset: int) -> ArrayEntry:
+    dtype = array.dtype.str
+    if dtype not in _DTYPES:
+        raise WireError(f"cannot send array {name!r} of dtype {array.dtype}: only numbers travel")
+    return ArrayEntry(name, dtype, list(array.shape), offset)
+
+
+def _raw(array: np.ndarray) -> Buffer:
+    if array.nbytes == 0:
+        return b""
+    return array if array.flags.c_contiguous else array.copy()
+
+
+def decode(frames: list[Any], open_slab: OpenSlab | None = None) -> Message:
+    """The message in `frames`; its arrays are views. Raises WireError, and nothing else, for bytes
+    that are not a message of this protocol."""
+    if len(frames) < 2:
+        raise WireError(f"a message has at least 2 frames, got {len(frames)}")
+    header = _decode_header(frames[0])
+    if len(frames[1]) > MAX_PAYLOAD_BYTES:
+        raise WireError(f"payload of {len(frames[1])} bytes, at most {MAX_PAYLOAD_BYTES}")
+    slab = None
+    if header.generation:
+        if open_slab is None:
+            raise WireError("a slab was named where none can be opened")
+        slab = open_slab(header.source, header.incarnation, header.name, header.generation)
+    named, inner = _decode_arrays(header.arrays, frames, slab)
+    body = values.unpack(frames[1], inner)
+    return Message(
+        kind=Kind(header.kind),
+        name=header.name,
+        body=body,
+        arrays=named,
+        number=header.number,
+        source=header.source,
+        incarnation=header.incarnation,
+        deadline=None
+        if header.remaining_ms < 0
+        else time.monotonic() + header.remaining_ms / 1000,
+        slot=header.slot,
+    )
+
+
+def _decode_header(frame: Any) -> Header:
+    if len(frame) > MAX_HEADER_BYTES:
+        raise WireError(f"header of {len(frame)} bytes, at most {MAX_HEADER_BYTES}")
+    try:
+        header = _decoder.decode(frame)
+        Kind(header.kind)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise WireError(f"not a header: {error}") from None
+    if header.protocol != PROTOCOL_VERSION:
+        raise WireError(f"protocol {header.protocol}, this is {PROTOCOL_VERSION}")
+    if len(header.arrays) > MAX_ARRAYS:
+        raise WireError(f"{len(header.arrays)} arrays, at most {MAX_ARRAYS}")
+    return header
+
+
+def _decode_arrays(
+    entries: list[ArrayEntry], frames: list[Any], slab: np.ndarray | None
+) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    named: dict[str, np.ndarray] = {}
+    inner: list[np.ndarray] = []
+    next_frame = 2
+    for entry in entries:
+        count = _checked_count(entry)
+        if entry.offset >= 0:
+            array = _from_slab(entry, count, slab)
+        else:
+            if next_frame >= len(frames):
+                raise WireError("fewer frames than the array table names")
+            array = _from_frame(entry, count, frames[next_frame])
+            next_frame += 1
+        if entry.name:
+            named[entry.name] = array
+        else:
+            inner.append(array)
+    if next_frame != len(frames):
+        raise WireError("more frames than the array table names")
+    return named, inner
+
+
+def _checked_count(entry: ArrayEntry) -> int:
+    if entry.dtype not in _DTYPES:
+        raise WireError(f"array {entry.name!r} has dtype {entry.dtype!r}: only numbers travel")
+    if len(entry.shape) > MAX_DIMENSIONS or any(size < 0 for size in entry.shape):
+        raise WireError(f"array {entry.name!r} has shape {entry.shape}")
+    return math.prod(entry.shape)
+
+
+def _from_frame(entry: ArrayEntry, count: int, frame: Any) -> np.ndarray:
+    dtype = np.dtype(entry.dtype)
+    if len(frame) != count * dtype.itemsize:
+        raise WireError(
+            f"array {entry.name!r}: {len(frame)} bytes came for shape {entry.shape} of {dtype}"
+        )
+    return np.frombuffer(frame, dtype=dtype, count=count).reshape(entry.shape)
+
+
+def _from_slab(entry: ArrayEntry, count: int, slab: np.ndarray | None) -> np.ndarray:
+    dtype = np.dtype(entry.dtype)
+    end = entry.offset + count * dtype.itemsize
+    if slab is None or end > slab.nbytes or entry.offset % 64:
+        raise WireError(f"array {entry.name!r}: no such place in the slab")
+    return slab[entry.offset : end].view(dtype).reshape(entry.shape)

@@ -1,0 +1,206 @@
+"""The vocabulary of the wire: what is said between actors, and between driver, agent and actor.
+
+Data messages (`Message`) travel between actors. Control messages are the tagged structs below; each
+says above it who sends it to whom. Both carry the sender's incarnation, so that nothing from a dead
+process is taken for the words of its successor.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+PROTOCOL_VERSION = 1
+
+
+class Kind(enum.IntEnum):
+    """What a data message is; the reader of a link or a call decides by it."""
+
+    CALL = 1  # a method is to be run and answered
+    TELL = 2  # a method is to be run, no answer
+    REPLY = 3  # the value that a call returned
+    FAILURE = 4  # the error that a call raised, or why it was not run
+    ITEM = 5  # one element of a stream
+    CREDIT = 6  # the consumer is done with an element: one more may be sent
+    REQUEST = 7  # one request of a request link
+    RESPONSE = 8  # its answer
+    REPORT = 9  # metrics; may be lost, is counted
+
+
+@dataclass(slots=True)
+class Message:
+    """One data message in memory.
+
+    `name` is the method or the link; `number` the call's id or the element's sequence number;
+    `arrays` are raw columns (views into a received frame or slab: whoever stores must copy).
+    `slot` is the slab slot that holds the arrays, -1 when they travel as frames. `deadline` is on
+    this process's monotonic clock. `route` is how an answer finds its way back; only the endpoint
+    that received the message reads it.
+    """
+
+    kind: Kind
+    name: str
+    body: Any = None
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    number: int = 0
+    source: str = ""
+    incarnation: int = 0
+    deadline: float | None = None
+    slot: int = -1
+    route: Any = None
+
+
+class Peer(msgspec.Struct, array_like=True, frozen=True):
+    """Where an actor can be reached: its incarnation, its inbox, and its host's agent."""
+
+    incarnation: int
+    address: str
+    host: str
+
+
+class AgentConfig(msgspec.Struct, kw_only=True):
+    """driver -> agent, once, over the agent's standard input."""
+
+    run_id: str
+    host: str
+    driver_pid: int
+    driver_address: str
+    socket_dir: str
+    log_dir: str
+    preload: list[str]
+    driver_parent: bool = True  # the driver is on this machine: its pid can be watched
+
+
+class ActorSpec(msgspec.Struct, kw_only=True):
+    """What a child needs to become an actor. `blob` is cloudpickled by the driver; only the actor
+    itself opens it."""
+
+    name: str
+    incarnation: int
+    host: str
+    address: str
+    agent_address: str
+    agent_pid: int
+    memory_address: str
+    log_file: str
+    blob: bytes
+    gpus: list[str] = []
+
+
+# ---- driver -> agent ------------------------------------------------------------------------
+
+
+class StartActor(msgspec.Struct, tag=True):
+    name: str
+    incarnation: int
+    blob: bytes
+    fresh_interpreter: bool
+    gpus: list[str]
+
+
+class KillActor(msgspec.Struct, tag=True):
+    name: str
+    incarnation: int
+
+
+class Peers(msgspec.Struct, tag=True):
+    """The whole table of live actors; also agent -> actor."""
+
+    table: dict[str, Peer]
+
+
+class StopAll(msgspec.Struct, tag=True):
+    """Stop every actor within `grace_s` seconds, then leave; also agent -> actor."""
+
+    grace_s: float
+
+
+class DumpStack(msgspec.Struct, tag=True):
+    """Write the stacks of all threads into the actor's log; also agent -> actor."""
+
+    name: str
+
+
+# ---- agent -> driver ------------------------------------------------------------------------
+
+
+class AgentHello(msgspec.Struct, tag=True):
+    host: str
+    pid: int
+    protocol: int
+    num_cpus: int
+    memory_bytes: int
+
+
+class ActorExited(msgspec.Struct, tag=True):
+    """`code` is the exit code, negative for a signal; `log_tail` the end of its log."""
+
+    name: str
+    incarnation: int
+    code: int
+    log_tail: str
+
+
+class AgentStopped(msgspec.Struct, tag=True):
+    """All actors are gone; `killed` had to be killed, `unkillable` are still there."""
+
+    killed: list[str]
+    unkillable: list[int]
+
+
+# ---- actor -> agent -> driver ---------------------------------------------------------------
+
+
+class ActorHello(msgspec.Struct, tag=True):
+    name: str
+    incarnation: int
+    pid: int
+    address: str
+
+
+class ActorReady(msgspec.Struct, tag=True):
+    name: str
+    incarnation: int
+
+
+class ActorFailed(msgspec.Struct, tag=True):
+    """Why the actor is about to end. `fatal`: starting it again would not help."""
+
+    name: str
+    incarnation: int
+    type_name: str
+    message: str
+    traceback: str
+    user_traceback: str
+    fatal: bool
+
+
+Control = (
+    StartActor
+    | KillActor
+    | Peers
+    | StopAll
+    | DumpStack
+    | AgentHello
+    | ActorExited
+    | AgentStopped
+    | ActorHello
+    | ActorReady
+    | ActorFailed
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Control)
+
+
+def encode_control(message: Control) -> bytes:
+    return _encoder.encode(message)
+
+
+def decode_control(frame: bytes | memoryview) -> Control:
+    """Raises msgspec.DecodeError or msgspec.ValidationError for bytes that are no control message."""
+    return _decoder.decode(frame)

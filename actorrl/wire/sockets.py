@@ -1,0 +1,39 @@
+"""The only file with ZeroMQ options.
+
+One thread owns each socket; contexts are made after a process has started, never before a fork.
+High-water marks are fuses: flow is controlled by credit.
+"""
+
+from __future__ import annotations
+
+import zmq
+
+HIGH_WATER_MARK = 4096  # messages per peer; reached only if credit fails
+MAX_FRAME_BYTES = 1 << 30  # per frame: libzmq does not limit the number of frames
+LINGER_MS = 1000  # what was sent before a clean end still leaves
+HEARTBEAT_MS = 2000
+HEARTBEAT_TIMEOUT_MS = 6000
+
+
+def router(context: zmq.Context, address: str) -> zmq.Socket:
+    """An inbox: bound, one per process, answers by routing id."""
+    socket = context.socket(zmq.ROUTER)
+    _common(socket)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # an answer to a peer that has gone is an error
+    socket.bind(address)
+    return socket
+
+
+def dealer(context: zmq.Context, address: str) -> zmq.Socket:
+    """A line to one peer's inbox."""
+    socket = context.socket(zmq.DEALER)
+    _common(socket)
+    socket.connect(address)
+    return socket
+
+
+def _common(socket: zmq.Socket) -> None:
+    socket.setsockopt(zmq.LINGER, LINGER_MS)
+    socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
+    socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)

@@ -1,0 +1,102 @@
+"""Ctrl-C once, twice, three times. What ends the process is tried in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from actorrl.cli import interrupts
+from actorrl.cli.interrupts import Interrupted, Interrupts
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_before_training_a_signal_raises_at_once(number: int, code: int) -> None:
+    with Interrupts() as held, pytest.raises(Interrupted):
+        signal.raise_signal(number)
+    assert held.exit_code == code
+
+
+def test_the_iteration_in_progress_is_finished_and_no_other_begun() -> None:
+    def iteration() -> str:
+        signal.raise_signal(signal.SIGINT)
+        return "row"
+
+    with Interrupts() as held:
+        assert held.call(iteration) == "row"
+        with pytest.raises(Interrupted):
+            held.call(iteration)
+
+
+def test_an_iteration_that_takes_too_long_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupts, "PATIENCE_S", 0.01)
+
+    def endless() -> None:
+        signal.raise_signal(signal.SIGINT)
+        while True:
+            signal.pause()
+
+    with Interrupts() as held, pytest.raises(Interrupted):
+        held.call(endless)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_the_handlers_of_before_come_back() -> None:
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
+    with Interrupts():
+        assert signal.getsignal(signal.SIGINT) not in before
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)] == before
+
+
+SCRIPT = """
+import os, signal, sys
+from actorrl.cli import interrupts, processes
+from actorrl.cli.interrupts import Interrupts
+
+with Interrupts() as held:
+    held.run_id = "run-of-test-interrupts"
+    def iteration():
+        for _ in range(int(sys.argv[1])):
+            signal.raise_signal(signal.SIGINT)
+    if sys.argv[2] == "stubborn":
+        # A kill that does nothing, and a third signal while it is waited for.
+        processes.kill = lambda found: signal.raise_signal(signal.SIGINT)
+    held.call(iteration)
+os.write(1, b"went on")
+"""
+
+
+def run_with_child(signals: int, kind: str) -> tuple[subprocess.CompletedProcess[str], int | None]:
+    """Raise SIGINT so often in a process whose run has one child; how both ended."""
+    environment = {**os.environ, "ACTORRL_RUN_ID": "run-of-test-interrupts"}
+    child = subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True)
+    try:
+        command = [sys.executable, "-c", SCRIPT, str(signals), kind]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        if signals > 1 and kind == "plain":
+            child.wait(timeout=10)
+        return done, child.poll()
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_once_goes_on_to_the_end() -> None:
+    done, child = run_with_child(1, "plain")
+    assert done.stdout == "went on" and child is None
+    assert "stopping, with a checkpoint" in done.stderr
+
+
+def test_twice_kills_the_processes_of_the_run() -> None:
+    done, child = run_with_child(2, "plain")
+    assert done.returncode == 130 and done.stdout == ""
+    assert child == -signal.SIGKILL
+
+
+def test_three_times_leaves_and_names_what_remains() -> None:
+    done, child = run_with_child(2, "stubborn")
+    assert done.returncode == 6 and child is None
+    assert "these processes of the run may remain: " in done.stderr

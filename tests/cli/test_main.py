@@ -1,0 +1,96 @@
+"""The door itself: what is imported, unknown words, commands that are not built yet."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from actorrl.cli.main import COMMANDS, LATER, run
+
+HEAVY = ("torch", "gymnasium", "zmq", "multiprocessing.managers")
+# Runs a command line in a fresh interpreter and prints which of HEAVY it imported.
+PROBE = f"""
+import json, sys
+from actorrl.cli.main import run
+sys.stdout = sys.stderr
+code = run(json.loads(sys.argv[1]))
+sys.stdout = sys.__stdout__
+print(json.dumps([code, [name for name in {HEAVY!r} if name in sys.modules]]))
+"""
+
+
+def imported_by(words: list[str]) -> list[object]:
+    command = [sys.executable, "-c", PROBE, json.dumps(words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result: list[object] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def test_help_imports_none_of_torch_gymnasium_and_zmq() -> None:
+    assert imported_by(["--help"]) == [0, []]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["launch", "--help"],
+        ["evaluate", "--help"],
+        ["status", "--results", "/nonexistent", "x"],
+        ["logs", "--results", "/nonexistent", "x"],
+        ["stop", "--results", "/nonexistent", "x"],
+        ["list", "examples"],
+        ["launch", "--algo", "APX"],
+    ],
+)
+def test_light_commands_import_none_of_them_either(words: list[str]) -> None:
+    assert imported_by(words)[1] == []
+
+
+def test_python_dash_m_is_the_same_command() -> None:
+    command = [sys.executable, "-m", "actorrl", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: actorrl ")
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"Usage: actorrl {name} ")
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_what_is_not_built_exits_2_and_says_so(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([name, "anything", "--flag"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {name}: not built yet")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["lunch"], "error: lunch: unknown command, did you mean 'launch'?\n"),
+        (["xyzzy"], "error: xyzzy: unknown command, `actorrl --help` lists the commands\n"),
+        (["launch", "--ago", "APEX"], "error: --ago: unknown option, did you mean '--algo'?\n"),
+        (["launch", "--workers", "many"], "error: --workers: 'many' is not a valid integer\n"),
+        (["list", "algs"], "error: {algos|envs|runs|examples}: 'algs' is not one of"),
+        (["evaluate"], "error: RUN_OR_CHECKPOINT: missing\n"),
+    ],
+)
+def test_mistakes_on_the_command_line_take_one_line_and_exit_2(
+    words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(expected)
+    assert "Traceback" not in captured.err and captured.out == ""
+
+
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("actorrl ")

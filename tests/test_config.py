@@ -1,0 +1,228 @@
+"""Settings from text: conversion, all mistakes at once, and the words they are told in."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import Meta
+
+from actorrl.config import (
+    Config,
+    accepted,
+    apply,
+    describe,
+    did_you_mean,
+    load_mapping,
+    nearest,
+    parse_assignment,
+    to_plain,
+)
+from actorrl.errors import ConfigError
+
+
+class Inner(Config):
+    ALIASES: ClassVar[dict[str, str]] = {"hiddens": "fcnet_hiddens"}
+    fcnet_hiddens: Annotated[list[int], Meta(description="layer sizes")] = msgspec.field(
+        default_factory=lambda: [64, 64]
+    )
+    use_lstm: Annotated[bool, Meta(description="add an LSTM")] = False
+
+
+class Settings(Config):
+    ALIASES: ClassVar[dict[str, str]] = {"num_rollout_workers": "num_workers"}
+    num_workers: Annotated[int, Meta(ge=0, description="processes", extra={"rllib": 2})] = 1
+    lr: Annotated[float, Meta(gt=0, le=1, description="step", extra={"unit": "1/update"})] = 1e-3
+    seed: Annotated[int, Meta(ge=0, description="random seed")] | None = None
+    autoreset: Literal["next_step", "same_step"] = "next_step"
+    env_config: dict[str, Any] = {}
+    env: Any = None
+    model: Inner = msgspec.field(default_factory=Inner)
+
+
+def test_good_values_are_converted_and_set() -> None:
+    settings = Settings()
+    values = {
+        "num_workers": 4.0,
+        "lr": "1e-4",
+        "seed": "7",
+        "autoreset": "same_step",
+        "env": Inner,
+        "env_config": {"size": 3},
+        "model": {"fcnet_hiddens": (32,)},
+    }
+    assert apply(settings, values) == []
+    assert settings.num_workers == 4 and isinstance(settings.num_workers, int)
+    assert settings.lr == 1e-4
+    assert settings.seed == 7
+    assert settings.env is Inner
+    assert settings.model.fcnet_hiddens == [32]
+    assert settings.model.use_lstm is False, "a mapping changes only the keys that it names"
+
+
+def test_dotted_keys_reach_into_settings_and_mappings() -> None:
+    settings = Settings(env_config={"a": 1})
+    values = {"model.use_lstm": "true", "model.hiddens": [8], "env_config.b.c": 2}
+    assert apply(settings, values) == []
+    assert settings.model == Inner(fcnet_hiddens=[8], use_lstm=True)
+    assert settings.env_config == {"a": 1, "b": {"c": 2}}
+
+
+def test_aliases_set_the_field_and_errors_use_the_spelling_of_the_user() -> None:
+    settings = Settings()
+    assert apply(settings, {"num_rollout_workers": 3}) == []
+    assert settings.num_workers == 3
+    assert apply(settings, {"num_rollout_workers": -1}) == [
+        "num_rollout_workers: -1 is not accepted, expected a whole number >= 0"
+    ]
+
+
+def test_all_mistakes_come_back_at_once_and_good_values_are_kept() -> None:
+    settings = Settings()
+    values = {
+        "num_workerz": 2,
+        "lr": 0,
+        "autoreset": "nextstep",
+        "seed": 1.5,
+        "model": {"use_lstn": True},
+        "model.fcnet_hiddens": ["a"],
+        "num_workers": 5,
+        "lr.x": 1,
+        "qqqqq": 1,
+    }
+    assert apply(settings, values) == [
+        "num_workerz: unknown setting, did you mean 'num_workers'?",
+        "lr: 0 is not accepted, expected a number > 0 and <= 1",
+        "autoreset: 'nextstep' is not accepted, expected 'next_step' or 'same_step', "
+        "did you mean 'next_step'?",
+        "seed: 1.5 is not accepted, expected a whole number >= 0 or null",
+        "model.use_lstn: unknown setting, did you mean 'use_lstm'?",
+        "model.fcnet_hiddens: ['a'] is not accepted, expected a list of [a whole number]",
+        "lr.x: 'lr' has no settings inside, expected a number > 0 and <= 1",
+        "qqqqq: unknown setting, `actorrl config ALGO` lists the accepted ones",
+    ]
+    assert settings.num_workers == 5
+
+
+@pytest.mark.parametrize("value", [math.nan, "nan", True, None, [], "fast"])
+def test_what_is_no_number_is_refused(value: object) -> None:
+    settings = Settings()
+    assert len(apply(settings, {"lr": value})) == 1
+    assert settings.lr == 1e-3
+
+
+def test_a_scalar_for_nested_settings_is_refused() -> None:
+    assert apply(Settings(), {"model": 3}) == [
+        "model: 3 is not accepted, expected a mapping of settings"
+    ]
+
+
+def test_origin_goes_before_every_key() -> None:
+    assert apply(Inner(), {"x": 1}, origin="model.")[0].startswith("model.x: ")
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.text(), st.one_of(st.none(), st.integers(), st.text(), st.floats())))
+def test_no_input_makes_apply_raise(values: dict[str, Any]) -> None:
+    for line in apply(Settings(), values):
+        assert ": " in line
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.b=1", ("a.b", 1)),
+        ("lr=1e-4", ("lr", 1e-4)),
+        ("lr=-1.5E+3", ("lr", -1500.0)),
+        ("lr=1.0e-4", ("lr", 1e-4)),
+        ("x=true", ("x", True)),
+        ("x=a=b", ("x", "a=b")),
+        ("x=[1, 2e3]", ("x", [1, 2000.0])),
+        ("x={a: 1}", ("x", {"a": 1})),
+        ("x=", ("x", None)),
+        ("x=ALE/Pong-v5", ("x", "ALE/Pong-v5")),
+    ],
+)
+def test_an_assignment_is_read_as_yaml(text: str, expected: tuple[str, object]) -> None:
+    assert parse_assignment(text) == expected
+
+
+@pytest.mark.parametrize("text", ["lr", "=1", "x=[1", "x={a: 1, a: 2}", "x=" + "[" * 5000])
+def test_an_assignment_without_sense_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_assignment(text)
+    assert len(caught.value.messages) == 1 and "\n" not in caught.value.messages[0]
+
+
+def test_mappings_come_inline_and_from_files(tmp_path: Path) -> None:
+    assert load_mapping('{"lr": 1e-4, "x": null}') == {"lr": 1e-4, "x": None}
+    assert load_mapping("{lr: 1e-4}") == {"lr": 1e-4}
+    (tmp_path / "a.yaml").write_text("lr: 1e-4\nmodel:\n  use_lstm: true\n")
+    (tmp_path / "a.json").write_text('{\n\t"lr": 1e-4\n}')
+    assert load_mapping(str(tmp_path / "a.yaml")) == {"lr": 1e-4, "model": {"use_lstm": True}}
+    assert load_mapping(str(tmp_path / "a.json")) == {"lr": 1e-4}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.yaml", "lr: 1\nx: [1\n", "line 3: "),
+        ("b.yaml", "lr: 1\nlr: 2\n", "line 2: the key 'lr' is given twice"),
+        ("c.yaml", "- 1\n", "holds a list"),
+        ("d.json", '{"a": 1,\n"b": }', "line 2: Expecting value"),
+        ("e.yaml", "", "holds null"),
+        ("f.yaml", "a: !!python/object:os.system {}\n", "line 1: could not determine"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_its_line(
+    tmp_path: Path, name: str, content: str, expected: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        load_mapping(str(path), key="--config")
+    line = caught.value.messages[0]
+    assert line.startswith(f"--config: {path} {expected}") and "\n" not in line
+
+
+def test_a_missing_file_a_directory_and_binary_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
+    cases = [("missing.yaml", "No such file"), (".", "Is a directory"), ("b.yaml", "not UTF-8")]
+    for name, reason in cases:
+        with pytest.raises(ConfigError, match=reason):
+            load_mapping(str(tmp_path / name))
+
+
+def test_the_word_meant_is_found_without_regard_to_case() -> None:
+    assert nearest("apx", ["APEX", "A3C"]) == "APEX"
+    assert did_you_mean("PP0", ["PPO", "APPO"]) == ", did you mean 'PPO'?"
+    assert did_you_mean("zzz", ["PPO"]) == ""
+
+
+def test_accepted_names_types_in_words() -> None:
+    assert accepted(tuple[int, ...]) == "a list of [a whole number, ...]"
+    assert accepted(float | Literal["auto"]) == "a number or 'auto'"
+    assert accepted(dict[str, int]) == "a mapping"
+
+
+def test_describe_lists_every_setting_with_unit_and_rllibs_default() -> None:
+    rows = {row.key: row for row in describe(Settings)}
+    assert list(rows)[:2] == ["num_workers", "lr"]
+    assert rows["num_workers"].rllib == 2 and rows["num_workers"].differs_from_rllib
+    assert rows["lr"].unit == "1/update" and not rows["lr"].differs_from_rllib
+    assert rows["seed"].description == "random seed"
+    assert rows["model.fcnet_hiddens"].default == [64, 64]
+    assert "model" not in rows
+
+
+def test_plain_settings_hold_no_objects() -> None:
+    plain = to_plain(Settings(env=Inner, env_config={"a": np.float32(0.5), "b": np.arange(2)}))
+    assert plain["env"] == f"{Inner.__module__}:Inner"
+    assert plain["env_config"] == {"a": 0.5, "b": [0, 1]}
+    assert plain["model"] == {"fcnet_hiddens": [64, 64], "use_lstm": False}
