@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,8 +25,8 @@ import safetensors
 import safetensors.numpy
 
 from actorrl.errors import CheckpointError
+from actorrl.experiment.atomic_folder import remove_folder, remove_leftovers, replace_folder
 from actorrl.experiment.run_folder import RunFolder
-from actorrl.experiment.state_files import sync_folder
 from actorrl.experiment.state_tree import join, split
 
 FORMAT_VERSION = 1
@@ -80,16 +79,12 @@ def write_checkpoint(
         files={name: _entry(data) for name, data in contents.items()},
     )
     contents[MANIFEST] = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    temporary = _hidden(target, "new")
     try:
-        _write_folder(temporary, contents)
-        _put_in_place(temporary, target)
+        replace_folder(target, contents)
     except OSError as error:
         raise CheckpointError(
             f"{target}: the checkpoint cannot be written ({error.strerror}); earlier ones are kept"
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
@@ -180,7 +175,7 @@ class CheckpointKeeper:
         self._sequence = max((_sequence(path) for path in _by_sequence(run)), default=0)
         self._last_recovery: float | None = None
         for folder in (run.checkpoints, run.recovery):
-            _remove_leftovers(folder)
+            remove_leftovers(folder)
 
     def save(self, iteration: int, state: Mapping[str, Any], about: Mapping[str, Any]) -> Path:
         """A checkpoint to keep, checkpoints/checkpoint_000010 for iteration 10."""
@@ -240,17 +235,6 @@ def _verified(path: Path, name: str, manifest: Manifest) -> bytes:
     return data
 
 
-def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700)
-    for name, data in contents.items():
-        with open(folder / name, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    sync_folder(folder)
-
-
 def _refuse_foreign(target: Path) -> None:
     """CheckpointError if replacing `target` would delete what is no checkpoint."""
     if not target.is_dir():
@@ -263,21 +247,6 @@ def _refuse_foreign(target: Path) -> None:
             f"{target}: is a folder with other files ({', '.join(foreign[:3])}), which would be "
             "lost; name a new folder for the checkpoint"
         )
-
-
-def _put_in_place(new: Path, target: Path) -> None:
-    """Rename `new` to `target`; an older checkpoint of that name is set aside, then removed."""
-    old = _hidden(target, "old")
-    if target.exists():
-        # Between the two renames `target` is absent: a crash here costs this name, not the others.
-        os.rename(target, old)
-    os.rename(new, target)
-    sync_folder(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _hidden(target: Path, purpose: str) -> Path:
-    return target.with_name(f".{target.name}.{os.getpid()}.{purpose}")
 
 
 def _by_sequence(run: RunFolder) -> list[Path]:
@@ -301,13 +270,4 @@ def _sequence(path: Path) -> int:
 def _remove_all_but_newest(parent: Path, keep: int) -> None:
     folders = sorted(_folders(parent), key=_sequence)
     for path in folders[: max(0, len(folders) - keep)]:
-        # Hidden first: a removal cut short must not leave what looks like a damaged checkpoint.
-        hidden = _hidden(path, "old")
-        os.rename(path, hidden)
-        shutil.rmtree(hidden, ignore_errors=True)
-
-
-def _remove_leftovers(parent: Path) -> None:
-    for purpose in ("new", "old"):
-        for path in parent.glob(f".*.{purpose}"):
-            shutil.rmtree(path, ignore_errors=True)
+        remove_folder(path)

@@ -160,11 +160,11 @@ class _ControlThread(threading.Thread):
         self._outgoing: collections.deque[Control] = collections.deque()
         self._finished = False
         self._door: Endpoint | None = None
-        self._started = threading.Event()
+        self._talking = threading.Event()
 
     def tell(self, message: Control) -> None:
         """Send to the agent; any thread."""
-        self._started.wait()
+        self._talking.wait()
         self._outgoing.append(message)
         assert self._door is not None
         self._door.wake()
@@ -184,7 +184,7 @@ class _ControlThread(threading.Thread):
         door.watch(agent, lambda: self._take(agent))
         agent_pidfd = os.pidfd_open(spec.agent_pid)
         door.watch(agent_pidfd, _end_with_agent)
-        self._started.set()
+        self._talking.set()
         while not (self._finished and not self._outgoing):
             while self._outgoing:
                 agent.send(encode_control(self._outgoing.popleft()))

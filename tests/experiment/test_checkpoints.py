@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actorrl.errors import CheckpointError
-from actorrl.experiment import checkpoints
+from actorrl.experiment import atomic_folder, checkpoints
 from actorrl.experiment.checkpoints import (
     CheckpointKeeper,
     newest_whole,
@@ -102,9 +102,9 @@ def test_a_full_disk_at_any_step_keeps_the_older_checkpoint(tmp_path, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if call == "open":
-        monkeypatch.setattr(checkpoints, "open", full, raising=False)
+        monkeypatch.setattr(atomic_folder, "open", full, raising=False)
     else:
-        monkeypatch.setattr(checkpoints.os, call, full)
+        monkeypatch.setattr(atomic_folder.os, call, full)
     with pytest.raises(CheckpointError, match="No space left"):
         write_checkpoint(tmp_path / "c", {"x": 2})
     monkeypatch.undo()
