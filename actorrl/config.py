@@ -310,7 +310,7 @@ def _rows(config: Config, prefix: str) -> Iterator[FieldRow]:
             unit=extra.get("unit", ""),
             description=description,
             rllib=extra.get("rllib"),
-            differs_from_rllib="rllib" in extra,
+            differs_from_rllib="rllib" in extra and extra["rllib"] != default,
         )
 
 

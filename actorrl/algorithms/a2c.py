@@ -39,11 +39,6 @@ class ActorCriticConfig(AlgorithmConfig):
     entropy_coeff: Annotated[
         float, Meta(ge=0, description="weight of the entropy", extra={"rllib": 0.01})
     ] = 0.0
-    grad_clip: (
-        Annotated[float, Meta(gt=0, description="largest L2 norm of the gradient; null: no limit")]
-        | None
-    ) = 0.5
-
     ALIASES: ClassVar[dict[str, str]] = {**AlgorithmConfig.ALIASES, "lambda": "lambda_"}
 
 

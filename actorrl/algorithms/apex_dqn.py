@@ -29,6 +29,7 @@ from actorrl.losses.q_learning import double_q_td, q_loss
 from actorrl.models.model_config import ModelConfig
 from actorrl.policies.exploration import epsilon_ladder
 from actorrl.policies.q_policy import QPolicy
+from actorrl.replay.frame_store import frames_for
 from actorrl.roles.replay_shard import ShardSettings
 from actorrl.roles.settings import Arrays, Body, Metrics, Postprocess, State
 from actorrl.rollouts.postprocess import NStep, initial_priorities
@@ -37,7 +38,7 @@ from actorrl.topologies import distributed_replay
 
 
 class APEXConfig(AlgorithmConfig):
-    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 5e-4
+    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
     rollout_fragment_length: Annotated[
         int,
         Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps", "rllib": 50}),
@@ -86,7 +87,7 @@ class APEXConfig(AlgorithmConfig):
             description="learner updates between two copies into the target network",
             extra={"unit": "updates", "rllib": 500_000},
         ),
-    ] = 500
+    ] = 250
     epsilon_base: Annotated[float, Meta(gt=0, lt=1, description="epsilon of the first environment")] = 0.4
     epsilon_exponent: Annotated[float, Meta(ge=0, description="steepness of the ladder")] = 7.0
 
@@ -251,8 +252,14 @@ def shard_settings(config: APEXConfig, info: EnvInfo, seed: int) -> ShardSetting
     """A shard's part of everything that counts rows."""
     shards = config.num_replay_shards
     rows = config.rollout_fragment_length * config.num_envs_per_worker
-    lead_in = info.frame_stack + config.n_step
-    spare = 1.0 + (lead_in + 1) / config.rollout_fragment_length
+    overlap = (info.frame_stack + config.n_step) * config.num_envs_per_worker
+    num_frames = 0
+    if info.frame_stack > 1:
+        # Several shards: fragments of a worker alternate, and each brings its lead-in along.
+        spare = overlap / rows if shards > 1 else 0.0
+        workers = config.resolved_num_workers()
+        wanted = int(config.replay_capacity // shards * (1.0 + spare))
+        num_frames = frames_for(wanted, rows + overlap, workers)
     return ShardSettings(
         capacity=max(1, config.replay_capacity // shards),
         alpha=config.prioritized_replay_alpha,
@@ -262,7 +269,8 @@ def shard_settings(config: APEXConfig, info: EnvInfo, seed: int) -> ShardSetting
         # Two fragments or two batches ahead, whichever is more: neither side runs in lock-step.
         tolerance=2.0 * max(config.samples_per_insert * rows, config.train_batch_size),
         seed=seed,
-        frames_per_row=spare if info.frame_stack > 1 else 0.0,
+        num_frames=num_frames,
+        overlap_frames=overlap,
     )
 
 

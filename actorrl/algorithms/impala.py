@@ -40,13 +40,6 @@ class IMPALAConfig(AlgorithmConfig):
         int,
         Meta(ge=1, description="rows of one update", extra={"unit": "env steps", "rllib": 500}),
     ] = 256
-    grad_clip: (
-        Annotated[
-            float,
-            Meta(gt=0, description="largest L2 norm of the gradient", extra={"rllib": 40.0}),
-        ]
-        | None
-    ) = 0.5
     vf_loss_coeff: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 0.5
     entropy_coeff: Annotated[
         float, Meta(ge=0, description="weight of the entropy", extra={"rllib": 0.01})

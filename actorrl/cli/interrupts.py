@@ -73,7 +73,7 @@ class Interrupts:
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._training = False
 
-    # ---- handlers; they run on the main thread between two bytecodes ----------------------------
+    # ---- handlers: on the main thread, between two bytecodes -------------------------------------
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._count += 1
@@ -96,13 +96,16 @@ class Interrupts:
             raise Interrupted
 
     def _kill(self) -> NoReturn:
+        """Kill the actors, and leave: the agent, this process's own child, sees that and ends what
+        was restarted meanwhile, then removes the run's sockets."""
         _say("killing the processes of this run")
         deadline = time.monotonic() + KILL_WAIT_S
-        while left := processes.of_run(self.run_id):
-            processes.kill(left)
+        doomed = processes.grandchildren_of_run(self.run_id)
+        processes.kill(doomed)
+        while any(processes.is_alive(process) for process in doomed):
             if time.monotonic() > deadline:
                 self._leave()
-            time.sleep(0.05)
+            time.sleep(0.02)
         os._exit(self.exit_code)
 
     def _leave(self) -> NoReturn:

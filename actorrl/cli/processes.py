@@ -23,14 +23,39 @@ def of_run(run_id: str | None) -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if _belongs(process, run_id)]
 
 
+def grandchildren_of_run(run_id: str | None) -> list[psutil.Process]:
+    """Those that this process has not started itself: all but the agents of this machine."""
+    me = os.getpid()
+    return [process for process in of_run(run_id) if _parent(process) != me]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """A zombie is not: it holds nothing but its exit code."""
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
 def _belongs(process: psutil.Process, run_id: str) -> bool:
     import psutil
 
     try:
-        alive = process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE
-        return alive and process.environ().get("ACTORRL_RUN_ID") == run_id
+        mine = process.environ().get("ACTORRL_RUN_ID") == run_id
+        return mine and process.pid != os.getpid() and is_alive(process)
     except (psutil.Error, OSError):  # ended meanwhile, or another user's
         return False
+
+
+def _parent(process: psutil.Process) -> int | None:
+    import psutil
+
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return None
 
 
 def kill(found: Iterable[psutil.Process]) -> None:

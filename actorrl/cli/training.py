@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from actorrl.cli.interrupts import Interrupted, Interrupts
 from actorrl.experiment.stop import StopCriteria, lookup
 
 CONFIRM_EPISODES = 20
-# A failed confirmation is not repeated at every row: playing costs as much as training.
-CONFIRM_EVERY_ROWS = 5
+# After a failed confirmation a run of N env steps trains for 0.05 N more before the next: playing
+# costs time as well, and rows may be milliseconds apart. Not in seconds, so that seeds repeat.
+CONFIRM_AGAIN_AFTER = 0.05
 _ITERATION = "training_iteration"
 
 
@@ -77,7 +79,7 @@ def train_until(
     try:
         while reason is None:
             stay = not may_end(goal.stop, before, row)
-            before, row = row, interrupts.call(lambda stay=stay: algo.train(stay=stay))
+            before, row = row, interrupts.call(partial(algo.train, stay=stay))
             display.update(row, algo.bottleneck())
             reason = ended(row, paused=not stay)
             if reason is None and checkpoint_freq and _iteration(row) % checkpoint_freq == 0:
@@ -108,7 +110,7 @@ class _Ended:
         self._goal = goal
         self._display = display
         self._play = play
-        self._next_confirmation = 0
+        self._next_confirmation = 0.0  # env steps
 
     def __call__(self, row: Mapping[str, Any], paused: bool) -> str | None:
         """What was reached, in words; None to go on. `paused`: no update is made meanwhile."""
@@ -121,15 +123,15 @@ class _Ended:
             return reason
         if not paused:  # the weights would change while they are played: after the next row
             return None
-        return self._confirmed(reason, stop.targets[key], _iteration(row))
+        return self._confirmed(reason, stop.targets[key], lookup(row, "timesteps_total") or 0.0)
 
-    def _confirmed(self, reason: str, target: float, iteration: int) -> str | None:
-        if iteration < self._next_confirmation:
+    def _confirmed(self, reason: str, target: float, env_steps: float) -> str | None:
+        if env_steps < self._next_confirmation:
             return None
         greedy = self._play()
         if greedy >= target:
             return f"{reason}, and {greedy:g} over {CONFIRM_EPISODES} greedy episodes"
-        self._next_confirmation = iteration + CONFIRM_EVERY_ROWS
+        self._next_confirmation = env_steps * (1.0 + CONFIRM_AGAIN_AFTER)
         self._display.note(f"{reason}, but {greedy:g} over greedy episodes: training goes on")
         return None
 

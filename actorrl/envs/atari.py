@@ -59,7 +59,7 @@ class AtariConfig(Config):
 
 
 class AtariVector:
-    """B emulators in one vectoriser. Observations: frames [B, H, W] uint8; [B, 1, H, W] if k = 1."""
+    """B emulators in one vectoriser. Observations: uint8 [B, H, W], or [B, 1, H, W] if k = 1."""
 
     def __init__(
         self,

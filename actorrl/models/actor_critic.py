@@ -41,7 +41,7 @@ class ActorCriticNetwork(nn.Module):
         self.post = MLP(size, config.post_fcnet_hiddens, config.fcnet_activation)
         self.value_body: nn.Module | None = None
         self.value_post: nn.Module = nn.Identity()
-        if not config.vf_share_layers:
+        if not config.shares_layers(is_image=not isinstance(self.body, MLP)):
             self.value_body = body_for(observation_space, frame_stack, config)
             self.value_post = MLP(size, config.post_fcnet_hiddens, config.fcnet_activation)
         # Nearly equal probabilities at first; values of ordinary size.

@@ -38,9 +38,13 @@ class ModelConfig(Config):
         Meta(description="layers after the body (and after the LSTM), before the heads"),
     ] = msgspec.field(default_factory=list)
     vf_share_layers: Annotated[
-        bool,
-        Meta(description="policy and value share one body", extra={"rllib": False}),
-    ] = True
+        bool | None,
+        Meta(
+            description="policy and value share one body; null: for images and with an LSTM, since "
+            "the value's larger gradients spoil a small shared body",
+            extra={"rllib": False},
+        ),
+    ] = None
     use_lstm: Annotated[bool, Meta(description="an LSTM after the body")] = False
     lstm_cell_size: Annotated[
         int, Meta(ge=1, description="size of the LSTM's state", extra={"unit": "units"})
@@ -54,9 +58,15 @@ class ModelConfig(Config):
         Meta(description="train convolutions in channels-last layout (1.3 times as fast on CPUs)"),
     ] = True
 
+    def shares_layers(self, is_image: bool) -> bool:
+        """Whether policy and value share one body."""
+        if self.vf_share_layers is not None:
+            return self.vf_share_layers
+        return is_image or self.use_lstm
+
     def validate(self) -> list[str]:
         lines = []
-        if self.use_lstm and not self.vf_share_layers:
+        if self.use_lstm and self.vf_share_layers is False:
             lines.append("vf_share_layers: false together with use_lstm, expected true")
         if isinstance(self.conv_filters, list):
             lines += [

@@ -34,7 +34,8 @@ class ShardSettings:
     samples_per_insert: float
     tolerance: float
     seed: int
-    frames_per_row: float = 0.0  # 0: observations are stored as they are
+    num_frames: int = 0  # of the frame ring; 0: observations are stored as they are
+    overlap_frames: int = 0  # with which a fragment repeats the end of its worker's last one
 
 
 class ReplayShard(Actor):
@@ -68,7 +69,17 @@ class ReplayShard(Actor):
         priorities = rows.pop(c.PRIORITIES)
         num_rows = len(priorities)
         if num_rows:
-            self._buffer(frames).add(rows, priorities, frames=frames)
+            replay = self._buffer(frames)
+            if frames is None:
+                replay.add(rows, priorities)
+            else:  # flat frames: as if of one environment
+                replay.add(
+                    rows,
+                    priorities,
+                    frames=frames[:, None],
+                    stream=item.source,
+                    overlap=self._settings.overlap_frames,
+                )
         self._limiter.inserted(num_rows)
         self._news["num_env_steps"] += body["num_env_steps"]
         self._news["episodes"] += body["episodes"]
@@ -79,8 +90,7 @@ class ReplayShard(Actor):
             settings = self._settings
             store = None
             if frames is not None:
-                num_frames = int(settings.capacity * settings.frames_per_row)
-                store = RingFrameStore(num_frames, frames.shape[1:])
+                store = RingFrameStore(settings.num_frames, frames.shape[1:])
             incarnation = self.context.incarnation
             self._replay = PrioritizedReplay(
                 settings.capacity,

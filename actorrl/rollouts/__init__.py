@@ -1,5 +1,5 @@
 """From environments to rows: stepping, episodes, and what is computed before a learner sees rows.
 
 Reading order: `collector.py` (fragments), `episodes.py` (returns and their window),
-`postprocess.py` (GAE, n-step rows).
+`evaluation.py` (whole episodes), `advantages.py` (GAE), `postprocess.py` (n-step rows).
 """

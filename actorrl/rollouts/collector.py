@@ -7,7 +7,7 @@ Letters: T rows of a fragment, B environments, k frames in a stack. Called by th
 from __future__ import annotations
 
 from time import perf_counter
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -18,12 +18,15 @@ from actorrl.envs.vector import StepResult, VectorEnv
 from actorrl.rollouts.episodes import EpisodeTracker
 
 
-class Act(NamedTuple):
-    """What a policy returns for B observations."""
+class Act(Protocol):
+    """What a policy returns for B observations, fresh arrays all: a NamedTuple will do."""
 
-    actions: np.ndarray  # [B, ...] in policy space: what is stored
-    extras: dict[str, np.ndarray]  # each [B, ...]: becomes a [T, B, ...] column
-    state: tuple[np.ndarray, ...]  # each [B, ...]: recurrent state after these observations
+    @property
+    def actions(self) -> np.ndarray: ...  # [B, ...] in policy space: what is stored
+    @property
+    def extras(self) -> dict[str, np.ndarray]: ...  # each [B, ...]: a [T, B, ...] column
+    @property
+    def state(self) -> tuple[np.ndarray, ...]: ...  # each [B, ...]: after these observations
 
 
 class ActingPolicy(Protocol):
@@ -32,11 +35,11 @@ class ActingPolicy(Protocol):
     @property
     def version(self) -> int: ...
 
-    def act(self, obs: np.ndarray, state: tuple[np.ndarray, ...], explore: bool) -> Act: ...
+    def act(self, obs: np.ndarray, state: tuple[np.ndarray, ...], explore: bool, /) -> Act: ...
 
-    def initial_state(self, num_envs: int) -> tuple[np.ndarray, ...]: ...
+    def initial_state(self, num_envs: int, /) -> tuple[np.ndarray, ...]: ...
 
-    def env_actions(self, actions: np.ndarray) -> np.ndarray: ...
+    def env_actions(self, actions: np.ndarray, /) -> np.ndarray: ...
 
 
 class Collector:

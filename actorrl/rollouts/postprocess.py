@@ -1,4 +1,4 @@
-"""What is computed from a fragment before a learner sees it: GAE, and n-step rows for replay.
+"""What a worker makes of fragments for replay: n-step rows, and their first priorities.
 
 Letters: T rows of a fragment, B environments, C rows carried over from the fragment before,
 L = C + T, N rows that come out, K final observations, k frames in a stack, A actions.
@@ -15,54 +15,6 @@ from actorrl.data import columns as c
 from actorrl.data.frame_stack import frame_rows, stack_size
 
 Columns = Mapping[str, np.ndarray]
-
-
-def next_values(
-    values: np.ndarray,
-    final_rows: np.ndarray | None = None,
-    final_values: np.ndarray | None = None,
-) -> np.ndarray:
-    """V of the observation after each row, [T, B], from `values` [T+1, B].
-
-    Under NEXT_STEP the row after an end holds the final observation, so this is a shift. Under
-    SAME_STEP that row holds the reset observation: pass V(final observations) [K] and their rows.
-    """
-    after = values[1:].copy()
-    if final_rows is not None and len(final_rows):
-        assert final_values is not None
-        after.reshape(-1)[final_rows] = final_values
-    return after
-
-
-def gae(
-    rewards: np.ndarray,
-    values: np.ndarray,
-    next_values: np.ndarray,
-    terminateds: np.ndarray,
-    truncateds: np.ndarray,
-    valid: np.ndarray,
-    gamma: float,
-    lambda_: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Advantages and value targets, [T, B] float32 (Schulman et al. 2016, equations 11 and 16).
-
-    All arguments are [T, B]; `next_values[t]` is V of the observation after row t, at an end the
-    final one's. A termination has no value after it, a truncation has; the recursion stops at
-    both. Rows that are not valid give zeros and reach no other row.
-    """
-    assert rewards.ndim == 2
-    for array in (values, next_values, terminateds, truncateds, valid):
-        assert array.shape == rewards.shape, (array.shape, rewards.shape)
-    deltas = rewards + gamma * np.where(terminateds, 0.0, next_values) - values
-    decay = gamma * lambda_ * ~(terminateds | truncateds)
-    advantages = np.zeros(rewards.shape, np.float64)
-    ahead = np.zeros(rewards.shape[1], np.float64)
-    for t in range(len(rewards) - 1, -1, -1):
-        # `where` and not a product: the values of an invalid row may be anything, even NaN.
-        ahead = np.where(valid[t], deltas[t] + decay[t] * ahead, 0.0)
-        advantages[t] = ahead
-    targets = np.where(valid, advantages + values, 0.0)
-    return advantages.astype(np.float32), targets.astype(np.float32)
 
 
 class _Windows(NamedTuple):
@@ -125,12 +77,19 @@ class NStep:
         """Forget the tails: the next fragment does not go on where the last one ended."""
         self._carried = {}
 
+    def frame_overlap(self, frame_stack: int, with_q_values: bool) -> int:
+        """How many of `frames` repeat the last ones of the call before, from the second call on.
+
+        Holds under NEXT_STEP, for fragments of at least n rows. Replay need not store them twice.
+        """
+        return frame_stack + self._num_carried(with_q_values)
+
     def add(self, columns: Columns) -> dict[str, np.ndarray]:
         """The rows [N] that are complete with this fragment, oldest first; N may be 0.
 
         obs, new_obs      [N, ...]  first and bootstrap observation; with frames stored instead:
-        frames            [M, H, W] the frames of the fragment and of the carried rows, flat
-        obs_frames, new_obs_frames  [N, k] int32 indices into `frames`, oldest frame first
+        frames            [F, B, H, W] those of the carried rows, then those of the fragment
+        obs_frames, new_obs_frames  [N, k] int32, f * B + b for each frame, oldest first
         actions           [N, ...]
         rewards           [N] float32, discounted sum
         discounts         [N] float32, factor of the bootstrap value
@@ -199,9 +158,11 @@ class NStep:
         of the carried rows. Copies: the fragment's own arrays are on their way.
         """
         joined[_PENDING] = joined[_PENDING] & ~given
-        length = self.n if c.Q_VALUES in joined else self.n - 1
-        keep = slice(max(0, num_rows - length), num_rows)
+        keep = slice(max(0, num_rows - self._num_carried(c.Q_VALUES in joined)), num_rows)
         self._carried = {name: array[keep].copy() for name, array in joined.items()}
+
+    def _num_carried(self, with_q_values: bool) -> int:
+        return self.n if with_q_values else self.n - 1
 
     def _finals(self, columns: Columns, picked: _Picked, num_rows: int) -> _Finals:
         """SAME_STEP: for each row whose window an end closed, its final observation's number.
@@ -256,28 +217,33 @@ def _observations_of(
 def _frames_of(
     joined: Columns, columns: Columns, picked: _Picked, finals: _Finals
 ) -> dict[str, np.ndarray]:
-    """Final frames (SAME_STEP) follow the others; the stack under one ends with it."""
+    """The frame of row r of environment b is number (k - 1 + r) * B + b."""
     frames, age = joined[c.FRAMES], joined[c.AGE]
     num_envs = age.shape[1]
     k = stack_size(len(frames), len(age))
     after = picked.bootstrap_row
     after_age = age[after, picked.env]
+    # A final observation that is kept apart goes on where its last row stopped.
     after_age[finals.where] = age[after[finals.where] - 1, picked.env[finals.where]] + 1
 
-    def indices(rows: np.ndarray, ages: np.ndarray) -> np.ndarray:
-        """The frame of row r of environment b is number (k - 1 + r) * B + b."""
+    def numbers(rows: np.ndarray, ages: np.ndarray) -> np.ndarray:
         flat = (k - 1 + frame_rows(rows, ages, k)) * num_envs + picked.env[:, None]
         return flat.astype(np.int32)
 
-    obs_frames, new_obs_frames = (
-        indices(picked.row, age[picked.row, picked.env]),
-        indices(after, after_age),
-    )
-    flat_frames = frames.reshape(-1, *frames.shape[2:])
+    obs_frames = numbers(picked.row, age[picked.row, picked.env])
+    new_obs_frames = numbers(after, after_age)
     if len(finals.where):
-        new_obs_frames[finals.where, -1] = len(flat_frames) + finals.which
-        flat_frames = np.concatenate([flat_frames, columns[c.FINAL_OBS]])
-    return {c.FRAMES: flat_frames, c.OBS_FRAMES: obs_frames, c.NEXT_OBS_FRAMES: new_obs_frames}
+        new_obs_frames[finals.where, -1] = len(frames) * num_envs + finals.which
+        frames = _with_finals(frames, columns[c.FINAL_OBS])
+    return {c.FRAMES: frames, c.OBS_FRAMES: obs_frames, c.NEXT_OBS_FRAMES: new_obs_frames}
+
+
+def _with_finals(frames: np.ndarray, finals: np.ndarray) -> np.ndarray:
+    """Final frames [K, H, W] in further rows of `frames` [F, B, H, W], the last one padded."""
+    num_envs = frames.shape[1]
+    rows = np.zeros((-(-len(finals) // num_envs), *frames.shape[1:]), frames.dtype)
+    rows.reshape(-1, *finals.shape[1:])[: len(finals)] = finals
+    return np.concatenate([frames, rows])
 
 
 def _q_values_of(

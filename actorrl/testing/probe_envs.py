@@ -95,7 +95,7 @@ class CountingEnv(gym.Env[np.ndarray, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Reset:
         super().reset(seed=seed)
-        self._episode += 1
+        self._episode = 0 if seed is not None else self._episode + 1
         self._step = 0
         self._draw_length()
         return self._obs(), {}

@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import zmq
 
 from actorrl.errors import WireError
@@ -29,6 +30,7 @@ from actorrl.wire.shared_memory import (
 )
 
 _DRAIN = 64  # messages taken from one socket before the others have their turn
+_ZERO_COPY_BYTES = 64 * 1024
 SLAB_THRESHOLD_BYTES = 32 * 1024  # below this a frame is cheaper than a slab
 
 
@@ -235,4 +237,8 @@ class Endpoint:
 
 def _copy(parts: list[Any]) -> bool:
     """Zero-copy sends cost a handshake with ZeroMQ's collector: worth it for large frames only."""
-    return all(getattr(part, "nbytes", len(part)) < 64 * 1024 for part in parts)
+    return all(_nbytes(part) < _ZERO_COPY_BYTES for part in parts)
+
+
+def _nbytes(part: Any) -> int:
+    return int(part.nbytes) if isinstance(part, np.ndarray) else len(part)

@@ -104,8 +104,8 @@ def _entry(name: str, array: np.ndarray, offset: int) -> ArrayEntry:
 
 
 def _raw(array: np.ndarray) -> Buffer:
-    if array.nbytes == 0:
-        return b""
+    if array.nbytes == 0 or array.ndim == 0:
+        return array.tobytes()
     return array if array.flags.c_contiguous else array.copy()
 
 

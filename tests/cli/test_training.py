@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from actorrl.cli.interrupts import Interrupts
-from actorrl.cli.training import CONFIRM_EVERY_ROWS, Goal, goal_of, may_end, train_until
+from actorrl.cli.training import Goal, goal_of, may_end, train_until
 from actorrl.experiment.stop import StopCriteria
 
 
@@ -81,12 +81,12 @@ def test_checkpoints_are_written_every_so_many_iterations() -> None:
 
 
 def test_the_environments_threshold_needs_greedy_episodes_and_is_not_asked_at_every_row() -> None:
-    algo, lines = Climber(greedy=lambda iteration: 60.0 if iteration > 6 else 3.0), Lines()
-    reason = train_until(algo, goal_of({}, reward_threshold=50.0), lines, Interrupts())
-    assert algo.evaluated_at == [5, 5 + CONFIRM_EVERY_ROWS]
-    assert reason == "episode_reward_mean 100 >= 50, and 60 over 20 greedy episodes"
+    algo, lines = Climber(greedy=lambda iteration: 900.0 if iteration > 40 else 3.0), Lines()
+    reason = train_until(algo, goal_of({}, reward_threshold=400.0), lines, Interrupts())
+    assert algo.evaluated_at == [40, 42], "5 % more env steps than at the first time"
+    assert reason == "episode_reward_mean 420 >= 400, and 900 over 20 greedy episodes"
     assert lines.notes == [
-        "episode_reward_mean 50 >= 50, but 3 over greedy episodes: training goes on"
+        "episode_reward_mean 400 >= 400, but 3 over greedy episodes: training goes on"
     ]
 
 

@@ -1,0 +1,113 @@
+"""launch, evaluate, resume and plan as a user types them, on one small run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ACTORRL = [sys.executable, "-m", "actorrl"]
+A2C = ["--algo", "A2C", "--env", "CartPole-v1", "--workers", "0", "--seed", "1"]
+
+ENVIRONMENT = """
+import gymnasium as gym
+import numpy as np
+
+class Fails(gym.Env):
+    observation_space = gym.spaces.Box(-1, 1, (2,))
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, config):
+        self.config = config
+        self.steps = 0
+
+    def reset(self, *, seed=None, options=None):
+        if self.config["in"] == "reset":
+            raise ValueError("the robot is asleep")
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps > 50:
+            raise ValueError("the robot fell")
+        return np.zeros(2, np.float32), 1.0, False, False, {}
+"""
+
+
+def actorrl(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command line with its own home, so that nothing of the user's is touched."""
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "HOME": str(cwd), "PYTHONPATH": root}
+    environment.pop("XDG_STATE_HOME", None)
+    return subprocess.run(
+        [*ACTORRL, *words], capture_output=True, text=True, cwd=cwd, env=environment, timeout=100
+    )
+
+
+def test_a_run_ends_at_its_criterion_and_its_last_lines_work(tmp_path: Path) -> None:
+    done = actorrl("train", *A2C, "--stop", "timesteps_total=2000", "--name", "one", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    folder = tmp_path / "actorrl_results" / "one"
+    lines = done.stdout.splitlines()
+    assert lines[0] == "A2C on CartPole-v1 until timesteps_total >= 2000"
+    assert lines[-4].startswith("ended: timesteps_total 2")
+    rows = [json.loads(line) for line in (folder / "result.json").read_text().splitlines()]
+    assert rows[-1]["timesteps_total"] >= 2000 > rows[-2]["timesteps_total"]
+
+    evaluate = shlex.split(lines[-2].removeprefix("evaluate:"))
+    resume = shlex.split(lines[-1].removeprefix("resume:"))
+    assert evaluate[:3] == resume[:3] == ACTORRL
+    done = actorrl(*evaluate[3:], "--json", cwd=tmp_path)
+    played = json.loads(done.stdout)
+    assert played["episodes"] == 20
+    assert played["episode_reward_min"] <= played["episode_reward_mean"]
+
+    done = actorrl(*resume[3:], "--quiet", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    newer = [json.loads(line) for line in (folder / "result.json").read_text().splitlines()]
+    assert [row["training_iteration"] for row in newer] == list(range(1, len(newer) + 1))
+    assert newer[len(rows)]["timesteps_total"] > rows[-1]["timesteps_total"]
+    assert newer[-1]["timesteps_total"] >= 2 * rows[-1]["timesteps_total"]
+
+    status = json.loads(actorrl("status", "one", "--json", cwd=tmp_path).stdout)
+    assert (status["run"], status["algo"], status["env"]) == ("one", "A2C", "CartPole-v1")
+    again = actorrl("launch", *A2C, "--name", "one", cwd=tmp_path)
+    assert again.returncode == 2 and "exists already" in again.stderr
+
+
+def test_plan_shows_actors_and_links_and_makes_nothing(tmp_path: Path) -> None:
+    done = actorrl("plan", "--algo", "APEX", "--env", "CartPole-v0", "--workers", "3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for text in ("rollout/2", "replay/0", "learner/0", "weights", "stream(", "on local: "):
+        assert text in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("where", "code"), [("reset", 2), ("step", 1)])
+def test_an_environment_that_raises_is_shown_with_its_own_traceback_first(
+    tmp_path: Path, where: str, code: int
+) -> None:
+    (tmp_path / "robot.py").write_text(ENVIRONMENT)
+    words = ["--algo", "A2C", "--env", "robot:Fails", "--workers", "0", "--name", "broken"]
+    done = actorrl("launch", *words, "--set", f"env_config.in={where}", cwd=tmp_path)
+    assert done.returncode == code
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("Traceback") and "robot.py" in lines[1]
+    assert "the robot" in lines[-1] and lines[-1].startswith("error: ")
+    assert "actorrl/" not in done.stderr, "no stack of ours"
+    assert (tmp_path / "actorrl_results" / "broken").exists() == (where == "step")
+
+
+def test_mistakes_leave_no_run_folder(tmp_path: Path) -> None:
+    done = actorrl("launch", *A2C, "--set", "lr=-1", "--stop", "time_totl_s=3", cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "error: time_totl_s: unknown result key, did you mean 'time_total_s'?",
+        "error: lr: -1 is not accepted, expected a number > 0",
+    ]
+    assert list(tmp_path.iterdir()) == []

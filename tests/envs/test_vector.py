@@ -1,0 +1,205 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from actorrl.envs.native_vector import NativeVector
+from actorrl.envs.python_vector import PythonVector
+from actorrl.envs.vector import make_vector
+from actorrl.errors import EnvironmentFailure
+from actorrl.testing.probe_envs import Chain, ConstantReward, CountingEnv
+
+
+class Faulty(ConstantReward):
+    """Raises, or breaks Gymnasium's contract, in one of its environments."""
+
+    def __init__(self, config):
+        super().__init__(4)
+        self.bad = config.vector_index == config.get("index", 1)
+        self.fault = config["fault"]
+        if self.bad and self.fault == "make":
+            raise RuntimeError("no licence")
+
+    def reset(self, *, seed=None, options=None):
+        if self.bad and self.fault == "reset":
+            raise RuntimeError("no map")
+        obs, info = super().reset(seed=seed)
+        if self.bad and self.fault == "old reset":
+            return obs
+        if self.bad and self.fault == "fractions":
+            return obs * 0.5, info
+        return (np.zeros(3, np.float32) if self.bad and self.fault == "shape" else obs), info
+
+    def step(self, action):
+        result = super().step(action)
+        if self.bad and self.fault == "step":
+            raise KeyError("lost")
+        if self.bad and self.fault == "old step":
+            return result[:4]
+        return result
+
+
+def test_an_environment_that_has_a_vectoriser_uses_it():
+    assert isinstance(make_vector("CartPole-v1", {}, 2), NativeVector)
+    assert isinstance(make_vector("CartPole-v1", {"sutton_barto_reward": True}, 2), NativeVector)
+
+
+@pytest.mark.parametrize(
+    ("env", "env_config", "options"),
+    [
+        ("CartPole-v1", {}, {"native": False}),
+        ("CartPole-v1", {}, {"autoreset": "same_step"}),  # its vectoriser has NEXT_STEP only
+        ("Acrobot-v1", {}, {}),
+        (Chain, {"n": 3}, {}),
+    ],
+)
+def test_otherwise_our_own_loop_steps_it(env, env_config, options):
+    vector = make_vector(env, env_config, 2, **options)
+    assert isinstance(vector, PythonVector)
+    assert vector.autoreset == options.get("autoreset", "next_step")
+    assert vector.frame_stack == 1
+
+
+@pytest.mark.parametrize("autoreset", ["next_step", "same_step"])
+def test_our_loop_does_what_gymnasiums_does(autoreset):
+    mode = gym.vector.AutoresetMode.NEXT_STEP
+    if autoreset == "same_step":
+        mode = gym.vector.AutoresetMode.SAME_STEP
+    theirs = gym.vector.SyncVectorEnv([lambda: gym.make("CartPole-v1")] * 3, autoreset_mode=mode)
+    ours = make_vector("CartPole-v1", {}, 3, seed=4, autoreset=autoreset, native=False)
+    np.testing.assert_array_equal(ours.reset(), theirs.reset(seed=4)[0])
+    random = np.random.default_rng(0)
+    for _ in range(120):
+        actions = random.integers(0, 2, 3)
+        result = ours.step(actions)
+        obs, rewards, terminateds, truncateds, info = theirs.step(actions)
+        np.testing.assert_array_equal(result.obs, obs)
+        np.testing.assert_array_equal(result.rewards, rewards)
+        np.testing.assert_array_equal(result.terminateds, terminateds)
+        np.testing.assert_array_equal(result.truncateds, truncateds)
+        if "final_obs" in info:
+            final = info["final_obs"][info["_final_obs"]]
+            np.testing.assert_array_equal(result.final_obs, np.stack(final))
+            np.testing.assert_array_equal(result.final_envs, np.flatnonzero(info["_final_obs"]))
+        else:
+            assert result.final_obs is None
+
+
+def test_the_vectoriser_of_cartpole_truncates_as_registered():
+    vector = make_vector("CartPole-v1", {"max_episode_steps": 5}, 2, seed=0)
+    vector.reset()
+    flags = [vector.step(np.array([t % 2, t % 2])).truncateds.tolist() for t in range(6)]
+    assert flags == [[False, False]] * 4 + [[True, True]] + [[False, False]]
+
+
+def test_results_are_never_written_again():
+    for env, native in (("CartPole-v1", True), ("CartPole-v1", False)):
+        vector = make_vector(env, {}, 3, seed=0, native=native)
+        arrays = [vector.reset()]
+        for _ in range(5):
+            result = vector.step(np.zeros(3, np.int64))
+            arrays += [a for a in result if a is not None]
+        copies = [a.copy() for a in arrays]
+        for _ in range(30):
+            vector.step(np.ones(3, np.int64))
+        for array, copy in zip(arrays, copies, strict=True):
+            np.testing.assert_array_equal(array, copy)
+
+
+def test_each_environment_has_its_own_context_and_seed():
+    vector = make_vector(CountingEnv, {"max_length": 99}, 3, worker_index=2, num_workers=5, seed=7)
+    obs = vector.reset()
+    assert obs[:, 0].tolist() == [0, 1, 2]
+    contexts = vector._contexts
+    assert [x.worker_index for x in contexts] == [2, 2, 2]
+    assert [x.num_workers for x in contexts] == [5, 5, 5]
+    alone = make_vector(CountingEnv, {"max_length": 99}, 1, seed=8)
+    alone.reset()
+    assert alone.envs[0]._length == vector.envs[1]._length
+    assert len({env._length for env in vector.envs}) > 1
+
+
+def test_the_seed_given_when_made_counts_for_the_first_reset_only():
+    vector = make_vector("CartPole-v1", {}, 2, seed=3, native=False)
+    first, second = vector.reset(), vector.reset()
+    assert (first != second).any()
+    np.testing.assert_array_equal(vector.reset(seed=3), first)
+
+
+def test_actions_and_observations_that_count_from_elsewhere_are_moved():
+    class Shifted(gym.Env):
+        observation_space = gym.spaces.Discrete(3, start=5)
+        action_space = gym.spaces.Discrete(2, start=-1)
+
+        def reset(self, *, seed=None, options=None):
+            return 5, {}
+
+        def step(self, action):
+            assert action in (-1, 0) and isinstance(action, int)
+            return 6 + action, float(action), False, False, {}
+
+    vector = make_vector(Shifted, {}, 2)
+    assert vector.action_space == gym.spaces.Discrete(2)
+    assert vector.observation_space.shape == (3,)
+    assert vector.reset().tolist() == [[1, 0, 0]] * 2
+    result = vector.step(np.array([0, 1]))
+    assert result.rewards.tolist() == [-1.0, 0.0]
+    assert result.obs.tolist() == [[1, 0, 0], [0, 1, 0]]
+
+
+def test_continuous_actions_reach_the_environment_as_rows():
+    vector = make_vector("Pendulum-v1", {}, 3, seed=0)
+    vector.reset()
+    result = vector.step(np.array([[0.5], [0.0], [-2.0]], np.float32))
+    assert result.obs.shape == (3, 3)
+    assert result.rewards.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("fault", "phase", "reason"),
+    [
+        ("make", "make", "RuntimeError: no licence"),
+        ("reset", "reset", "RuntimeError: no map"),
+        ("step", "step", "KeyError: 'lost'"),
+        ("old reset", "reset", "must return \\(obs, info\\)"),
+        ("old step", "step", "must return \\(obs, reward, terminated, truncated, info\\)"),
+        ("shape", "reset", "shape \\(3,\\), but observation_space has \\(2,\\)"),
+    ],
+)
+def test_an_error_names_worker_environment_and_phase(fault, phase, reason):
+    with pytest.raises(EnvironmentFailure, match=reason) as caught:
+        vector = make_vector(Faulty, {"fault": fault}, 3, worker_index=2)
+        vector.reset()
+        vector.step(np.zeros(3, np.int64))
+    assert f"environment 1 of worker 2 failed in {phase}" in str(caught.value)
+    assert caught.value.exit_code == 1
+
+
+def test_the_traceback_is_the_users_own():
+    with pytest.raises(EnvironmentFailure) as caught:
+        make_vector(Faulty, {"fault": "make"}, 3)
+    text = caught.value.user_traceback
+    assert text.startswith("Traceback (most recent call last):\n")
+    assert 'raise RuntimeError("no licence")' in text
+    assert text.endswith("RuntimeError: no licence\n")
+    assert "python_vector.py" not in text and "registry.py" not in text
+
+
+def test_fractions_are_not_cut_off_in_silence():
+    class Pixels(Faulty):
+        def __init__(self, config):
+            super().__init__(config)
+            self.observation_space = gym.spaces.Box(0, 255, (2,), np.uint8)
+
+    with pytest.raises(EnvironmentFailure, match="fractions"):
+        make_vector(Pixels, {"fault": "fractions", "index": 0}, 1).reset()
+
+
+def test_something_that_is_no_environment_is_named():
+    with pytest.raises(EnvironmentFailure, match=r"expected a gymnasium\.Env, got a builtins\.int"):
+        make_vector(lambda context: 3, {}, 1)
+
+
+def test_an_error_in_a_vectoriser_is_the_environments_too():
+    vector = make_vector("CartPole-v1", {}, 2, worker_index=1)
+    with pytest.raises(EnvironmentFailure, match="an environment of worker 1 failed in step"):
+        vector.step(np.array([0, 0]))  # never reset
