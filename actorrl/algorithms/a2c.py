@@ -68,7 +68,7 @@ def make_policy(
 # ---- postprocess ----------------------------------------------------------------------------
 
 
-def make_postprocess(num_envs: int) -> Postprocess:
+def make_postprocess(policy: Policy, num_envs: int) -> Postprocess:
     """Fragments as they are, less what the loss does not read."""
 
     def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:

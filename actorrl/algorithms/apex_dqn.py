@@ -145,12 +145,17 @@ def _epsilons(config: APEXConfig) -> np.ndarray:
 # ---- postprocess ----------------------------------------------------------------------------
 
 
-def make_postprocess(config: APEXConfig, clip: float | None, num_envs: int) -> Postprocess:
+def make_postprocess(
+    config: APEXConfig, clip: float | None, policy: QPolicy, num_envs: int
+) -> Postprocess:
     """Fragments to n-step rows, with the TD errors that the worker's own Q-values give."""
     n_step = NStep(config.n_step, config.gamma, num_envs, clip_rewards=clip)
 
     def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:
-        rows = n_step.add(fragment.columns)
+        columns = fragment.columns
+        if c.FINAL_OBS in columns:  # SAME_STEP: the policy has never looked at them
+            columns[c.FINAL_Q_VALUES] = policy.final_q_values(columns)
+        rows = n_step.add(columns)
         rows[c.PRIORITIES] = initial_priorities(rows)
         for name in (c.Q_VALUES, c.NEXT_Q_VALUES):
             del rows[name]

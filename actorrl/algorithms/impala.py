@@ -25,6 +25,7 @@ from actorrl.data.fragment import Fragment
 from actorrl.envs.check import EnvInfo
 from actorrl.losses.policy_gradient import impala_loss
 from actorrl.policies.actor_critic import ActorCriticPolicy
+from actorrl.policies.base import Policy
 from actorrl.roles.settings import Arrays, Body, Metrics, Postprocess, State
 from actorrl.runtime.program import Program
 from actorrl.topologies import sample_queue
@@ -80,7 +81,7 @@ def make_policy(
 # ---- postprocess ----------------------------------------------------------------------------
 
 
-def make_postprocess(num_envs: int) -> Postprocess:
+def make_postprocess(policy: Policy, num_envs: int) -> Postprocess:
     """Fragments as they are, less what the learner computes anew."""
 
     def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:

@@ -5,6 +5,7 @@ B environments side by side, N rows in any order, A actions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from actorrl.data import columns as c
+from actorrl.data.frame_stack import frame_rows
 from actorrl.errors import ConfigError
 from actorrl.models.flat_parameters import FlatParameters, Float32
 from actorrl.models.model_config import ModelConfig
@@ -82,6 +84,23 @@ class QPolicy(Policy):
         with torch.inference_mode():
             q: Float32 = self.model(as_tensor(obs, self.device)).cpu().numpy()
         return q
+
+    def final_q_values(self, columns: Mapping[str, Array]) -> Float32:
+        """Q [K, A] of FINAL_OBS, which under SAME_STEP autoreset nobody has acted on."""
+        finals = columns[c.FINAL_OBS]
+        if not len(finals):
+            return np.empty((0, self.num_actions), np.float32)
+        if c.FRAMES in columns:
+            finals = self._final_stacks(columns)
+        return self.compute_q_values(finals)
+
+    def _final_stacks(self, columns: Mapping[str, Array]) -> Array:
+        """[K, k, H, W]: each final frame on top of the stack of the row that it follows."""
+        k, age = self.frame_stack, columns[c.AGE]
+        row, env = np.divmod(columns[c.FINAL_ROWS], age.shape[1])
+        rows = frame_rows(k - 1 + row, age[row, env], k)[:, 1:]
+        before = columns[c.FRAMES][rows, env[:, None]]
+        return np.concatenate([before, columns[c.FINAL_OBS][:, None]], axis=1)
 
     def q_values(self, obs: Tensor) -> Tensor:
         """Q [N, A] of observations [N, ...] on the device, with gradient."""

@@ -36,7 +36,6 @@ class ReplayLearner(Learner):
         self._shards: dict[str, Body] = {}
         self._masses: dict[str, Mass] = {}
         self._ready: collections.deque[Item] = collections.deque()
-        self._num_open = 0
 
     # ---- what shards report -------------------------------------------------------------
 
@@ -50,9 +49,9 @@ class ReplayLearner(Learner):
     # ---- batches ------------------------------------------------------------------------
 
     def _ask(self) -> None:
-        """Keep `prefetch` requests open. Before any shard has rows, ask them in turn: they answer
-        once they have enough."""
-        while self.learning and self._num_open < self._prefetch:
+        """Keep `prefetch` batches being gathered or waiting. Before any shard has rows, ask them at
+        random: they answer once they have enough."""
+        while self.learning and self._num_in_flight() < self._prefetch:
             able = [shard for shard in self._requests.targets if self._requests.can_ask(shard)]
             if not able:
                 return
@@ -62,14 +61,16 @@ class ReplayLearner(Learner):
             shard = able[self._random.choice(len(able), p=masses / masses.sum())]
             if not self._requests.ask(shard, {"num_samples": self.settings.train_batch_size}):
                 return
-            self._num_open += 1
+
+    def _num_in_flight(self) -> int:
+        """Requests not answered, and answers not learned from, of the shards that live."""
+        return sum(self._requests.in_flight(shard) for shard in self._requests.targets)
 
     def _mass_of(self, shard: str) -> float:
         known = self._masses.get(shard)
         return known.total if known is not None else 0.0
 
     def on_replay(self, item: Item) -> None:
-        self._num_open -= 1
         item.hold()
         self._ready.append(item)  # at most `prefetch`
         self.context.post(self._learn_ready)
@@ -84,7 +85,6 @@ class ReplayLearner(Learner):
 
     def lost_replay(self, shard: str, num_lost: int) -> None:
         """A shard died, or is back empty."""
-        self._num_open -= num_lost
         self._masses.pop(shard, None)
         self._ask()
 

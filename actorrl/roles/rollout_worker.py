@@ -11,7 +11,6 @@ from actorrl.roles.settings import (
     Body,
     MakePolicy,
     MakePostprocess,
-    Postprocess,
     WorkerSettings,
 )
 from actorrl.runtime.actor import Actor
@@ -81,7 +80,9 @@ class RolloutWorker(Actor):
 
     def on_start(self) -> None:
         self._sampling = Sampling(self, self._settings, self._make_policy)
-        self._postprocess = self._make_postprocess(self._settings.num_envs_per_worker)
+        self._postprocess = self._make_postprocess(
+            self._sampling.policy, self._settings.num_envs_per_worker
+        )
         self._streams = self.context.has_link("samples")
         report = self.context.report("metrics")
         self.context.every(_REPORT_S, lambda: report.send(self._sampling.metrics(self)))
@@ -103,9 +104,4 @@ class RolloutWorker(Actor):
 
     def on_stop(self) -> None:
         self._sampling.env.close()
-
-
-def send_fragment(num_envs: int) -> Postprocess:
-    """The postprocess of algorithms whose learner takes fragments as they are."""
-    return Fragment.to_message
 

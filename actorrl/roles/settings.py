@@ -21,7 +21,8 @@ State = dict[str, Any]  # nested dicts of arrays and plain values: what a checkp
 MakePolicy = Callable[[int, np.ndarray], Policy]
 # fragment -> the message to send
 Postprocess = Callable[[Fragment], tuple[Body, Arrays]]
-MakePostprocess = Callable[[int], Postprocess]  # number of environments -> postprocess
+# (the policy that acts, number of its environments) -> postprocess
+MakePostprocess = Callable[[Policy, int], Postprocess]
 
 
 @dataclasses.dataclass(frozen=True)

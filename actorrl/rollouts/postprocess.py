@@ -82,14 +82,14 @@ class NStep:
 
         Holds under NEXT_STEP, for fragments of at least n rows. Replay need not store them twice.
         """
-        return frame_stack + self._num_carried(with_q_values)
+        return (frame_stack + self._num_carried(with_q_values)) * self.num_envs
 
     def add(self, columns: Columns) -> dict[str, np.ndarray]:
         """The rows [N] that are complete with this fragment, oldest first; N may be 0.
 
         obs, new_obs      [N, ...]  first and bootstrap observation; with frames stored instead:
-        frames            [F, B, H, W] those of the carried rows, then those of the fragment
-        obs_frames, new_obs_frames  [N, k] int32, f * B + b for each frame, oldest first
+        frames            [M, H, W] those of the carried rows, then those of the fragment, flat
+        obs_frames, new_obs_frames  [N, k] int32, which of `frames`, oldest first
         actions           [N, ...]
         rewards           [N] float32, discounted sum
         discounts         [N] float32, factor of the bootstrap value
@@ -217,7 +217,7 @@ def _observations_of(
 def _frames_of(
     joined: Columns, columns: Columns, picked: _Picked, finals: _Finals
 ) -> dict[str, np.ndarray]:
-    """The frame of row r of environment b is number (k - 1 + r) * B + b."""
+    """The frame of row r of environment b is number (k - 1 + r) * B + b; final ones follow."""
     frames, age = joined[c.FRAMES], joined[c.AGE]
     num_envs = age.shape[1]
     k = stack_size(len(frames), len(age))
@@ -230,20 +230,13 @@ def _frames_of(
         flat = (k - 1 + frame_rows(rows, ages, k)) * num_envs + picked.env[:, None]
         return flat.astype(np.int32)
 
+    flat_frames = frames.reshape(-1, *frames.shape[2:])
     obs_frames = numbers(picked.row, age[picked.row, picked.env])
     new_obs_frames = numbers(after, after_age)
     if len(finals.where):
-        new_obs_frames[finals.where, -1] = len(frames) * num_envs + finals.which
-        frames = _with_finals(frames, columns[c.FINAL_OBS])
-    return {c.FRAMES: frames, c.OBS_FRAMES: obs_frames, c.NEXT_OBS_FRAMES: new_obs_frames}
-
-
-def _with_finals(frames: np.ndarray, finals: np.ndarray) -> np.ndarray:
-    """Final frames [K, H, W] in further rows of `frames` [F, B, H, W], the last one padded."""
-    num_envs = frames.shape[1]
-    rows = np.zeros((-(-len(finals) // num_envs), *frames.shape[1:]), frames.dtype)
-    rows.reshape(-1, *finals.shape[1:])[: len(finals)] = finals
-    return np.concatenate([frames, rows])
+        new_obs_frames[finals.where, -1] = len(flat_frames) + finals.which
+        flat_frames = np.concatenate([flat_frames, columns[c.FINAL_OBS]])
+    return {c.FRAMES: flat_frames, c.OBS_FRAMES: obs_frames, c.NEXT_OBS_FRAMES: new_obs_frames}
 
 
 def _q_values_of(

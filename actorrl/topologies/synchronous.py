@@ -5,8 +5,8 @@
             ^                              |
             '-----------  weights  --------'
 
-    samples   request, 1 in flight per worker. Full: the learner waits; a dead worker's share is asked
-              of the others.
+    samples   request, `IN_FLIGHT` open per worker: its own share of the round and, when another has
+              died, that one's. Full: the learner waits.
     weights   state. Never full: the newest version, published before the next request.
     metrics   report to the driver. Full: dropped and counted.
 """
@@ -19,7 +19,7 @@ from actorrl.roles.synchronous_learner import SynchronousLearner
 from actorrl.runtime.program import Program, Report, Request, State
 from actorrl.runtime.refs import DRIVER
 
-IN_FLIGHT = 1
+IN_FLIGHT = 2  # an answer holds its place until the round ends
 PRELOAD = ("actorrl.roles.rollout_worker", "actorrl.roles.synchronous_learner")
 
 

@@ -112,10 +112,8 @@ def test_rows_that_name_frames_show_the_same_stacks_as_the_environment(
         seen = 0
         expected = expected_rows(b, own, int(num_decisions[b]), n)
         for part in parts:
-            frames = part[c.FRAMES]
-            frames = frames.reshape(-1, *frames.shape[2:])  # [F * B, H, W]
-            obs = frames[part[c.OBS_FRAMES]]  # [N, k, H, W]
-            new_obs = frames[part[c.NEXT_OBS_FRAMES]]
+            obs = part[c.FRAMES][part[c.OBS_FRAMES]]  # [N, k, H, W]
+            new_obs = part[c.FRAMES][part[c.NEXT_OBS_FRAMES]]
             mine = obs[:, -1, 0, 0] == b
             for stack, new_stack in zip(obs[mine], new_obs[mine], strict=True):
                 first, last = expected[seen][:2]
@@ -135,7 +133,7 @@ def test_the_overlap_says_how_many_frames_come_again(make_collector, make_policy
     before = n_step.add(collector.collect().columns)[c.FRAMES]
     for _ in range(5):
         after = n_step.add(collector.collect().columns)[c.FRAMES]
-        assert len(after) == overlap + 3
+        assert len(after) == overlap + 3 * 2
         np.testing.assert_array_equal(after[:overlap], before[-overlap:])
         before = after
 
