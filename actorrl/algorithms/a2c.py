@@ -1,9 +1,11 @@
 """A2C: synchronous advantage actor-critic (Mnih et al. 2016, the synchronous form).
 
-    workers --[T, B] fragments--> learner: lambda-returns, one step on the whole batch --weights--> workers
+    workers --[T, B] fragments--> learner: lambda-returns, one step on the batch
+       ^------------------------- weights -----------'
 
-T rows of a fragment, B environments of all workers. All workers act with the same version, which is
-the learner's: data is never old. Losses are means over the valid rows, so `grad_clip` is of a mean.
+T rows of a fragment, B environments of all workers. All workers act with the same version, which
+is the learner's: data is never old. Losses are means over the valid rows, so `grad_clip` is of a
+mean.
 """
 
 from __future__ import annotations

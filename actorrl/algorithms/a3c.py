@@ -1,12 +1,12 @@
 """A3C: asynchronous advantage actor-critic (Mnih et al. 2016).
 
-    worker k: newest weights -> [T, B] fragment -> its own gradient [P] --> parameter server: one step
-                 ^--------------------------- weights --------------------------'
+    worker k: newest weights -> [T, B] fragment -> its own gradient [P] --> server: one step
+                 ^---------------------------- weights ------------------------'
 
-T rows of a fragment, B environments of one worker, P parameters. Workers never wait for each other.
-One version is pinned for a rollout and its gradient; one optimizer state, at the server; one gradient
-in flight for each worker. The loss is the mean over a fragment's valid rows, and the server clips each
-gradient to `grad_clip`.
+T rows of a fragment, B environments of one worker, P parameters. Workers never wait for each
+other. One version is pinned for a rollout and its gradient; one optimizer state, at the server; one
+gradient in flight for each worker. The loss is the mean over a fragment's valid rows, and the
+server clips each gradient to `grad_clip`.
 """
 
 from __future__ import annotations

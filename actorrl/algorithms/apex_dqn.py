@@ -1,12 +1,13 @@
 """Ape-X DQN: distributed prioritized experience replay (Horgan et al. 2018).
 
     workers, epsilon_i each --[N] n-step rows, first priorities--> replay shards
-    shards --prioritized batches [N]--> learner: double, dueling Q --priorities--> shards, --weights--> workers
+    shards --prioritized batches [N]--> learner: double, dueling Q
+    learner --priorities--> shards, --weights--> workers
 
 N rows, A actions, n steps of a row. Environment i of all N_e explores with epsilon_i =
-0.4^(1 + 7 i / (N_e - 1)) for good. Each row is sampled `samples_per_insert` times on average, whatever
-the speeds. The loss is the mean over the batch of weight x Huber(TD), so `grad_clip` is of a mean.
-The target network is copied every `target_network_update_freq` learner updates.
+0.4^(1 + 7 i / (N_e - 1)) for good. Each row is sampled `samples_per_insert` times on average,
+whatever the speeds. The loss is the mean over the batch of weight x Huber(TD), so `grad_clip` is of
+a mean. The target network is copied every `target_network_update_freq` learner updates.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class APEXConfig(AlgorithmConfig):
     model: Annotated[ModelConfig, Meta(description="the network")] = msgspec.field(
         default_factory=lambda: ModelConfig(fcnet_hiddens=[128, 128], fcnet_activation="relu")
     )
-    n_step: Annotated[int, Meta(ge=1, description="rewards summed in a row", extra={"unit": "env steps"})] = 3
+    n_step: Annotated[
+        int, Meta(ge=1, description="rewards summed in a row", extra={"unit": "env steps"})
+    ] = 3
     double_q: Annotated[bool, Meta(description="double Q-learning")] = True
     dueling: Annotated[bool, Meta(description="dueling network")] = True
     num_replay_shards: Annotated[
@@ -65,17 +68,19 @@ class APEXConfig(AlgorithmConfig):
     ] = 2
     replay_capacity: Annotated[
         int,
-        Meta(ge=1, description="rows kept by all shards", extra={"unit": "rows", "rllib": 2_000_000}),
+        Meta(ge=1, description="rows of all shards", extra={"unit": "rows", "rllib": 2_000_000}),
     ] = 100_000
     learning_starts: Annotated[
         int,
-        Meta(ge=1, description="rows before the first update", extra={"unit": "rows", "rllib": 50_000}),
+        Meta(ge=1, description="rows before any update", extra={"unit": "rows", "rllib": 50_000}),
     ] = 1000
     samples_per_insert: Annotated[
         float,
-        Meta(gt=0, description="times that a row is sampled, on average (RLlib: training_intensity)"),
+        Meta(gt=0, description="times a row is sampled, on average (RLlib: training_intensity)"),
     ] = 8.0
-    prioritized_replay_alpha: Annotated[float, Meta(ge=0, description="exponent of priorities")] = 0.6
+    prioritized_replay_alpha: Annotated[float, Meta(ge=0, description="exponent of priorities")] = (
+        0.6
+    )
     prioritized_replay_beta: Annotated[
         float, Meta(ge=0, le=1, description="exponent of importance weights")
     ] = 0.4
@@ -88,7 +93,9 @@ class APEXConfig(AlgorithmConfig):
             extra={"unit": "updates", "rllib": 500_000},
         ),
     ] = 250
-    epsilon_base: Annotated[float, Meta(gt=0, lt=1, description="epsilon of the first environment")] = 0.4
+    epsilon_base: Annotated[
+        float, Meta(gt=0, lt=1, description="epsilon of the first environment")
+    ] = 0.4
     epsilon_exponent: Annotated[float, Meta(ge=0, description="steepness of the ladder")] = 7.0
 
     ALIASES: ClassVar[dict[str, str]] = {
@@ -121,9 +128,7 @@ class APEXConfig(AlgorithmConfig):
 # ---- policy ---------------------------------------------------------------------------------
 
 
-def make_policy(
-    config: APEXConfig, info: EnvInfo, seed: int, env_indices: np.ndarray
-) -> QPolicy:
+def make_policy(config: APEXConfig, info: EnvInfo, seed: int, env_indices: np.ndarray) -> QPolicy:
     """A restarted worker has the same environments, and so the same epsilons."""
     return QPolicy(
         info.observation_space,

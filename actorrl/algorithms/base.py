@@ -16,39 +16,26 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from actorrl.algorithms import bottleneck, naming
+from actorrl.algorithms import restoring
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.mirror import PolicyMirror
-from actorrl.config import apply, to_plain
-from actorrl.data.fragment import Episode
-from actorrl.envs.check import EnvInfo, check_env
+from actorrl.algorithms.reporting import Reporter
+from actorrl.envs.check import EnvInfo
 from actorrl.envs.preprocessors import preprocessor_for
-from actorrl.envs.registry import resolve
-from actorrl.envs.vector import make_vector
 from actorrl.errors import ActorDied, CheckpointError, ConfigError
 from actorrl.experiment import provenance
-from actorrl.experiment.checkpoints import (
-    CheckpointKeeper,
-    newest_whole,
-    read_checkpoint,
-    read_manifest,
-    require,
-    write_checkpoint,
-)
+from actorrl.experiment.checkpoints import CheckpointKeeper, newest_whole, write_checkpoint
 from actorrl.experiment.results import ResultWriter
 from actorrl.experiment.run_folder import RunFolder, default_name, default_results_dir
 from actorrl.policies.base import Policy
-from actorrl.rollouts import evaluation
-from actorrl.rollouts.episodes import EpisodeWindow
 from actorrl.roles.settings import LearnerSettings, MakeUpdate, State, WorkerSettings
+from actorrl.rollouts.episodes import EpisodeWindow
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import NO_LIMIT
 
 _POLL_S = 0.05
 _STATE_TIMEOUT_S = 300.0
-_EVALUATION_SEED = 20_000
-_EVALUATION_ENVS = 20
 
 
 class Setup(NamedTuple):
@@ -130,8 +117,8 @@ class Algorithm:
         existing one. Raises ConfigError, EnvironmentFailure, RunFolderError, PlacementError before
         anything is created, RunFailed if an actor cannot start."""
         self.config = as_config(type(self).config_class, config, env)
-        self.name = _name_of(type(self))
-        self.info = checked(self.config)
+        self.name = type(self).__name__
+        self.info = restoring.checked(self.config)
         self.stop_criteria = dict(stop or {})
         self.run_id = secrets.token_hex(8)
         self._seed = self.config.seed if self.config.seed is not None else secrets.randbits(31)
@@ -148,30 +135,26 @@ class Algorithm:
         self._time_total_s = 0.0
         self._keeper = CheckpointKeeper(self._folder, keep)
         self._writer = ResultWriter(self._folder)
-        self._worker_metrics: dict[str, dict[str, float]] = {}
-        self._before = _Snapshot({}, {}, time.monotonic(), 0, 0)
-        self._bottleneck = ""
         self._evaluation: dict[str, Any] = {}
         self._restarts_before = 0
         self._stopped = False
         config = self.config
-        num_envs = config.resolved_num_workers() * config.num_envs_per_worker
-        counts = type(self).counts_env
-        self._window = EpisodeWindow(
-            num_envs,
-            config.metrics_num_episodes_for_smoothing,
-            functools.partial(counts, config),
-        )
-        recover = functools.partial(_newest_learner_state, str(self._folder.path))
-        program = type(self).program(config, Setup(self.info, self._seed, recover))
         self._inline = config.num_workers == 0
+        window = EpisodeWindow(
+            config.resolved_num_workers() * config.num_envs_per_worker,
+            config.metrics_num_episodes_for_smoothing,
+            functools.partial(type(self).counts_env, config),
+        )
+        self._reporter = Reporter(window, self._inline)
+        recover = functools.partial(restoring.newest_learner_state, str(self._folder.path))
+        program = type(self).program(config, Setup(self.info, self._seed, recover))
         self._folder.write_params(self._params(program))
         self._cluster = Cluster(
             program,
             launcher="inproc" if self._inline else "local",
             log_dir=self._folder.logs,
             on_event=self._on_event,
-            on_report=self._on_report,
+            on_report=self._reporter.on_worker_report,
             run_id=self.run_id,
         )
         self._write_status("starting")
@@ -194,7 +177,7 @@ class Algorithm:
     @classmethod
     def plan(cls, config: AlgorithmConfig) -> Program:
         """The Program of a run; starts nothing."""
-        return cls.program(config, Setup(checked(config), config.seed or 0, lambda: None))
+        return cls.program(config, Setup(restoring.checked(config), config.seed or 0, lambda: None))
 
     # ---- training -----------------------------------------------------------------------
 
@@ -203,13 +186,24 @@ class Algorithm:
         after it, since the next call follows at once (the command line's loop)."""
         started = time.monotonic()
         report = self._iterate(stay)
+        return self._finish_row(report, started)
+
+    def _finish_row(self, report: dict[str, Any], started: float) -> dict[str, Any]:
         self._training_iteration += 1
-        self._window.add(Episode(int(i), float(r), int(n)) for i, r, n in report["episodes"])
+        self._reporter.add_episodes(report)
         if self._due(self.config.evaluation_interval):
             self._evaluation = self.evaluate()
         elapsed = time.monotonic() - started
         self._time_total_s += elapsed
-        row = self._row(report, elapsed)
+        row = {
+            "training_iteration": self._training_iteration,
+            **self._reporter.row(report, elapsed),
+            "time_this_iter_s": elapsed,
+            "time_total_s": self._time_total_s,
+            "num_healthy_workers": self._cluster.num_ready("rollout"),
+            "num_restarts": self._num_restarts(),
+            "evaluation": self._evaluation,
+        }
         self._writer.write(row)
         if self._keeper.recovery_due(time.monotonic()):
             self._keeper.save_recovery(self._state(), self._about())
@@ -233,68 +227,26 @@ class Algorithm:
     def _due(self, interval: int | None) -> bool:
         return interval is not None and self._training_iteration % interval == 0
 
-    def _row(self, report: dict[str, Any], elapsed: float) -> dict[str, Any]:
-        before, now = self._before, self._snapshot(report)
-        seconds = max(1e-9, now.time - before.time)
-        self._bottleneck = self._find_bottleneck(before, now, seconds)
-        self._before = now
-        summary = self._window.summary()
-        counters = dict(report["counters"])
-        row = {
-            "training_iteration": self._training_iteration,
-            "timesteps_total": report["timesteps_total"],
-            **summary,
-            "time_this_iter_s": elapsed,
-            "time_total_s": self._time_total_s,
-            "env_steps_per_s": (now.timesteps - before.timesteps) / max(1e-9, elapsed),
-            "updates_per_s": (now.updates - before.updates) / max(1e-9, elapsed),
-            "num_updates": report["num_updates"],
-            "samples_per_insert": counters.pop("samples_per_insert", float("nan")),
-            "policy_lag_mean": report["policy_lag_mean"],
-            "policy_lag_max": report["policy_lag_max"],
-            "num_healthy_workers": self._cluster.num_ready("rollout"),
-            "num_restarts": self._restarts_before + self._cluster.num_restarts(),
-            "policy_reward_mean": {"default_policy": summary["episode_reward_mean"]},
-            "evaluation": self._evaluation,
-            "info": {
-                "learner": {**report["stats"], **counters},
-                "timing": {
-                    "learner": report["seconds"],
-                    "rollout": self._mean_worker_metrics(),
-                    "bottleneck": self._bottleneck,
-                },
-            },
-        }
-        return row
+    def _num_restarts(self) -> int:
+        return self._restarts_before + self._cluster.num_restarts()
 
-    def _snapshot(self, report: dict[str, Any]) -> _Snapshot:
-        return _Snapshot(
-            report["seconds"],
-            self._mean_worker_metrics(),
-            time.monotonic(),
-            report["timesteps_total"],
-            report["num_updates"],
-        )
+    def pause(self) -> dict[str, Any]:
+        """No update is made until the next `train`; what the learner has done so far."""
+        report: dict[str, Any] = self._learner.pause.within(_STATE_TIMEOUT_S).call().result()
+        return report
 
-    def _mean_worker_metrics(self) -> dict[str, float]:
-        """Seconds that the average worker has spent, by what it did."""
-        rows = list(self._worker_metrics.values())
-        keys = {key for row in rows for key in row if key.endswith("_s")}
-        return {key: sum(row.get(key, 0.0) for row in rows) / len(rows) for key in sorted(keys)}
-
-    def _find_bottleneck(self, before: _Snapshot, now: _Snapshot, seconds: float) -> str:
-        workers = functools.partial(bottleneck.share, now.workers, before.workers)
-        active = now.workers.get("total_s", 0.0) - before.workers.get("total_s", 0.0)
-        return bottleneck.sentence(
-            bottleneck.share(now.learner, before.learner, "wait_input_s", seconds),
-            workers("wait_credit_s", seconds),
-            workers("env_s", max(active, 1e-9)),
-            self._inline,
-        )
+    def finish(self) -> str:
+        """Pause, write a last row if anything has happened since the last one, and a checkpoint of
+        just that state; its path."""
+        started = time.monotonic()
+        report = self.pause()
+        if self._reporter.is_new(report):
+            self._finish_row(report, started)
+        return self.save()
 
     def bottleneck(self) -> str:
         """One sentence: what the run waits for, and the setting that would move it."""
-        return self._bottleneck
+        return self._reporter.bottleneck
 
     # ---- looking and acting -------------------------------------------------------------
 
@@ -339,7 +291,7 @@ class Algorithm:
         """Play episodes in the driver with the newest weights, on fixed seeds."""
         wanted = episodes or self.config.evaluation_duration
         policy = self._policy.refresh()
-        return play_episodes(self.config, self.info, policy, wanted, explore)
+        return restoring.play_episodes(self.config, policy, wanted, explore)
 
     def status(self) -> list[dict[str, Any]]:
         """A row per actor."""
@@ -356,48 +308,34 @@ class Algorithm:
 
     def restore(self, checkpoint_path: str | Path) -> None:
         """Continue from a checkpoint of the same algorithm and spaces."""
-        manifest = read_manifest(checkpoint_path)
-        about = self._about()
-        expected = {key: about[key] for key in ("algo", "observation_space", "action_space")}
-        require(checkpoint_path, manifest, **expected)
-        self._load(read_checkpoint(checkpoint_path))
+        self._load(restoring.read_fitting(checkpoint_path, self._about()))
 
     def _state(self) -> State:
         return {
             "learner": self._learner.get_state.within(_STATE_TIMEOUT_S).call().result(),
-            "window": self._window.state_dict(),
+            "window": self._reporter.window.state_dict(),
             "training_iteration": self._training_iteration,
             "time_total_s": self._time_total_s,
-            "num_restarts": self._restarts_before + self._cluster.num_restarts(),
+            "num_restarts": self._num_restarts(),
         }
 
     def _load(self, state: State) -> None:
         self._learner.set_state.within(_STATE_TIMEOUT_S).call(state["learner"]).result()
-        self._window.load_state_dict(state["window"])
+        self._reporter.window.load_state_dict(state["window"])
         self._training_iteration = int(state["training_iteration"])
         self._time_total_s = float(state["time_total_s"])
         self._restarts_before = int(state["num_restarts"])
         learner = state["learner"]
-        self._before = _Snapshot(
-            {}, {}, time.monotonic(), int(learner["timesteps_total"]), int(learner["num_updates"])
-        )
+        self._reporter.continue_from(int(learner["timesteps_total"]), int(learner["num_updates"]))
 
     def _about(self) -> dict[str, Any]:
-        config = to_plain(self.config)
-        return {
-            "algo": self.name,
-            "env": naming.to_name(self.config.env),
-            "config": {**config, "env": naming.to_name(self.config.env)},
-            "observation_space": str(self.info.observation_space),
-            "action_space": str(self.info.action_space),
-            "training_iteration": self._training_iteration,
-        }
+        return restoring.about(self.name, self.config, self.info, self._training_iteration)
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, env: Any = None, **options: Any) -> Self:
         """A new run that goes on from a checkpoint. `env` is needed where the checkpoint's
         environment cannot be imported."""
-        config = config_of_checkpoint(path, env)
+        config = restoring.config_of(path, env)
         if not issubclass(config.algorithm, cls):
             raise CheckpointError(f"{path}: was trained by {config.algorithm.__name__}")
         algo = config.algorithm(config, **options)
@@ -406,7 +344,7 @@ class Algorithm:
         except BaseException:
             algo.stop()
             raise
-        return algo  # type: ignore[return-value]
+        return algo
 
     @classmethod
     def resume(
@@ -424,7 +362,7 @@ class Algorithm:
         path = newest_whole(folder)
         if path is None:
             raise CheckpointError(f"{folder.path}: this run has no whole checkpoint to go on from")
-        config = config_of_checkpoint(path, env)
+        config = restoring.config_of(path, env)
         if num_workers is not None:
             config.num_workers = num_workers
         criteria = stop if stop else folder.read_params().get("stop", {})
@@ -460,11 +398,10 @@ class Algorithm:
     # ---- the run folder -----------------------------------------------------------------
 
     def _params(self, program: Program) -> dict[str, Any]:
-        config = {**to_plain(self.config), "env": naming.to_name(self.config.env)}
         return {
             "algo": self.name,
             "env": self.info.name,
-            "config": config,
+            "config": restoring.plain_config(self.config),
             "stop": self.stop_criteria,
             "seed": self._seed,
             "reproducible": "yes: synchronous"
@@ -482,9 +419,6 @@ class Algorithm:
         details = {key: value for key, value in event.items() if key not in ("time", "event")}
         self._folder.append_event(event["event"], **details)
 
-    def _on_report(self, link: str, source: str, body: dict[str, float]) -> None:
-        self._worker_metrics[source] = body
-
     def _write_status(self, state: str) -> None:
         self._folder.write_status(
             {
@@ -495,27 +429,13 @@ class Algorithm:
                 "algo": self.name,
                 "env": self.info.name,
                 "training_iteration": self._training_iteration,
-                "timesteps_total": self._before.timesteps,
+                "timesteps_total": self._reporter.timesteps_total,
                 "actors": self._cluster.status(),
             }
         )
 
     def _write_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         self._learner.set_weights.call(dict(weights)).result()
-
-
-class _Snapshot(NamedTuple):
-    """Totals at the end of an iteration; the next one is measured against them."""
-
-    learner: Mapping[str, float]  # seconds
-    workers: Mapping[str, float]  # seconds of the average worker
-    time: float
-    timesteps: int
-    updates: int
-
-
-def _name_of(cls: type[Algorithm]) -> str:
-    return cls.__name__.upper()
 
 
 def as_config(
@@ -531,70 +451,3 @@ def as_config(
     if env is not None:
         config.env = env
     return config
-
-
-def checked(config: AlgorithmConfig) -> EnvInfo:
-    """All that can be said before anything starts. Raises ConfigError, EnvironmentFailure."""
-    errors = config.validate()
-    if config.env is None:
-        errors.append("env: missing, expected an environment, for instance 'CartPole-v1'")
-    if errors:
-        raise ConfigError(errors)
-    return check_env(config.env, config.env_config)
-
-
-def config_of_checkpoint(path: str | Path, env: Any = None) -> AlgorithmConfig:
-    """The config that a checkpoint was trained with."""
-    from actorrl.algorithms.registry import config_class
-
-    about = read_manifest(path).about
-    if not isinstance(about.get("config"), dict) or "algo" not in about:
-        raise CheckpointError(f"{path}: says nothing of its algorithm and config")
-    config = config_class(about["algo"])()
-    settings = dict(about["config"])
-    name = settings.pop("env")
-    errors = apply(config, settings)
-    if errors:
-        raise CheckpointError(f"{path}: its config does not fit: {'; '.join(errors)}")
-    config.env = naming.from_name(name, env)
-    return config
-
-
-def play_episodes(
-    config: AlgorithmConfig, info: EnvInfo, policy: Any, episodes: int, explore: bool
-) -> dict[str, Any]:
-    """Whole episodes on fixed seeds: the same weights give the same numbers."""
-    vector = make_vector(
-        resolve(config.env).env,
-        config.env_config,
-        min(episodes, _EVALUATION_ENVS),
-        seed=_EVALUATION_SEED,
-    )
-    try:
-        return evaluation.summary(evaluation.play(vector, policy, episodes, explore))
-    finally:
-        vector.close()
-
-
-def evaluate_checkpoint(
-    path: str | Path, *, episodes: int, explore: bool = False, env: Any = None
-) -> dict[str, Any]:
-    """Play with a checkpoint's policy, in this process alone."""
-    config = config_of_checkpoint(path, env)
-    info = checked(config)
-    about = read_manifest(path)
-    require(
-        path,
-        about,
-        observation_space=str(info.observation_space),
-        action_space=str(info.action_space),
-    )
-    policy = config.algorithm.make_policy(config, info, 0, np.arange(1))
-    policy.load_flat(read_checkpoint(path)["learner"]["weights"], version=1)
-    return play_episodes(config, info, policy, episodes, explore)
-
-
-def _newest_learner_state(folder: str) -> State | None:
-    """Called in the learner's process after a restart."""
-    path = newest_whole(RunFolder.open(folder))
-    return read_checkpoint(path)["learner"] if path is not None else None

@@ -1,4 +1,4 @@
-"""Which part of a run the others wait for, from measured waiting times, in one sentence that ends in
+"""Which part of a run the others wait for, from measured waiting times: one sentence that ends in
 the setting that would move it."""
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ def share(now: Mapping[str, float], before: Mapping[str, float], key: str, secon
 
 
 def sentence(learner_waits: float, workers_wait: float, env_share: float, inline: bool) -> str:
-    """`learner_waits`: share of the time without a batch; `workers_wait`: without credit; `env_share`:
-    of the workers' time, spent inside the environment."""
+    """`learner_waits`: share of the time without a batch; `workers_wait`: without credit;
+    `env_share`: of the workers' time, spent inside the environment."""
     if inline:
         return "one process does everything: use more with --workers"
     if learner_waits >= max(_MUCH, workers_wait):

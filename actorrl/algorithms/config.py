@@ -7,6 +7,7 @@ started before `build`.
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -41,7 +42,9 @@ class AlgorithmConfig(Config):
     algorithm: ClassVar[Any]  # type[Algorithm]; msgspec evaluates annotations, so not by name
     reproducible: ClassVar[bool] = False  # the same seed gives the same result.json
 
-    env: Annotated[Any, Meta(description="environment: id, registered name, class or import path")] = None
+    env: Annotated[
+        Any, Meta(description="environment: id, registered name, class or import path")
+    ] = None
     env_config: Annotated[
         dict[str, Any], Meta(description="what the environment's constructor gets")
     ] = msgspec.field(default_factory=dict)
@@ -65,7 +68,7 @@ class AlgorithmConfig(Config):
     ] = 8
     rollout_fragment_length: Annotated[
         int,
-        Meta(ge=1, description="rows of a fragment, for each environment", extra={"unit": "env steps"}),
+        Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"}),
     ] = 50
     autoreset: Annotated[
         Literal["next_step", "same_step"] | None,
@@ -97,7 +100,7 @@ class AlgorithmConfig(Config):
         float, Meta(ge=0, description="GPUs of the learner", extra={"unit": "devices"})
     ] = 0
     num_learner_threads: (
-        Annotated[int, Meta(ge=1, description="torch threads of the learner; null: all but one core")]
+        Annotated[int, Meta(ge=1, description="torch threads of the learner; null: free cores")]
         | None
     ) = None
     min_time_s_per_iteration: Annotated[
@@ -185,6 +188,8 @@ class AlgorithmConfig(Config):
         lines = [f"model.{line}" for line in self.model.validate()]
         if self.lr_schedule is not None:
             steps = [step for step, _ in self.lr_schedule]
-            if not steps or any(b <= a for a, b in zip(steps, steps[1:], strict=False)):
-                lines.append(f"lr_schedule: env steps {steps} must rise, as in [[0, 1e-3], [1e6, 0]]")
+            if not steps or any(b <= a for a, b in itertools.pairwise(steps)):
+                lines.append(
+                    f"lr_schedule: env steps {steps} must rise, as in [[0, 1e-3], [1e6, 0]]"
+                )
         return lines

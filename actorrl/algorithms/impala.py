@@ -2,9 +2,9 @@
 
     workers --[T, B] fragments, behaviour log-probabilities--> learner: V-trace --weights--> workers
 
-T rows of a fragment, B environments of the fragments in a batch, A actions. Workers act with weights
-that are some updates old; V-trace corrects for that. Losses are means over the valid rows (the paper
-sums), so `lr` and `grad_clip` do not depend on `train_batch_size`. Fragments older than
+T rows of a fragment, B environments of the fragments in a batch, A actions. Workers act with
+weights that are some updates old; V-trace corrects for that. Losses are means over the valid rows
+(the paper sums), so `lr` and `grad_clip` do not depend on `train_batch_size`. Fragments older than
 `max_policy_lag` updates are dropped and counted.
 """
 
@@ -44,25 +44,25 @@ class IMPALAConfig(AlgorithmConfig):
     vf_loss_coeff: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 0.5
     entropy_coeff: Annotated[
         float, Meta(ge=0, description="weight of the entropy", extra={"rllib": 0.01})
-    ] = 0.005
+    ] = 0.01
     vtrace_clip_rho_threshold: Annotated[float, Meta(gt=0, description="rho-bar")] = 1.0
     vtrace_clip_pg_rho_threshold: Annotated[
         float, Meta(gt=0, description="rho-bar of the policy gradient")
     ] = 1.0
     vtrace_lambda: Annotated[
         float, Meta(ge=0, le=1, description="decay of the traces", extra={"rllib": 1.0})
-    ] = 0.95
+    ] = 1.0
     max_policy_lag: (
         Annotated[
             int,
-            Meta(ge=0, description="fragments older than this are dropped", extra={"unit": "updates"}),
+            Meta(ge=0, description="older fragments are dropped", extra={"unit": "updates"}),
         ]
         | None
     ) = 100
     opt_type: Annotated[Literal["adam", "rmsprop"], Meta(description="optimizer")] = "adam"
-    precision: Annotated[
-        Literal["fp32", "bf16"], Meta(description="of the network's body")
-    ] = "fp32"
+    precision: Annotated[Literal["fp32", "bf16"], Meta(description="of the network's body")] = (
+        "fp32"
+    )
 
 
 # ---- policy ---------------------------------------------------------------------------------

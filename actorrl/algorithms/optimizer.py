@@ -12,8 +12,8 @@ from actorrl.roles.settings import State
 
 
 class Optimizer:
-    """Adam (Kingma & Ba 2015) or RMSProp over one vector. `grad_clip` is an L2 norm of the gradient of
-    the loss as the algorithm defines it: mean or sum, each algorithm's file says which."""
+    """Adam (Kingma & Ba 2015) or RMSProp over one vector. `grad_clip` is an L2 norm of the gradient
+    of the loss as the algorithm defines it: mean or sum, each algorithm's file says which."""
 
     def __init__(
         self,

@@ -32,7 +32,7 @@ def command(run_or_checkpoint: str, as_json: bool, **flags: Any) -> None:
     checkpoint = find_checkpoint(run_or_checkpoint, flags["results"])
     _check_algorithm(checkpoint, flags["algo"])
 
-    from actorrl.algorithms.base import evaluate_checkpoint
+    from actorrl.algorithms.restoring import evaluate_checkpoint
 
     result = evaluate_checkpoint(
         checkpoint, episodes=flags["episodes"], explore=flags["stochastic"], env=flags["env"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -22,6 +21,8 @@ class Training(Protocol):
 
     def train(self, *, stay: bool) -> dict[str, Any]: ...
     def save(self) -> str: ...
+    def pause(self) -> Any: ...
+    def finish(self) -> str: ...
     def evaluate(self, *, episodes: int, explore: bool) -> Mapping[str, Any]: ...
     def bottleneck(self) -> str: ...
 
@@ -69,38 +70,22 @@ def train_until(
     A checkpoint is written in both cases, and every `checkpoint_freq` iterations. The caller stops
     the algorithm, whatever happens.
 
-    Actors go on between two iterations (`stay`), except before a row that may be the last: so that
-    the weights that are played, the last row and the last checkpoint are the same.
+    The actors go on between two iterations. They pause while greedy episodes confirm that the goal
+    is reached, so that the weights that were played are those of the last checkpoint.
     """
     ended = _Ended(goal, display, lambda: interrupts.call(lambda: _greedy_mean(algo)))
-    before: Mapping[str, Any] = {}
-    row: Mapping[str, Any] = {}
     reason = None
     try:
         while reason is None:
-            stay = not may_end(goal.stop, before, row)
-            before, row = row, interrupts.call(partial(algo.train, stay=stay))
+            row = interrupts.call(partial(algo.train, stay=True))
             display.update(row, algo.bottleneck())
-            reason = ended(row, paused=not stay)
+            reason = ended(row)
             if reason is None and checkpoint_freq and _iteration(row) % checkpoint_freq == 0:
                 algo.save()
     except Interrupted:
         reason = None
-    algo.save()
+    algo.finish()
     return reason
-
-
-def may_end(stop: StopCriteria, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether the row after `now` may reach a criterion: by twice what the last row added."""
-    if stop.targets.get(_ITERATION, math.inf) <= now.get(_ITERATION, 0) + 1:
-        return True
-    for key, target in stop.targets.items():
-        value = lookup(now, key)
-        if value is not None:
-            step = value - (lookup(before, key) or 0.0)
-            if value + 2.0 * max(step, 0.0) >= target:
-                return True
-    return False
 
 
 class _Ended:
@@ -112,8 +97,8 @@ class _Ended:
         self._play = play
         self._next_confirmation = 0.0  # env steps
 
-    def __call__(self, row: Mapping[str, Any], paused: bool) -> str | None:
-        """What was reached, in words; None to go on. `paused`: no update is made meanwhile."""
+    def __call__(self, row: Mapping[str, Any]) -> str | None:
+        """What was reached, in words; None to go on."""
         stop = self._goal.stop
         key = stop.reached(row)
         if key is None:
@@ -121,8 +106,6 @@ class _Ended:
         reason = f"{key} {lookup(row, key):g} >= {stop.targets[key]:g}"
         if not self._goal.confirm:
             return reason
-        if not paused:  # the weights would change while they are played: after the next row
-            return None
         return self._confirmed(reason, stop.targets[key], lookup(row, "timesteps_total") or 0.0)
 
     def _confirmed(self, reason: str, target: float, env_steps: float) -> str | None:
@@ -137,6 +120,7 @@ class _Ended:
 
 
 def _greedy_mean(algo: Training) -> float:
+    algo.pause()
     result = algo.evaluate(episodes=CONFIRM_EPISODES, explore=False)
     return float(result["episode_reward_mean"])
 

@@ -71,7 +71,7 @@ class Learner(Actor):
         self._stats: dict[str, list[float]] = collections.defaultdict(list)
         self._lags: list[int] = []
         self._dropped_stale = 0
-        self._seconds = collections.Counter[str]()
+        self._seconds: dict[str, float] = collections.defaultdict(float)
         self._published_at = -math.inf
         state = self.settings.recover()
         if state is not None and self.context.incarnation > 1:
@@ -94,6 +94,15 @@ class Learner(Actor):
             self.learning = True
             self.resume()
         return later
+
+    @remote
+    def pause(self) -> Body:
+        """Learn no more until the next `train`; what was done since the last report."""
+        self.iteration = None
+        if self.learning:
+            self.learning = False
+            self._publish()
+        return self._report()
 
     @remote
     def get_state(self) -> State:

@@ -124,7 +124,8 @@ class ReplayShard(Actor):
         going = True
         while going:
             going = False
-            if self._waiting_inserts and self._limiter.can_insert(_num_rows(self._waiting_inserts[0])):
+            inserts = self._waiting_inserts
+            if inserts and self._limiter.can_insert(_num_rows(inserts[0])):
                 self._insert(self._waiting_inserts.popleft())
                 going = True
             if self._waiting_requests and self._limiter.can_sample(

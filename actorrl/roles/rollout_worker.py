@@ -5,7 +5,6 @@ from __future__ import annotations
 from actorrl.data.fragment import Fragment
 from actorrl.envs.vector import VectorEnv, make_vector
 from actorrl.policies.base import Policy
-from actorrl.rollouts.collector import Collector
 from actorrl.roles import torch_setup
 from actorrl.roles.settings import (
     Body,
@@ -13,6 +12,7 @@ from actorrl.roles.settings import (
     MakePostprocess,
     WorkerSettings,
 )
+from actorrl.rollouts.collector import Collector
 from actorrl.runtime.actor import Actor
 from actorrl.runtime.links import Asked, StateIn
 
@@ -22,9 +22,7 @@ _REPORT_S = 1.0
 class Sampling:
     """The part that every role with environments shares: env, policy, collector, newest weights."""
 
-    def __init__(
-        self, actor: Actor, settings: WorkerSettings, make_policy: MakePolicy
-    ) -> None:
+    def __init__(self, actor: Actor, settings: WorkerSettings, make_policy: MakePolicy) -> None:
         context = actor.context
         torch_setup.use_threads(1, context.inline)
         index = context.index
@@ -104,4 +102,3 @@ class RolloutWorker(Actor):
 
     def on_stop(self) -> None:
         self._sampling.env.close()
-

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from actorrl.data.fragment import Fragment
+from actorrl.envs.vector import Autoreset
 from actorrl.policies.base import Policy
 
 Body = dict[str, Any]
@@ -35,7 +36,7 @@ class WorkerSettings:
     num_envs_per_worker: int
     fragment_length: int
     seed: int
-    autoreset: str | None = None
+    autoreset: Autoreset | None = None
 
     @property
     def num_envs_total(self) -> int:
@@ -59,8 +60,8 @@ class Update(Protocol):
     env steps, on which schedules run.
     """
 
-    policy: Policy
-
+    @property
+    def policy(self) -> Policy: ...
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics: ...
     def state_dict(self) -> State: ...
     def load_state_dict(self, state: State) -> None: ...

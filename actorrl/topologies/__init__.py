@@ -1,7 +1,7 @@
 """Who talks to whom: one file per flow, with its flow-control numbers at the top. No mathematics.
 
-    synchronous          A2C          the learner asks all workers and waits for all
-    async_gradients      A3C          workers send gradients to a parameter server
-    sample_queue         IMPALA       workers stream fragments to the learner
-    distributed_replay   Ape-X        workers fill shards, the learner asks them for batches
+synchronous          A2C          the learner asks all workers and waits for all
+async_gradients      A3C          workers send gradients to a parameter server
+sample_queue         IMPALA       workers stream fragments to the learner
+distributed_replay   Ape-X        workers fill shards, the learner asks them for batches
 """

@@ -1,14 +1,14 @@
 """Asynchronous gradients: each worker differentiates its own fragment (A3C).
 
-                       gradients
-      rollout/0..N  =============>  learner/0 (the parameter server)
-            ^                          |
-            '---------- weights -------'
+                   gradients
+  rollout/0..N  =============>  learner/0 (the parameter server)
+        ^                          |
+        '---------- weights -------'
 
-    gradients stream, 1 in flight per worker. Full: the worker waits; the credit comes back when its
-              gradient is applied and the weights are published, so it goes on from those.
-    weights   state. Never full: the newest version.
-    metrics   report to the driver. Full: dropped and counted.
+gradients stream, 1 in flight per worker. Full: the worker waits; the credit comes back when its
+          gradient is applied and the weights are published, so it goes on from those.
+weights   state. Never full: the newest version.
+metrics   report to the driver. Full: dropped and counted.
 """
 
 from __future__ import annotations

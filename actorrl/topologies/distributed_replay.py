@@ -1,20 +1,20 @@
 """Distributed prioritized replay: workers fill shards, the learner asks them for batches (Ape-X).
 
-                     samples                   replay (asked)
-      rollout/0..N ===========>  replay/0..M  <==============>  learner/0
-            ^                       |   ^                        |  |
-            |                inserts '---+------------------------>  |
-            |                           '------- priorities ---------|
-            '------------------------ weights -----------------------'
+                 samples                   replay (asked)
+  rollout/0..N ===========>  replay/0..M  <==============>  learner/0
+        ^                       |   ^                        |  |
+        |                inserts '---+------------------------>  |
+        |                           '------- priorities ---------|
+        '------------------------ weights -----------------------'
 
-    samples    stream, `SAMPLES_CREDIT` in flight per worker and shard. Full (or the shard is ahead of
-               the learner): the worker waits.
-    replay     request, `PREFETCH` open in all. Full: the learner asks no more. A shard answers when
-               the ratio of samples to inserts allows.
-    priorities stream, `PRIORITIES_CREDIT` in flight per shard. Full: the oldest are dropped, counted.
-    inserts    stream of counts, 1 in flight per shard. Full: summed up until there is credit.
-    weights    state. Never full: workers load the newest version between two fragments.
-    metrics    report to the driver. Full: dropped and counted.
+samples    stream, `SAMPLES_CREDIT` in flight per worker and shard. Full (or the shard is ahead of
+           the learner): the worker waits.
+replay     request, `PREFETCH` open in all. Full: the learner asks no more. A shard answers when
+           the ratio of samples to inserts allows.
+priorities stream, `PRIORITIES_CREDIT` in flight per shard. Full: the oldest are dropped, counted.
+inserts    stream of counts, 1 in flight per shard. Full: summed up until there is credit.
+weights    state. Never full: workers load the newest version between two fragments.
+metrics    report to the driver. Full: dropped and counted.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ def build(
     )
     program.link("samples", Stream(SAMPLES_CREDIT, full="wait"), rollouts, shards)
     program.link("replay", Request(PREFETCH), learner_ref, shards)
-    program.link(
-        "priorities", Stream(PRIORITIES_CREDIT, full="drop_oldest"), learner_ref, shards
-    )
+    program.link("priorities", Stream(PRIORITIES_CREDIT, full="drop_oldest"), learner_ref, shards)
     program.link("inserts", Stream(1, full="drop_oldest"), shards, learner_ref)
     program.link("weights", State(), learner_ref, rollouts)
     program.link("metrics", Report(), rollouts, DRIVER)

@@ -1,13 +1,13 @@
 """A stream of fragments: workers sample without pause, the learner takes what comes (IMPALA).
 
-                       samples
-      rollout/0..N  ============>  learner/0
-            ^                         |
-            '--------- weights -------'
+                   samples
+  rollout/0..N  ============>  learner/0
+        ^                         |
+        '--------- weights -------'
 
-    samples   stream, `CREDIT` fragments in flight per worker. Full: the worker waits.
-    weights   state. Never full: workers load the newest version between two fragments.
-    metrics   report to the driver. Full: dropped and counted.
+samples   stream, `CREDIT` fragments in flight per worker. Full: the worker waits.
+weights   state. Never full: workers load the newest version between two fragments.
+metrics   report to the driver. Full: dropped and counted.
 """
 
 from __future__ import annotations

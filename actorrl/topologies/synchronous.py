@@ -1,14 +1,14 @@
 """Synchronous sampling: the learner asks all workers, waits for all, learns, publishes.
 
-                      samples (asked)
-      rollout/0..N  <================>  learner/0
-            ^                              |
-            '-----------  weights  --------'
+                  samples (asked)
+  rollout/0..N  <================>  learner/0
+        ^                              |
+        '-----------  weights  --------'
 
-    samples   request, `IN_FLIGHT` open per worker: its own share of the round and, when another has
-              died, that one's. Full: the learner waits.
-    weights   state. Never full: the newest version, published before the next request.
-    metrics   report to the driver. Full: dropped and counted.
+samples   request, `IN_FLIGHT` open per worker: its own share of the round and, when another has
+          died, that one's. Full: the learner waits.
+weights   state. Never full: the newest version, published before the next request.
+metrics   report to the driver. Full: dropped and counted.
 """
 
 from __future__ import annotations

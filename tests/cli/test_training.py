@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from actorrl.cli.interrupts import Interrupts
-from actorrl.cli.training import Goal, goal_of, may_end, train_until
+from actorrl.cli.training import Goal, goal_of, train_until
 from actorrl.experiment.stop import StopCriteria
 
 
@@ -35,6 +35,13 @@ class Climber:
             "episode_reward_mean": 10.0 * self.iteration,
             "info": {"loss": 1.0 / self.iteration},
         }
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def finish(self) -> str:
+        self.pause()
+        return self.save()
 
     def save(self) -> str:
         self.saved_at.append(self.iteration)
@@ -102,18 +109,3 @@ def test_the_goal_says_when_the_run_ends() -> None:
     assert str(goal_of({"timesteps_total": 1e6}, 475.0)) == "until timesteps_total >= 1e+06"
     assert "threshold, confirmed by 20 greedy episodes" in str(goal_of({}, 475.0))
     assert "until Ctrl-C" in str(Goal(StopCriteria({}), confirm=False))
-
-
-def test_actors_go_on_between_rows_that_cannot_be_the_last() -> None:
-    stop = StopCriteria({"timesteps_total": 1000, "training_iteration": 50})
-
-    def row(iteration: int, timesteps: float) -> dict[str, float]:
-        return {"training_iteration": iteration, "timesteps_total": timesteps}
-
-    assert not may_end(stop, {}, {})
-    assert not may_end(stop, row(1, 100), row(2, 300))
-    assert may_end(stop, row(2, 300), row(3, 600))
-    assert may_end(stop, row(48, 10), row(49, 10))
-    assert may_end(StopCriteria({"training_iteration": 1}), {}, {})
-    reward = StopCriteria({"episode_reward_mean": 475})
-    assert not may_end(reward, {}, {"episode_reward_mean": float("nan")})

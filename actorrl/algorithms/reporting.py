@@ -1,0 +1,104 @@
+"""Result rows: what the learner reports of an iteration, and what workers have sent meanwhile."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from actorrl.algorithms import bottleneck
+from actorrl.data.fragment import Episode
+from actorrl.rollouts.episodes import EpisodeWindow
+
+
+class _Totals(NamedTuple):
+    """Where everything stood at the end of an iteration; the next one is measured against it."""
+
+    learner: Mapping[str, float]  # seconds
+    workers: Mapping[str, float]  # seconds of the average worker
+    time: float
+    timesteps: int
+    updates: int
+
+
+class Reporter:
+    """Keeps the episode window and the totals of the last row. Used by the driver's thread."""
+
+    def __init__(self, window: EpisodeWindow, inline: bool) -> None:
+        self.window = window
+        self.bottleneck = ""
+        self._inline = inline
+        self._workers: dict[str, Mapping[str, float]] = {}
+        self._last = _Totals({}, {}, time.monotonic(), 0, 0)
+
+    @property
+    def timesteps_total(self) -> int:
+        """Of the last row."""
+        return self._last.timesteps
+
+    def is_new(self, report: Mapping[str, Any]) -> bool:
+        """Whether anything was learned or sampled since the last row."""
+        now = (report["timesteps_total"], report["num_updates"])
+        return now != (self._last.timesteps, self._last.updates)
+
+    def on_worker_report(self, link: str, source: str, body: Mapping[str, float]) -> None:
+        """A worker's totals since its start."""
+        self._workers[source] = body
+
+    def continue_from(self, timesteps: int, updates: int) -> None:
+        """A checkpoint was loaded: the next row counts from its numbers."""
+        self._last = _Totals({}, {}, time.monotonic(), timesteps, updates)
+
+    def add_episodes(self, report: Mapping[str, Any]) -> None:
+        self.window.add(Episode(int(i), float(r), int(n)) for i, r, n in report["episodes"])
+
+    def row(self, report: Mapping[str, Any], elapsed: float) -> dict[str, Any]:
+        """The learner's and workers' part of a result row; `elapsed` seconds since the last."""
+        now = _Totals(
+            report["seconds"],
+            self._mean_worker_seconds(),
+            time.monotonic(),
+            report["timesteps_total"],
+            report["num_updates"],
+        )
+        last, self._last = self._last, now
+        self.bottleneck = self._find_bottleneck(last, now)
+        summary = self.window.summary()
+        counters = dict(report["counters"])
+        elapsed = max(elapsed, 1e-9)
+        return {
+            "timesteps_total": now.timesteps,
+            **summary,
+            "env_steps_per_s": (now.timesteps - last.timesteps) / elapsed,
+            "updates_per_s": (now.updates - last.updates) / elapsed,
+            "num_updates": now.updates,
+            "samples_per_insert": counters.pop("samples_per_insert", float("nan")),
+            "policy_lag_mean": report["policy_lag_mean"],
+            "policy_lag_max": report["policy_lag_max"],
+            "policy_reward_mean": {"default_policy": summary["episode_reward_mean"]},
+            "info": {
+                "learner": {**report["stats"], **counters},
+                "timing": {
+                    "learner": dict(now.learner),
+                    "rollout": dict(now.workers),
+                    "bottleneck": self.bottleneck,
+                },
+            },
+        }
+
+    def _mean_worker_seconds(self) -> dict[str, float]:
+        rows = list(self._workers.values())
+        keys = {key for row in rows for key in row if key.endswith("_s")}
+        return {key: sum(row.get(key, 0.0) for row in rows) / len(rows) for key in sorted(keys)}
+
+    def _find_bottleneck(self, last: _Totals, now: _Totals) -> str:
+        seconds = now.time - last.time
+        workers = functools.partial(bottleneck.share, now.workers, last.workers)
+        sampling_s = now.workers.get("total_s", 0.0) - last.workers.get("total_s", 0.0)
+        return bottleneck.sentence(
+            bottleneck.share(now.learner, last.learner, "wait_input_s", seconds),
+            workers("wait_credit_s", seconds),
+            workers("env_s", sampling_s),
+            self._inline,
+        )
