@@ -1,1 +1,61 @@
-"""actorrl: reinforcement learning from actors, without Ray."""
+"""actorrl: reinforcement learning from actors.
+
+The names below are loaded when they are first used: `import actorrl` alone imports neither torch
+nor gymnasium nor zmq, and a process that only keeps replay never loads torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from actorrl.data.sample_batch import MultiAgentBatch, SampleBatch
+    from actorrl.envs.registry import EnvContext, register_env
+    from actorrl.policies.base import Policy
+    from actorrl.runtime.actor import Actor, remote
+    from actorrl.runtime.cluster import Cluster
+    from actorrl.runtime.program import Program, Report, Request, State, Stream
+
+_HOMES = {
+    "Actor": "runtime.actor",
+    "Cluster": "runtime.cluster",
+    "EnvContext": "envs.registry",
+    "MultiAgentBatch": "data.sample_batch",
+    "Policy": "policies.base",
+    "Program": "runtime.program",
+    "Report": "runtime.program",
+    "Request": "runtime.program",
+    "SampleBatch": "data.sample_batch",
+    "State": "runtime.program",
+    "Stream": "runtime.program",
+    "register_env": "envs.registry",
+    "remote": "runtime.actor",
+}
+
+__all__ = [
+    "Actor",
+    "Cluster",
+    "EnvContext",
+    "MultiAgentBatch",
+    "Policy",
+    "Program",
+    "Report",
+    "Request",
+    "SampleBatch",
+    "State",
+    "Stream",
+    "register_env",
+    "remote",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'actorrl' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"actorrl.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

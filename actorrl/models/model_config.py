@@ -49,10 +49,6 @@ class ModelConfig(Config):
     lstm_cell_size: Annotated[
         int, Meta(ge=1, description="size of the LSTM's state", extra={"unit": "units"})
     ] = 256
-    max_seq_len: Annotated[
-        int,
-        Meta(ge=1, description="rows through which the LSTM learns", extra={"unit": "rows"}),
-    ] = 20
     channels_last: Annotated[
         bool,
         Meta(description="train convolutions in channels-last layout (1.3 times as fast on CPUs)"),

@@ -17,4 +17,6 @@ def device_for(num_gpus: float) -> str:
         return "cpu"
     if not torch.cuda.is_available():
         raise RuntimeError(f"num_gpus={num_gpus:g}, but torch finds no CUDA device in this process")
+    # fp32 means fp32: behaviour log-probabilities from CPU workers must agree to 1e-5.
+    torch.backends.cudnn.allow_tf32 = False
     return "cuda"
