@@ -143,8 +143,7 @@ def make_policy(config: APEXConfig, info: EnvInfo, seed: int, env_indices: np.nd
 
 
 def _epsilons(config: APEXConfig) -> np.ndarray:
-    num_envs = config.resolved_num_workers() * config.num_envs_per_worker
-    return epsilon_ladder(num_envs, config.epsilon_base, config.epsilon_exponent)
+    return epsilon_ladder(config.num_envs_total(), config.epsilon_base, config.epsilon_exponent)
 
 
 # ---- postprocess ----------------------------------------------------------------------------
@@ -254,7 +253,7 @@ class APEX(Algorithm):
     @staticmethod
     def counts_env(config: APEXConfig, env_index: int) -> bool:
         """Only the third of the environments that explore least, as RLlib's."""
-        num_envs = config.resolved_num_workers() * config.num_envs_per_worker
+        num_envs = config.num_envs_total()
         return env_index >= num_envs - max(1, num_envs // 3)
 
 

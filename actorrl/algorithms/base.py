@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import secrets
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ from actorrl.algorithms.mirror import PolicyMirror
 from actorrl.algorithms.reporting import Reporter
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.preprocessors import preprocessor_for
-from actorrl.errors import ActorDied, CheckpointError, ConfigError
+from actorrl.errors import ActorDied, ActorRLError, CheckpointError, ConfigError
 from actorrl.experiment import provenance
 from actorrl.experiment.checkpoints import CheckpointKeeper, newest_whole, write_checkpoint
 from actorrl.experiment.results import ResultWriter
@@ -31,6 +32,8 @@ from actorrl.policies.base import Policy
 from actorrl.roles.settings import LearnerSettings, MakeUpdate, State, WorkerSettings
 from actorrl.rollouts.episodes import EpisodeWindow
 from actorrl.runtime.cluster import Cluster
+from actorrl.runtime.inventory import this_host
+from actorrl.runtime.placement import place
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import NO_LIMIT
 
@@ -122,17 +125,19 @@ class Algorithm:
         self.stop_criteria = dict(stop or {})
         self.run_id = secrets.token_hex(8)
         self._seed = self.config.seed if self.config.seed is not None else secrets.randbits(31)
+        place(type(self).plan(self.config, self.info), [this_host()])  # before anything is made
         self._folder = run_folder or self._make_folder(name, results)
         self._folder.acquire(self.run_id)
         try:
-            self._set_up(keep, resumed=run_folder is not None)
+            self._set_up(keep)
         except BaseException:
             self._folder.release()
             raise
 
-    def _set_up(self, keep: int | None, resumed: bool) -> None:
+    def _set_up(self, keep: int | None) -> None:
         self._training_iteration = 0
         self._time_total_s = 0.0
+        self._actors_changed = threading.Event()  # set by the cluster's thread
         self._keeper = CheckpointKeeper(self._folder, keep)
         self._writer = ResultWriter(self._folder)
         self._evaluation: dict[str, Any] = {}
@@ -141,7 +146,7 @@ class Algorithm:
         config = self.config
         self._inline = config.num_workers == 0
         window = EpisodeWindow(
-            config.resolved_num_workers() * config.num_envs_per_worker,
+            config.num_envs_total(),
             config.metrics_num_episodes_for_smoothing,
             functools.partial(type(self).counts_env, config),
         )
@@ -158,9 +163,13 @@ class Algorithm:
             run_id=self.run_id,
         )
         self._write_status("starting")
-        self._cluster.start()
+        try:
+            self._cluster.start()
+        except BaseException:
+            self._write_status("failed")
+            raise
         self._learner = self._cluster.ref("learner/0")
-        policy = type(self).make_policy(config, self.info, self._seed, np.arange(1))
+        policy = type(self).make_policy(config, self.info, self._seed, config.greediest_env())
         self._policy = PolicyMirror(
             policy, self._cluster.block_reader("weights"), self._write_weights
         )
@@ -175,9 +184,10 @@ class Algorithm:
         return RunFolder.create(results, f"{base}_{len(taken) + 1}" if taken else base)
 
     @classmethod
-    def plan(cls, config: AlgorithmConfig) -> Program:
+    def plan(cls, config: AlgorithmConfig, info: EnvInfo | None = None) -> Program:
         """The Program of a run; starts nothing."""
-        return cls.program(config, Setup(restoring.checked(config), config.seed or 0, lambda: None))
+        info = info or restoring.checked(config)
+        return cls.program(config, Setup(info, config.seed or 0, lambda: None))
 
     # ---- training -----------------------------------------------------------------------
 
@@ -218,6 +228,8 @@ class Algorithm:
             future = self._learner.train.within(NO_LIMIT).call(**goal, stay=stay)
             while not future.done():
                 self._cluster.poll(_POLL_S)
+                if self._actors_changed.is_set():
+                    self._write_status("running")
             try:
                 report: dict[str, Any] = future.result()
                 return report
@@ -382,12 +394,20 @@ class Algorithm:
         if self._stopped:
             return []
         self._stopped = True
+        state = "failed" if self._has_failed() else "stopped"
         left = self._cluster.stop(grace_s)
-        self._write_status("stopped")
+        self._write_status(state)
         self._folder.release()
         return left
 
     cleanup = stop
+
+    def _has_failed(self) -> bool:
+        try:
+            self._cluster.check()
+        except ActorRLError:
+            return True
+        return False
 
     def __enter__(self) -> Self:
         return self
@@ -418,8 +438,10 @@ class Algorithm:
     def _on_event(self, event: dict[str, Any]) -> None:
         details = {key: value for key, value in event.items() if key not in ("time", "event")}
         self._folder.append_event(event["event"], **details)
+        self._actors_changed.set()
 
     def _write_status(self, state: str) -> None:
+        self._actors_changed.clear()
         self._folder.write_status(
             {
                 "run": self._folder.name,

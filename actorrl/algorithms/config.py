@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
 from actorrl.config import Config, apply
@@ -174,6 +175,15 @@ class AlgorithmConfig(Config):
         if self.num_workers is not None:
             return max(1, self.num_workers)
         return max(1, len(os.sched_getaffinity(0)) - 1)
+
+    def num_envs_total(self) -> int:
+        """Environments of all workers."""
+        return self.resolved_num_workers() * self.num_envs_per_worker
+
+    def greediest_env(self) -> np.ndarray:
+        """[1] the global index of the environment that explores least. Who plays outside of
+        training explores no more than that one."""
+        return np.array([self.num_envs_total() - 1])
 
     def learner_threads(self) -> int:
         """Torch threads of the learner. With one worker per core it has one."""

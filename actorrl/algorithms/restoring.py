@@ -6,8 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from actorrl.algorithms import naming
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.config import apply, to_plain
@@ -104,6 +102,6 @@ def evaluate_checkpoint(
     config = config_of(path, env)
     info = checked(config)
     state = read_fitting(path, about(read_manifest(path).about["algo"], config, info, 0))
-    policy = config.algorithm.make_policy(config, info, 0, np.arange(1))
+    policy = config.algorithm.make_policy(config, info, 0, config.greediest_env())
     policy.load_flat(state["learner"]["weights"], version=1)
     return play_episodes(config, policy, episodes, explore)

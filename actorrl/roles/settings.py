@@ -56,7 +56,7 @@ class WorkerSettings:
 class Update(Protocol):
     """What is learned from a batch; the algorithm file's own class.
 
-    Called on the learner's update thread only. `timesteps` is the learner's global count of valid
+    Called on the learner's main thread. `timesteps` is the learner's global count of valid
     env steps, on which schedules run.
     """
 
