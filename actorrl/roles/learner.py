@@ -90,9 +90,8 @@ class Learner(Actor):
         learning after the answer, since the next call follows at once."""
         later = Later()
         self.iteration = Iteration(min_updates, min_env_steps, min_time_s, stay, later)
-        if not self.learning:
-            self.learning = True
-            self.resume()
+        self.learning = True
+        self.resume()
         return later
 
     @remote
@@ -136,7 +135,7 @@ class Learner(Actor):
     # ---- for subclasses -----------------------------------------------------------------
 
     def resume(self) -> None:
-        """An iteration has begun after a pause: take up what was left lying."""
+        """An iteration has begun: take up what was left lying."""
 
     def count_fragment(self, num_env_steps: int, episodes: Iterable[list[float]]) -> None:
         """Experience of this many valid env steps has come, in which these episodes ended."""

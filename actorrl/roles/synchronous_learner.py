@@ -1,8 +1,8 @@
 """The learner that asks all workers and waits for all (A2C): rounds of one fragment each.
 
-Fragments are put into the batch in the order of the workers, whoever answers first, so that a run
-is the same every time. A worker that dies leaves its share to the others: the next one that is free
-is asked for it.
+Fragments are put into the batch in the order of the workers, whoever answers first, and no update
+is made outside an iteration, so that a run is the same every time. A worker that dies leaves its
+share to the others: the next one that is free is asked for it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class SynchronousLearner(Learner):
     def resume(self) -> None:
         if not self._wanted and not self._answers and not any(self._asked.values()):
             self._begin_round()
+        self._end_round_if_complete()
 
     def _begin_round(self) -> None:
         self._wanted = list(range(len(self._requests.targets)))
@@ -50,8 +51,7 @@ class SynchronousLearner(Learner):
         self._answers[share] = item
         if self._wanted:
             self._ask()
-        if len(self._answers) == len(self._requests.targets):
-            self._end_round()
+        self._end_round_if_complete()
 
     def lost_samples(self, target: str, num_lost: int) -> None:
         """A worker died (its shares are wanted again), or one is back."""
@@ -60,6 +60,11 @@ class SynchronousLearner(Learner):
             self._asked[target] = []
         if self._wanted:
             self._ask()
+
+    def _end_round_if_complete(self) -> None:
+        """Between two iterations the round waits: the next one counts it and learns from it."""
+        if self.iteration is not None and len(self._answers) == len(self._requests.targets):
+            self._end_round()
 
     def _end_round(self) -> None:
         for share in sorted(self._answers):

@@ -112,6 +112,41 @@ def test_a_worker_that_is_back_has_its_own_share_of_the_next_round() -> None:
     assert future.done() and [order_in(batch) for batch in batches] == [[0, 0], [0, 1]]
 
 
+def test_a_round_that_is_complete_between_two_iterations_is_learned_from_in_the_second() -> None:
+    """`stay` lets the workers sample ahead, but which update is in which iteration stays the same."""
+    with worlds.running(program_of(2, batch_size=16)) as cluster:
+        workers = workers_of(cluster, 2)
+
+        def answer() -> None:
+            worlds.poll(cluster)
+            for worker in workers:
+                worker.answer()
+            worlds.poll(cluster)
+
+        future = worlds.begin(cluster, stay=True)
+        answer()
+        assert future.result()["num_updates"] == 1
+        answer()
+        learner = worlds.actor(cluster)
+        assert (learner.num_updates, learner.timesteps_total) == (1, 16)
+        report = worlds.train(cluster)
+        assert (report["num_updates"], report["timesteps_total"]) == (2, 32)
+        assert not any(worker.requests for worker in workers), "no `stay`: nobody is asked"
+
+
+def test_a_round_that_comes_in_after_a_pause_waits_for_the_next_iteration() -> None:
+    with worlds.running(program_of(2, batch_size=16)) as cluster:
+        workers = workers_of(cluster, 2)
+        worlds.begin(cluster)
+        worlds.poll(cluster)
+        workers[0].answer()
+        cluster.ref("learner/0").pause.call().result()
+        workers[1].answer()
+        worlds.poll(cluster)
+        assert worlds.actor(cluster).num_updates == 0
+        assert worlds.train(cluster)["num_updates"] == 1
+
+
 @pytest.mark.parametrize("autoreset", ["next_step", "same_step"])
 def test_the_gradient_over_all_workers_is_that_of_their_fragments_weighted_by_valid_rows(
     autoreset: str,

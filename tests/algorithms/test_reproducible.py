@@ -1,0 +1,62 @@
+"""The same seed gives the same result.json, apart from times, where the algorithm promises it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actorrl.algorithms.registry import config_class
+
+ITERATIONS = 12
+
+
+def rows_of(results: Path, name: str, **settings: Any) -> list[dict[str, Any]]:
+    """Rows of a run, without what may differ."""
+    config = config_class("A2C")().environment("CartPole-v1").debugging(seed=7)
+    config.training(evaluation_interval=5, evaluation_duration=3, **settings)
+    with config.build(results=results, name=name) as algo:
+        for _ in range(ITERATIONS):
+            algo.train(stay=True)
+    lines = (results / name / "result.json").read_text().splitlines()
+    return [comparable(json.loads(line)) for line in lines]
+
+
+def comparable(row: dict[str, Any]) -> dict[str, Any]:
+    info = {k: v for k, v in row["info"].items() if k not in ("timing", "process")}
+    kept = {
+        key: value
+        for key, value in row.items()
+        if not key.startswith("time_") and not key.endswith("_per_s")
+    }
+    return {**kept, "info": info}
+
+
+@pytest.mark.parametrize("settings", [{}, {"env": "actorrl.testing.probe_envs:MemoryCue"}])
+def test_a2c_with_two_worker_processes_gives_the_same_rows_twice(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    if settings:
+        settings = {**settings, "model": {"use_lstm": True, "lstm_cell_size": 8}}
+    one, other = (rows_of(tmp_path, name, num_workers=2, **settings) for name in ("a", "b"))
+    assert len(one) == ITERATIONS
+    assert one == other
+    assert one[-1]["evaluation"]["episodes"] == 3 and one[-1]["episodes_total"] > 5
+    params = json.loads((tmp_path / "a" / "params.json").read_text())
+    assert params["reproducible"] == "yes: synchronous" and params["seed"] == 7
+
+
+def test_another_seed_gives_another_run(tmp_path: Path) -> None:
+    one = rows_of(tmp_path, "a", num_workers=0)
+    other = rows_of(tmp_path, "b", num_workers=0, seed=8)
+    assert one != other
+
+
+@pytest.mark.parametrize("name", ["A3C", "IMPALA", "APEX"])
+def test_asynchronous_algorithms_say_that_they_promise_nothing(name: str, tmp_path: Path) -> None:
+    config = config_class(name)().environment("CartPole-v1").rollouts(num_workers=0)
+    with config.build(results=tmp_path, name="run"):
+        params = json.loads((tmp_path / "run" / "params.json").read_text())
+    assert params["reproducible"] == "not reproducible: asynchronous"

@@ -1,0 +1,230 @@
+"""What a user gets wrong: one screen that says what, why and what to do, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from actorrl.errors import EXIT_FAILED, EXIT_USAGE
+from tests.system import runs
+
+A2C = ["--algo", "A2C", "--env", "CartPole-v1", "--workers", "0", "--seed", "1"]
+SCREEN = 24
+
+ROBOT = """
+import gymnasium as gym
+import numpy as np
+
+class Robot(gym.Env):
+    observation_space = gym.spaces.Box(-1, 1, (2,))
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, config):
+        self.fails, self.steps = config["fails"], 0
+
+    def reset(self, *, seed=None, options=None):
+        if self.fails == "reset":
+            raise ValueError("the robot is asleep")
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        if self.fails == "at once" or (self.fails == "later" and self.steps > 50):
+            raise ValueError("the robot fell")
+        return np.zeros(2, np.float32), 1.0, False, False, {}
+"""
+
+
+def refused(*words: str, home: Path, code: int = EXIT_USAGE) -> list[str]:
+    """Lines of stderr of a command that must fail, on one screen and without a stack of ours."""
+    done = runs.actorrl(*words, home=home)
+    assert done.returncode == code, done.stdout + done.stderr
+    lines = done.stderr.splitlines()
+    assert 1 <= len(lines) <= SCREEN, done.stderr
+    assert "actorrl/" not in done.stderr.replace(str(home), ""), "no stack of ours"
+    return lines
+
+
+def launch_refused(*words: str, home: Path, code: int = EXIT_USAGE) -> list[str]:
+    """The same for a launch, whose run folder must not be made."""
+    lines = refused("launch", *words, "--name", "run", "--results", "results", home=home, code=code)
+    assert not (home / "results" / "run").exists()
+    return lines
+
+
+def with_env(env: str) -> list[str]:
+    return ["--algo", "A2C", "--env", env, "--workers", "0"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--algo", "APX", *A2C[2:]], ["--algo: unknown algorithm 'APX', did you mean 'APEX'?"]),
+        (["--run", "IMPLA", *A2C[2:]], ["--run: unknown algorithm 'IMPLA'", "'IMPALA'?"]),
+        (["--algo", "PP0", *A2C[2:]], ["--algo: unknown algorithm 'PP0'", "did you mean 'PPO'?"]),
+        (with_env("CartPol-v1"), ["--env: unknown environment 'CartPol-v1'", "'CartPole-v1'?"]),
+        ([*A2C, "--set", "num_workerz=1"], ["num_workerz: unknown setting", "'num_workers'?"]),
+        ([*A2C, "--set", "model.fcnet_hidens=[8]"], ["model.fcnet_hidens:", "'fcnet_hiddens'?"]),
+        ([*A2C, "--stop", "timestep_total=3"], ["timestep_total: unknown result key", "steps_tot"]),
+        ([*A2C, "--set", "lr=fast"], ["lr: ", "fast", "expected"]),
+        ([*A2C, "--set", "train_batch_size=[1]"], ["train_batch_size: ", "expected"]),
+        (["--algo", "A2C", "--env", "CartPole-v1", "--workers", "-2"], ["--workers: ", "-2"]),
+        ([*A2C, "--set", "num_envs_per_worker=-1"], ["num_envs_per_worker: ", "-1"]),
+        ([*A2C, "--checkpoint-freq", "-1"], ["--checkpoint-freq: ", "-1"]),
+        ([*A2C, "--framework", "tf2"], ["--framework: ", "tf2", "torch"]),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) and value[0].startswith("--") else "",
+)
+def test_a_mistake_is_named_as_the_user_wrote_it_with_what_is_accepted(
+    words: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    lines = launch_refused(*words, home=tmp_path)
+    first = lines[0]
+    assert first.startswith("error: "), first
+    for part in expected:
+        assert part in first, first
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    words = ["--algo", "A2C", "--env", "CartPol-v1", "--set", "lr=-1", "--stop", "nothing=1"]
+    lines = launch_refused(*words, home=tmp_path)
+    assert len(lines) == 3 and all(line.startswith("error: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("broken.yaml", "lr: [1, 2\ngamma: 0.9\n"),
+        ("broken.json", '{"lr": 0.001,, "gamma": 0.9}'),
+        ("list.yaml", "- lr\n- gamma\n"),
+        ("noise.yml", "\x00\x01\x02"),
+    ],
+)
+def test_a_config_file_that_is_no_mapping_is_named(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    lines = launch_refused(*A2C, "--config", name, home=tmp_path)
+    assert lines[0].startswith("error: ") and name in lines[0]
+    lines = refused("launch", "-f", name, home=tmp_path)
+    assert any(name in line for line in lines)
+
+
+def test_a_config_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    lines = launch_refused(*A2C, "--config", "nowhere.yaml", home=tmp_path)
+    assert "nowhere.yaml" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("fails", "code", "last_words"),
+    [
+        ("reset", EXIT_USAGE, "the robot is asleep"),
+        ("at once", EXIT_USAGE, "the robot fell"),
+        ("later", EXIT_FAILED, "the robot fell"),
+    ],
+)
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_an_environment_that_raises_shows_the_users_traceback_first(
+    fails: str, code: int, last_words: str, workers: str, tmp_path: Path
+) -> None:
+    (tmp_path / "robot.py").write_text(ROBOT)
+    words = ["--algo", "A2C", "--env", "robot:Robot", "--workers", workers]
+    words += ["--set", f"env_config.fails={fails}"]
+    if code == EXIT_USAGE:
+        lines = launch_refused(*words, home=tmp_path)
+    else:
+        lines = refused("launch", *words, "--name", "run", "--results", "results",
+                        home=tmp_path, code=code)  # fmt: skip
+        assert (tmp_path / "results" / "run" / "logs").exists(), "it had started"
+    assert lines[0].startswith("Traceback") and "robot.py" in lines[1]
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert len(errors) == 1 and last_words in errors[0]
+
+
+def test_an_existing_run_folder_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "run"
+    folder.mkdir(parents=True)
+    (folder / "mine.txt").write_text("mine")
+    words = [*A2C, "--name", "run", "--results", "results"]
+    lines = refused("launch", *words, home=tmp_path)
+    assert "exists already" in lines[0] and "run" in lines[0]
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_results_folder_that_is_not_writable_is_refused(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    results.mkdir(mode=0o500)
+    lines = refused("launch", *A2C, "--results", "results", home=tmp_path)
+    assert "results" in lines[0] and "writ" in lines[0]
+
+
+def test_results_below_a_file_are_refused(tmp_path: Path) -> None:
+    """What root, too, cannot write to."""
+    (tmp_path / "results").write_text("a file")
+    lines = refused("launch", *A2C, "--results", "results/deeper", home=tmp_path)
+    assert "results" in lines[0]
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a finished run with two checkpoints."""
+    home = tmp_path_factory.mktemp("whole")
+    words = [*A2C, "--stop", "training_iteration=4", "--checkpoint-freq", "2", "--quiet"]
+    done = runs.actorrl("launch", *words, "--name", "run", "--results", "results", home=home)
+    assert done.returncode == 0, done.stderr
+    return home
+
+
+def damage_all(folder: Path, what: str) -> None:
+    for checkpoint in sorted((folder / "checkpoints").iterdir()):
+        damage(checkpoint, what)
+
+
+def damage(checkpoint: Path, what: str) -> None:
+    files = sorted(path for path in checkpoint.iterdir() if path.is_file())
+    if what == "without its manifest":
+        (checkpoint / "manifest.json").unlink()
+    elif what == "cut off":
+        largest = max(files, key=lambda path: path.stat().st_size)
+        largest.write_bytes(largest.read_bytes()[:-100])
+    else:
+        shutil.rmtree(checkpoint)
+
+
+@pytest.mark.parametrize("what", ["without its manifest", "cut off", "gone"])
+@pytest.mark.parametrize("command", ["resume", "evaluate"])
+def test_a_run_without_a_whole_checkpoint_is_refused(
+    what: str, command: str, whole_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(whole_run / "results", tmp_path / "results")
+    folder = tmp_path / "results" / "run"
+    shutil.rmtree(folder / "recovery", ignore_errors=True)
+    damage_all(folder, what)
+    lines = refused(command, str(folder), home=tmp_path)
+    assert lines[0].startswith("error: ") and "checkpoint" in " ".join(lines)
+
+
+def test_an_interrupted_checkpoint_is_passed_over_for_the_whole_one_before_it(
+    whole_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(whole_run / "results", tmp_path / "results")
+    folder = tmp_path / "results" / "run"
+    newest = sorted((folder / "checkpoints").iterdir())[-1]
+    damage(newest, "cut off")
+    words = ["resume", str(folder), "--stop", "training_iteration=6", "--quiet"]
+    done = runs.actorrl(*words, home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    iterations = [row["training_iteration"] for row in runs.rows_in(folder)]
+    assert iterations == list(range(1, iterations[-1] + 1)) and iterations[-1] >= 6
+    lines = refused("evaluate", str(newest), home=tmp_path)
+    assert lines[0].startswith("error: ")
+
+
+@pytest.mark.parametrize("command", ["resume", "evaluate", "status"])
+def test_an_unknown_run_is_answered_with_the_one_meant(
+    command: str, whole_run: Path, tmp_path: Path
+) -> None:
+    lines = refused(command, "rum", "--results", str(whole_run / "results"), home=tmp_path)
+    assert "did you mean 'run'?" in lines[0]

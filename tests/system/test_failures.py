@@ -1,0 +1,118 @@
+"""Processes that are killed in the middle of a run, and signals: what goes on, what is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from actorrl.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
+from tests.system import runs
+
+IMPALA = ["--algo", "IMPALA", "--env", "CartPole-v1", "--workers", "2", "--seed", "3"]
+LONG = ["--stop", "timesteps_total=1e9", "--set", "min_time_s_per_iteration=0.3"]
+
+
+def kill(pid: int | None) -> None:
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("algo", ["IMPALA", "A2C", "A3C", "APEX"])
+def test_a_killed_worker_is_back_under_its_name_and_the_others_never_noticed(
+    algo: str, tmp_path: Path
+) -> None:
+    words = ["--algo", algo, *IMPALA[2:], *LONG]
+    with runs.launched(*words, home=tmp_path) as run:
+        run.wait_for_rows(3)
+        before = run.pids()
+        kill(before["rollout/1"])
+
+        def back() -> bool:
+            pids = run.pids()
+            return pids["rollout/1"] not in (None, before["rollout/1"])
+
+        run.wait_for(back)
+        run.wait_for(lambda: run.rows()[-1]["num_healthy_workers"] == 2)
+        rows = run.rows()
+        run.wait_for_rows(len(rows) + 3)
+        after, last = run.pids(), run.rows()[-1]
+        assert {n: p for n, p in after.items() if n != "rollout/1"} == {
+            n: p for n, p in before.items() if n != "rollout/1"
+        }
+        assert last["num_restarts"] == 1
+        assert last["timesteps_total"] > rows[-1]["timesteps_total"]
+        (why,) = [e for e in run.events() if e["kind"] == "actor_exited"]
+        assert why["actor"] == "rollout/1" and "SIGKILL" in why["reason"]
+        (actor,) = [a for a in run.status["actors"] if a["name"] == "rollout/1"]
+        assert (actor["incarnation"], actor["restarts"]) == (2, 1)
+        assert "SIGKILL" in actor["last_error"]
+
+
+@pytest.mark.parametrize("role", ["learner/0", "replay/0"])
+def test_a_killed_learner_or_shard_comes_back_and_learning_goes_on(
+    role: str, tmp_path: Path
+) -> None:
+    words = ["--algo", "APEX", *IMPALA[2:], *LONG]
+    with runs.launched(*words, home=tmp_path) as run:
+        run.wait_for(lambda: bool(run.rows()) and run.rows()[-1]["num_updates"] > 50)
+        before = run.pids()
+        kill(before[role])
+        run.wait_for(lambda: run.pids()[role] not in (None, before[role]))
+        count = len(run.rows())
+        run.wait_for_rows(count + 3)
+        updates = [row["num_updates"] for row in run.rows()[count:]]
+        run.wait_for(lambda: run.rows()[-1]["num_updates"] > updates[-1])
+        assert run.rows()[-1]["num_restarts"] == 1
+
+
+def test_after_the_drivers_death_nothing_of_the_run_is_left_within_five_seconds(
+    tmp_path: Path,
+) -> None:
+    with runs.launched("--algo", "APEX", *IMPALA[2:], *LONG, home=tmp_path) as run:
+        run.wait_for_rows(2)
+        run_id = run.run_id()
+        count = len(runs.processes_of(run_id))
+        assert count >= 6, "agent, forkserver, 2 shards, learner, 2 workers"
+        assert runs.traces_of(run_id), "its sockets"
+        run.process.kill()
+        died = time.monotonic()
+        runs.wait_for(lambda: not runs.processes_of(run_id) and not runs.traces_of(run_id), 20)
+        took_s = time.monotonic() - died
+    assert took_s < 5.0
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, EXIT_INTERRUPTED), (signal.SIGTERM, EXIT_TERMINATED)],
+    ids=["ctrl-c", "sigterm"],
+)
+def test_a_signal_ends_with_a_checkpoint_and_resume_goes_on_from_it(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    with runs.launched(*IMPALA, *LONG, home=tmp_path) as run:
+        run.wait_for(lambda: bool(run.rows()) and run.rows()[-1]["episodes_total"] >= 200)
+        run_id = run.run_id()
+        assert run.end(number) == code
+        assert "resume:" in run.output()
+    assert runs.processes_of(run_id) == [] and runs.traces_of(run_id) == []
+    rows = runs.rows_in(run.folder)
+    last = rows[-1]
+    assert list((run.folder / "checkpoints").iterdir()), "a checkpoint"
+    goal = last["timesteps_total"] + 20_000
+    words = ["resume", str(run.folder), "--stop", f"timesteps_total={goal}", "--quiet"]
+    done = runs.actorrl(*words, home=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = runs.rows_in(run.folder)
+    assert again[: len(rows)] == rows, "what was written stays"
+    first = again[len(rows)]
+    assert first["training_iteration"] == last["training_iteration"] + 1
+    assert first["timesteps_total"] > last["timesteps_total"]
+    assert first["num_updates"] > last["num_updates"]
+    assert first["timesteps_total"] - last["timesteps_total"] < 20_000
+    assert first["episodes_total"] >= last["episodes_total"]
+    assert first["episode_reward_mean"] > 0.6 * last["episode_reward_mean"], "not from scratch"
+    assert again[-1]["timesteps_total"] >= goal
