@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from actorrl.runtime.mailbox import Context
+    from actorrl.runtime.context import Context
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -49,7 +49,8 @@ class Actor:
       `step(self)`                  one unit of own work; called while every `stream` going out with
                                     `full="wait"` has credit and every state coming in has a version
       `on_LINK(self, item)`         an element of stream LINK, a response of request link LINK, or a
-                                    report, has come in; it is released afterwards unless `item.hold()`
+                                    report, has come in; it is released afterwards, unless
+                                    `item.hold()`
       `serve_LINK(self, request)`   a request of LINK is to be answered, now or later
       `lost_LINK(self, target, n)`  `target` went away or is back; n requests to it will not be
                                     answered

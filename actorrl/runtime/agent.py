@@ -1,31 +1,33 @@
 """A host's agent: starts its actors, watches them, and is the last to leave.
 
 A process of its own, in a session of its own, so that a terminal's Ctrl-C reaches only the driver.
-It does no work: it forks actors (through a forkserver that has only imported what the Program
-names), hands out shared memory, passes control messages on, and tells the driver who has ended.
-When the driver is gone it stops its actors, removes the run's sockets and leaves.
+It does no work: it has actors started (`starter`), hands out shared memory, passes control messages
+on, and tells the driver who has ended. When the driver is gone it stops its actors, removes the
+run's sockets and leaves.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
-import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import sys
+import tempfile
 import time
+import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import zmq
 
-from actorrl.runtime import child
-from actorrl.runtime.inventory import this_host
+from actorrl.errors import WireError
+from actorrl.runtime import child, inventory, strays
+from actorrl.runtime.starter import Process, Started, Starter
 from actorrl.wire import sockets
 from actorrl.wire.messages import (
     PROTOCOL_VERSION,
@@ -51,78 +53,89 @@ from actorrl.wire.shared_memory import MemoryServer
 _POLL_MS = 500
 _LOG_TAIL_BYTES = 4000
 _ORPHAN_GRACE_S = 1.0  # what actors get when the driver is gone: all must have ended within 5 s
-_REAP_S = 3.0
-_FRESH = "from actorrl.runtime.child import main_from_stdin; main_from_stdin()"
+_REAP_S = 2.0
+_LAST_WORDS_S = 0.2
 
 
 def main() -> None:
     """Entry point; the configuration comes over standard input."""
     config = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=AgentConfig)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    agent = _Agent(config)
+    code = 1
     try:
+        agent = _Agent(config)
         agent.run()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
     finally:
-        agent.clean_up()
-        os._exit(0)  # not multiprocessing's exit hook: it would join what may be stuck
+        strays.kill_run(config.run_id, _REAP_S)  # the forkserver, too
+        shutil.rmtree(config.socket_dir, ignore_errors=True)
+        sys.stderr.flush()
+        os._exit(code)  # not multiprocessing's exit hook: it would join what may be stuck
 
 
 @dataclass
 class _Running:
-    """One actor's process, however it was started."""
+    """One actor, from the order to start it to its end."""
 
     name: str
     incarnation: int
-    pid: int
     log_file: str
-    handle: BaseProcess | subprocess.Popen[bytes]
-    sentinel: int
+    log_start: int  # what lies before in the log is its predecessors'
+    process: Process | None = None  # until the starter has started it
     route: bytes | None = None  # of its control thread, once it has said hello
+    has_failed: bool = False  # it has said why it is about to end
 
-    def exit_code(self) -> int | None:
-        if isinstance(self.handle, subprocess.Popen):
-            return self.handle.poll()
-        self.handle.join(0)
-        return self.handle.exitcode
+    @property
+    def slot(self) -> str:
+        return f"{self.name.replace('/', '-')}.{self.incarnation}"
 
 
 class _Agent:
     def __init__(self, config: AgentConfig) -> None:
         self._config = config
         self._dir = Path(config.socket_dir)
-        self._context = zmq.Context()
+        # multiprocessing keeps the forkserver's socket in a temporary directory that it removes in
+        # an exit hook; this one is removed whoever is killed.
+        tempfile.tempdir = config.socket_dir
+        inventory.allow_descriptors()
+        self._context = sockets.new_context()
         self._driver = sockets.dealer(self._context, config.driver_address)
         self._address = f"ipc://{self._dir}/agent"
         self._actors = sockets.router(self._context, self._address)
         self._memory_address = str(self._dir / "memory")
         self._memory = MemoryServer(self._memory_address)
         self._running: dict[str, _Running] = {}
-        self._table: Peers | None = None
+        self._started: collections.deque[Started] = collections.deque()
+        self._started_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._starter = Starter(config.preload, self._on_started)
         self._stop_at: float | None = None
         self._killed: list[str] = []
-        self._spawner = multiprocessing.get_context("forkserver")
-        self._spawner.set_forkserver_preload([child.__name__, *config.preload])
         self._poller = zmq.Poller()
-        self._driver_pidfd = os.pidfd_open(config.driver_pid) if config.driver_parent else -1
-        self._unkillable: list[int] = []
+        self._driver_pidfd = _watch_parent(config.driver_pid) if config.driver_parent else -1
 
     def run(self) -> None:
-        host = this_host(self._config.host)
         self._say(
             AgentHello(
-                host.name, os.getpid(), PROTOCOL_VERSION, host.num_cpus, host.memory_bytes
+                self._config.host,
+                os.getpid(),
+                PROTOCOL_VERSION,
+                inventory.num_cpus(),
+                inventory.memory_bytes(),
             )
         )
-        for source in (self._driver, self._actors, self._memory.fileno()):
+        for source in (self._driver, self._actors, self._memory.fileno(), self._started_fd):
             self._poller.register(source, zmq.POLLIN)
         if self._driver_pidfd >= 0:
             self._poller.register(self._driver_pidfd, zmq.POLLIN)
-        while not (self._stop_at is not None and not self._running):
+        self._starter.start()
+        while self._stop_at is None or self._running:
             for source, _ in self._poller.poll(self._patience_ms()):
                 self._on_ready(source)
             if self._stop_at is not None and time.monotonic() > self._stop_at:
-                self._kill_all()
-        self._say(AgentStopped(self._killed, self._unkillable))
+                break
+        self._leave()
 
     def _patience_ms(self) -> int:
         if self._stop_at is None:
@@ -131,9 +144,12 @@ class _Agent:
 
     def _on_ready(self, source: Any) -> None:
         if source is self._driver:
-            self._take_from_driver()
+            for (message,) in _received(self._driver, num_frames=1):
+                self._on_driver(message)
         elif source is self._actors:
             self._take_from_actors()
+        elif source == self._started_fd:
+            self._take_started()
         elif source == self._memory.fileno():
             connection = self._memory.accept()
             if connection is not None:
@@ -148,91 +164,79 @@ class _Agent:
 
     # ---- from the driver ----------------------------------------------------------------
 
-    def _take_from_driver(self) -> None:
-        with contextlib.suppress(zmq.Again):
-            while True:
-                self._on_driver(decode_control(self._driver.recv(zmq.NOBLOCK)))
-
     def _on_driver(self, message: Control) -> None:
         match message:
             case StartActor():
                 if self._stop_at is None:
-                    self._start(message)
+                    self._order(message)
             case KillActor(name, incarnation):
                 running = self._running.get(name)
                 if running is not None and running.incarnation == incarnation:
-                    _kill_group(running.pid)
+                    _kill(running)
             case Peers():
-                self._table = message
                 for running in self._running.values():
                     self._tell(running, message)
             case DumpStack(name):
-                if name in self._running:
+                running = self._running.get(name)
+                if running is not None and running.process is not None:
                     with contextlib.suppress(ProcessLookupError):
-                        os.kill(self._running[name].pid, signal.SIGUSR1)
+                        os.kill(running.process.pid, signal.SIGUSR1)
             case StopAll(grace_s):
                 self._stop(grace_s)
 
-    def _start(self, start: StartActor) -> None:
-        slot = start.name.replace("/", "-")
+    def _order(self, start: StartActor) -> None:
+        log_file = Path(self._config.log_dir) / f"{start.name.replace('/', '-')}.log"
+        log_start = log_file.stat().st_size if log_file.exists() else 0
+        running = _Running(start.name, start.incarnation, str(log_file), log_start)
+        self._running[start.name] = running
         spec = ActorSpec(
             name=start.name,
             incarnation=start.incarnation,
             host=self._config.host,
-            address=f"ipc://{self._dir}/{slot}.{start.incarnation}",
+            address=f"ipc://{self._dir}/{running.slot}",
             agent_address=self._address,
             agent_pid=os.getpid(),
             memory_address=self._memory_address,
-            log_file=str(Path(self._config.log_dir) / f"{slot}.log"),
+            log_file=str(log_file),
             blob=start.blob,
             gpus=start.gpus,
         )
-        spawn = self._spawn_fresh if start.fresh_interpreter else self._fork
-        running = spawn(spec, msgspec.msgpack.encode(spec))
-        self._running[start.name] = running
-        self._poller.register(running.sentinel, zmq.POLLIN)
+        self._starter.order(spec, start.fresh_interpreter)
 
-    def _fork(self, spec: ActorSpec, spec_bytes: bytes) -> _Running:
-        process = self._spawner.Process(target=child.main, args=(spec_bytes,), name=spec.name)
-        process.start()
-        assert process.pid is not None
-        return _Running(
-            spec.name, spec.incarnation, process.pid, spec.log_file, process, process.sentinel
-        )
+    # ---- from the starter ---------------------------------------------------------------
 
-    def _spawn_fresh(self, spec: ActorSpec, spec_bytes: bytes) -> _Running:
-        """GPU actors: CUDA does not survive a fork, and the mask must be set before it loads."""
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(spec.gpus)}
-        process = subprocess.Popen(
-            [sys.executable, "-c", _FRESH], stdin=subprocess.PIPE, env=environment
-        )
-        assert process.stdin is not None
-        process.stdin.write(spec_bytes)
-        process.stdin.close()
-        pidfd = os.pidfd_open(process.pid)
-        return _Running(
-            spec.name, spec.incarnation, process.pid, spec.log_file, process, pidfd
-        )
+    def _on_started(self, started: Started) -> None:
+        """Called on the starter's thread."""
+        self._started.append(started)
+        os.eventfd_write(self._started_fd, 1)
+
+    def _take_started(self) -> None:
+        os.eventfd_read(self._started_fd)
+        while self._started:
+            started = self._started.popleft()
+            running = self._running[started.name]
+            if started.process is not None:
+                running.process = started.process
+                self._poller.register(started.process.sentinel, zmq.POLLIN)
+            else:
+                del self._running[started.name]
+                self._say(ActorExited(started.name, started.incarnation, 1, started.error))
 
     # ---- from the actors ----------------------------------------------------------------
 
     def _take_from_actors(self) -> None:
-        with contextlib.suppress(zmq.Again):
-            while True:
-                route, frame = self._actors.recv_multipart(zmq.NOBLOCK)
-                self._on_actor(route, decode_control(frame))
-
-    def _on_actor(self, route: bytes, message: Control) -> None:
-        if not isinstance(message, (ActorHello, ActorReady, ActorFailed)):
-            return
-        running = self._running.get(message.name)
-        if running is None or running.incarnation != message.incarnation:
-            return
-        if isinstance(message, ActorHello):
-            running.route = route
-            if self._stop_at is not None:
-                self._tell(running, StopAll(0.0))
-        self._say(message)
+        for route, message in _received(self._actors, num_frames=2):
+            if not isinstance(message, (ActorHello, ActorReady, ActorFailed)):
+                continue
+            running = self._running.get(message.name)
+            if running is None or running.incarnation != message.incarnation:
+                continue
+            if isinstance(message, ActorHello):
+                running.route = route
+                if self._stop_at is not None:
+                    self._tell(running, StopAll(0.0))
+            running.has_failed |= isinstance(message, ActorFailed)
+            self._say(message)
 
     def _tell(self, running: _Running, message: Control) -> None:
         if running.route is not None:
@@ -240,85 +244,92 @@ class _Agent:
                 self._actors.send_multipart([running.route, encode_control(message)], zmq.NOBLOCK)
 
     def _by_sentinel(self, source: int) -> _Running | None:
-        return next((r for r in self._running.values() if r.sentinel == source), None)
+        return next(
+            (r for r in self._running.values() if r.process and r.process.sentinel == source), None
+        )
 
     def _on_exit(self, running: _Running) -> None:
-        code = running.exit_code()
-        if code is None:
+        process = running.process
+        code = process.exit_code() if process is not None else None
+        if process is None or code is None:
             return
-        self._poller.unregister(running.sentinel)
+        self._hear_last_words(running, code)
+        self._poller.unregister(process.sentinel)
         del self._running[running.name]
-        _signal_group(running.pid)  # what its environment may have started
-        self._take_from_actors_of_the_dead()
-        self._memory.forget(f"{running.name}.{running.incarnation}/")
-        with contextlib.suppress(FileNotFoundError):
-            for suffix in ("", "!"):
-                slot = running.name.replace("/", "-")
-                (self._dir / f"{slot}.{running.incarnation}{suffix}").unlink()
-        tail = _tail(running.log_file)
-        self._say(ActorExited(running.name, running.incarnation, code, tail))
+        strays.kill_group(process.pid)  # what its environment may have started
+        process.forget()
+        self._memory.forget(f"{running.name}.{running.incarnation}")
+        for suffix in ("", "!"):
+            (self._dir / f"{running.slot}{suffix}").unlink(missing_ok=True)
+        self._say(ActorExited(running.name, running.incarnation, code, _tail(running)))
 
-    def _take_from_actors_of_the_dead(self) -> None:
-        """Its last words, said before it ended, must not come after the notice of its end."""
-        with contextlib.suppress(zmq.Again):
-            while True:
-                _, frame = self._actors.recv_multipart(zmq.NOBLOCK)
-                message = decode_control(frame)
-                if isinstance(message, (ActorHello, ActorReady, ActorFailed)):
-                    self._say(message)
+    def _hear_last_words(self, running: _Running, code: int) -> None:
+        """They come before the notice of its end, and may still be on their way."""
+        self._take_from_actors()
+        deadline = time.monotonic() + _LAST_WORDS_S
+        while code == child.EXIT_FAILED and not running.has_failed:
+            if time.monotonic() > deadline or not self._actors.poll(int(_LAST_WORDS_S * 1000)):
+                return
+            self._take_from_actors()
 
     # ---- the end ------------------------------------------------------------------------
 
     def _stop(self, grace_s: float) -> None:
         deadline = time.monotonic() + grace_s
         self._stop_at = deadline if self._stop_at is None else min(self._stop_at, deadline)
+        self._starter.cancel()
         for running in self._running.values():
             self._tell(running, StopAll(grace_s))
 
-    def _kill_all(self) -> None:
-        for running in self._running.values():
-            self._killed.append(running.name)
-            _kill_group(running.pid)
-        deadline = time.monotonic() + _REAP_S
-        while self._running and time.monotonic() < deadline:
-            for running in list(self._running.values()):
-                self._on_exit(running)
-            time.sleep(0.01)
-        self._unkillable = [running.pid for running in self._running.values()]
-        self._running.clear()
+    def _leave(self) -> None:
+        """Whoever is still there had its time; then the forkserver, and what an actor's environment
+        may have started in another session."""
+        self._killed += self._running
+        unkillable = strays.kill_run(self._config.run_id, _REAP_S)
+        self._say(AgentStopped(self._killed, unkillable))
+        self._memory.close()
+        self._driver.close(linger=500)
+        self._actors.close(linger=0)
+        self._context.term()
 
     def _say(self, message: Control) -> None:
         with contextlib.suppress(zmq.Again):
             self._driver.send(encode_control(message), zmq.NOBLOCK)
 
-    def clean_up(self) -> None:
-        """Kill what is left, remove the sockets; the driver may be gone already."""
-        for running in self._running.values():
-            _kill_group(running.pid)
-        self._memory.close()
-        self._driver.close(linger=500)
-        self._actors.close(linger=0)
-        self._context.term()
-        shutil.rmtree(self._dir, ignore_errors=True)
+
+def _watch_parent(driver_pid: int) -> int:
+    """A descriptor that can be read when the driver has ended. Raises RuntimeError if it has."""
+    pidfd = os.pidfd_open(driver_pid)
+    if os.getppid() != driver_pid:  # it ended before, and the number may be another's
+        raise RuntimeError("the driver has ended before its agent was up")
+    return pidfd
 
 
-def _kill_group(pid: int) -> None:
-    """A live actor and what it started; itself, too, if it had no time to make its group."""
-    _signal_group(pid)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+def _received(socket: zmq.Socket, num_frames: int) -> Iterator[list[Any]]:
+    """All messages that wait in a socket, the last frame of each decoded."""
+    while True:
+        try:
+            *routes, frame = socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return
+        try:
+            if len(routes) + 1 == num_frames:
+                yield [*routes, decode_control(frame)]
+        except WireError:
+            traceback.print_exc()
 
 
-def _signal_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+def _kill(running: _Running) -> None:
+    if running.process is not None:
+        strays.kill_group(running.process.pid)
 
 
-def _tail(path: str) -> str:
+def _tail(running: _Running) -> str:
+    """The end of what this incarnation wrote into its log."""
     try:
-        with open(path, "rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - _LOG_TAIL_BYTES))
+        with open(running.log_file, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(running.log_start, size - _LOG_TAIL_BYTES))
             return file.read().decode(errors="replace")
     except OSError:
         return ""

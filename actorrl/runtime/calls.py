@@ -8,75 +8,113 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
-from typing import Any, Protocol
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
 
-from actorrl.errors import ActorDied, CallError, CallTimeout, RemoteError, WireError
+from actorrl.errors import ActorDied, CallCycle, CallError, CallTimeout, RemoteError, WireError
+from actorrl.runtime.door import Door
+from actorrl.runtime.failure import Failure
 from actorrl.runtime.refs import NO_LIMIT
 from actorrl.wire.messages import Kind, Message
 
-_SLICE_MS = 50  # a waiting thread lets the others of its process at the sockets this often
-
-
-class Door(Protocol):
-    """What a Caller needs of an endpoint."""
-
-    name: str
-
-    def knows(self, name: str) -> bool: ...
-    def send(self, to: str, message: Message, num_slots: int = 0) -> bool: ...
-    def receive(self, timeout_ms: int, answers_only: bool = False) -> list[Message]: ...
+_SLICE_MS = 50  # a waiting thread lets the others of its process at the door this often
+_MANY_OPEN = 256  # from so many open calls on, answers are taken before the next one is sent
 
 
 class Future:
     """The answer to one call, once it is there."""
 
-    def __init__(self, caller: Caller, to: str, method: str, deadline: float, timeout_s: float):
+    def __init__(self, caller: Caller, to: str, method: str, timeout_s: float) -> None:
         self._caller = caller
         self.to = to
         self.method = method
-        self.deadline = deadline
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
+        self.deadline = time.monotonic() + timeout_s
+        self.number = 0
         self.sent = False
-        self._done = False
+        self.resolved = False
         self._value: Any = None
-        self._error: CallError | None = None
+        self._error: Exception | None = None
 
     def done(self) -> bool:
         """Whether `result` would return or raise at once."""
-        if not self._done:
-            self._caller.pump(0)
-        return self._done
+        if not self.resolved:
+            self._caller.pump(self, 0)
+        return self.resolved
 
     def result(self) -> Any:
-        """The method's value. Raises RemoteError, ActorDied or CallTimeout; each says `executed`."""
-        if not self._done:
+        """The method's value. Raises RemoteError, ActorDied, CallTimeout; each says `executed`."""
+        if not self.resolved:
             self._caller.wait(self)
         if self._error is not None:
             raise self._error
         return self._value
 
-    def resolve(self, value: Any = None, error: CallError | None = None) -> None:
-        self._value, self._error, self._done = value, error, True
+    def resolve(self, value: Any = None, error: Exception | None = None) -> None:
+        self._value, self._error, self.resolved = value, error, True
 
     def expire(self) -> None:
-        what = f"{self.to}.{self.method}() gave no answer within {self._timeout_s:g} s"
+        what = f"{self.to}.{self.method}() gave no answer within {self.timeout_s:g} s"
         if not self.sent:
-            what = f"{self.to} was not up within {self._timeout_s:g} s: {self.method}() was not sent"
+            what = f"{self.to} was not up within {self.timeout_s:g} s: {self.method}() was not sent"
         self.resolve(error=CallTimeout(what, executed="maybe" if self.sent else "no"))
 
 
-class Caller:
-    """A process's calls to actors elsewhere. Several threads of the driver may share one."""
+class _Turns:
+    """Who may use the door: one thread at a time, and whoever waits comes before whoever was just
+    there. `hurry` wakes a thread that waits at the door for answers."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._next = threading.Lock()
+        self._door = threading.Lock()
+        self._holder: int | None = None
+        self._depth = 0
+
+    def take(self, hurry: bool = True) -> _Turns:
+        me = threading.get_ident()
+        if self._holder != me:
+            with self._next:
+                if not self._door.acquire(blocking=False):
+                    if hurry:
+                        self._wake()
+                    self._door.acquire()
+            self._holder = me
+        self._depth += 1
+        return self
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._holder = None
+            self._door.release()
+
+
+class Caller:
+    """A process's calls to actors elsewhere. All threads of the driver share one; that of an actor
+    belongs to its main thread (`only_thread`), since its door does."""
+
+    def __init__(self, door: Door, only_thread: int | None = None) -> None:
         self._door = door
+        self._only_thread = only_thread
+        self._turns = _Turns(door.wake)
         self._open: dict[int, Future] = {}
-        self._unsent: dict[int, Message] = {}
+        self._unsent: dict[int, tuple[str, Message]] = {}  # line and message
         self._number = 0
-        self._lock = threading.RLock()
-        self.on_other = lambda message: None  # answers that belong to links: the mailbox takes them
-        self.check = lambda: None  # raises when the run is over: nobody would answer any more
+        self._closed = False
+        # answers that belong to links: the mailbox takes them
+        self.on_other: Callable[[Message], None] = lambda message: None
+        # raises when the run is over: nobody would answer any more
+        self.check: Callable[[], None] = lambda: None
 
     @property
     def name(self) -> str:
@@ -85,47 +123,82 @@ class Caller:
     def call(
         self, to: str, method: str, args: tuple, kwargs: dict, timeout_s: float, lane: str
     ) -> Future:
-        deadline = time.monotonic() + timeout_s
-        future = Future(self, to, method, deadline, timeout_s)
-        message = Message(
-            Kind.CALL, method, [args, kwargs], deadline=None if timeout_s == NO_LIMIT else deadline
-        )
-        with self._lock:
+        self._check_usable(to, method)
+        future = Future(self, to, method, timeout_s)
+        deadline = None if timeout_s == NO_LIMIT else future.deadline
+        message = Message(Kind.CALL, method, [args, kwargs], deadline=deadline)
+        with self._turns.take():
+            self._look_up()
             self._number += 1
-            message.number = self._number
-            self._open[message.number] = future
+            message.number = future.number = self._number
+            self._open[future.number] = future
             try:
-                future.sent = self._door.send(_line(to, lane), message)
-            except WireError:
-                del self._open[message.number]
+                self._send(future, _line(to, lane), message)
+            except BaseException:
+                self._forget(future)
                 raise
-            if not future.sent:  # its slot is being started (again): sent when it is up
-                message.source = _line(to, lane)
-                self._unsent[message.number] = message
         return future
 
+    def _look_up(self) -> None:
+        """Before something is sent: who is up, and, if many calls are open, their answers."""
+        if self._closed:
+            raise CallError("the run has been stopped", executed="no")
+        self._door.take_peers()
+        if len(self._open) >= _MANY_OPEN:  # else the answers would fill up the socket, and be lost
+            self._take_answers(0)
+
+    def _send(self, future: Future, line: str, message: Message) -> None:
+        """Now, or when its slot is up again; not before what waits for the same slot already."""
+        queued = any(other == line for other, _ in self._unsent.values())
+        future.sent = not queued and self._door.send(line, message)
+        if not future.sent:
+            self._unsent[future.number] = (line, message)
+
     def tell(self, to: str, method: str, args: tuple, kwargs: dict, lane: str) -> None:
-        with self._lock:
-            if not self._door.send(_line(to, lane), Message(Kind.TELL, method, [args, kwargs])):
+        self._check_usable(to, method)
+        with self._turns.take():
+            self._look_up()
+            if not self._door.knows(to):
                 raise ActorDied(f"{to} is not up: {method}() was not sent", executed="no")
+            if not self._door.send(_line(to, lane), Message(Kind.TELL, method, [args, kwargs])):
+                raise CallError(f"{to} does not keep up: {method}() was not sent", executed="no")
 
     def wait(self, future: Future) -> None:
-        while not future._done:
-            remaining = future.deadline - time.monotonic()
-            if remaining <= 0:
-                self._forget(future)
+        if future.to == self.name and self._only_thread is not None:
+            raise CallCycle(f"{self.name} waits for its own {future.method}()", executed="maybe")
+        while not future.resolved:
+            remaining_ms = (future.deadline - time.monotonic()) * 1000
+            if remaining_ms <= 0:
+                with self._turns.take():
+                    self._forget(future)
                 future.expire()
                 return
-            self.pump(min(_SLICE_MS, int(remaining * 1000) + 1))
+            self.pump(future, int(min(_SLICE_MS, remaining_ms + 1)))
 
-    def pump(self, timeout_ms: int) -> None:
+    def pump(self, future: Future, timeout_ms: int) -> None:
         """Take the answers that have come, waiting at most `timeout_ms` for the first."""
+        self._check_usable(future.to, future.method)
         self.check()
-        with self._lock:
-            for message in self._door.receive(timeout_ms, answers_only=True):
-                self.handle(message)
-            if self._unsent:
+        with self._turns.take(hurry=False):
+            if not future.resolved:  # else another thread has taken the answer meanwhile
+                self._take_answers(timeout_ms)
                 self._send_waiting()
+
+    def _take_answers(self, timeout_ms: int) -> None:
+        for message in self._door.receive(timeout_ms, answers_only=True):
+            self.handle(message)
+
+    def receive(self, timeout_ms: int) -> list[Message]:
+        """For the driver: take, and return, all that has come; answers find their futures."""
+        self.check()
+        with self._turns.take(hurry=False):
+            if self._closed:
+                return []
+            messages = self._door.receive(timeout_ms)
+            for message in messages:
+                self.handle(message)
+            self._send_waiting()
+        return messages
 
     def handle(self, message: Message) -> None:
         """One message that came as an answer."""
@@ -150,46 +223,59 @@ class Caller:
         self._send_waiting()
 
     def _send_waiting(self) -> None:
-        for number, message in list(self._unsent.items()):
-            future = self._open.get(number)
-            if future is None:
+        """What waited for its slot to be up, in order."""
+        blocked: set[str] = set()
+        for number, (line, message) in list(self._unsent.items()):
+            if line in blocked or not self._door.knows(line):
+                continue
+            future = self._open[number]
+            try:
+                future.sent = self._door.send(line, message)
+            except WireError as error:
+                self._forget(future)
+                future.resolve(error=error)
+                continue
+            if future.sent:
                 del self._unsent[number]
-            elif self._door.knows(message.source) and self._door.send(message.source, message):
-                future.sent = True
-                del self._unsent[number]
+            else:
+                blocked.add(line)
 
     def _forget(self, future: Future) -> None:
-        with self._lock:
-            for number, open_future in list(self._open.items()):
-                if open_future is future:
-                    del self._open[number]
-                    self._unsent.pop(number, None)
+        self._open.pop(future.number, None)
+        self._unsent.pop(future.number, None)
+
+    def _check_usable(self, to: str, method: str) -> None:
+        if self._only_thread is not None and threading.get_ident() != self._only_thread:
+            raise CallError(
+                f"{to}.{method}(): only {self.name}'s main thread may talk to other actors;"
+                " hand it over with context.post",
+                executed="no",
+            )
+
+    def close(self) -> None:
+        """The run is over: whoever waits is told, and nobody comes to the door any more."""
+        with self._turns.take():
+            self._closed = True
+            for future in self._open.values():
+                executed = "maybe" if future.sent else "no"
+                error = ActorDied(f"{future.to} was stopped during {future.method}()", executed)
+                future.resolve(error=error)
+            self._open.clear()
+            self._unsent.clear()
+            self._door.close()
 
 
 def _line(to: str, lane: str) -> str:
     return f"{to}!" if lane == "control" else to
 
 
-def failure_body(error: BaseException, where: str, executed: str) -> dict[str, str]:
-    """An error as data: what a FAILURE message carries."""
-    return {
-        "type": type(error).__name__,
-        "message": str(error),
-        "traceback": "".join(traceback.format_exception(error)),
-        "where": where,
-        "executed": executed,
-    }
-
-
-def _failure(future: Future, body: dict[str, str]) -> CallError:
-    if body["type"] == CallTimeout.__name__:
+def _failure(future: Future, body: Any) -> CallError:
+    failure = Failure.from_body(body)
+    if failure.type_name == CallTimeout.__name__ and failure.executed == "no":
         return CallTimeout(
             f"{future.to}.{future.method}() was still waiting when its deadline passed",
             executed="no",
         )
     return RemoteError(
-        body["type"], body["message"], body["traceback"], body["where"], body["executed"]
+        failure.type_name, failure.message, failure.traceback, failure.where, failure.executed
     )
-
-
-__all__ = ["Caller", "Door", "Future", "failure_body"]

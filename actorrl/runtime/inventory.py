@@ -1,17 +1,24 @@
-"""What this machine has: processors, memory, GPUs."""
+"""What this machine has: processors, memory, GPUs, and open files."""
 
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 
 import psutil
 
 from actorrl.runtime.placement import Host
 
+_MANY_DESCRIPTORS = 1 << 20
+
 
 def this_host(name: str = "local") -> Host:
-    return Host(name, num_cpus(), psutil.virtual_memory().total, gpu_ids())
+    return Host(name, num_cpus(), memory_bytes(), gpu_ids())
+
+
+def memory_bytes() -> int:
+    return int(psutil.virtual_memory().total)
 
 
 def num_cpus() -> int:
@@ -33,3 +40,14 @@ def gpu_ids() -> tuple[str, ...]:
         return tuple(uuid for _, uuid in devices)
     allowed = [part.strip() for part in mask.split(",") if part.strip()]
     return tuple(uuid for index, uuid in devices if index in allowed or uuid in allowed)
+
+
+def allow_descriptors(wanted: int | None = None) -> None:
+    """Raise this process's limit of open files to `wanted`, or to all that it may have: an actor
+    costs its agent several, and a peer two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    goal = hard if wanted is None else min(hard, wanted)
+    if hard == resource.RLIM_INFINITY:
+        goal = wanted or _MANY_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < goal:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (goal, hard))

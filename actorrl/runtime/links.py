@@ -9,24 +9,15 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from actorrl.runtime.door import Door
 from actorrl.runtime.program import Link, Report, Request, State, Stream
 from actorrl.wire.messages import Kind, Message
 
 Arrays = dict[str, np.ndarray]
-
-
-class Door(Protocol):
-    """What the links need of an endpoint."""
-
-    def knows(self, name: str) -> bool: ...
-    def send(self, to: str, message: Message, num_slots: int = 0) -> bool: ...
-    def answer(self, to: Message, message: Message, num_slots: int = 0) -> bool: ...
-    def block_writer(self, name: str) -> Any: ...
-    def block_reader(self, name: str) -> Any: ...
 
 
 class Item:
@@ -138,10 +129,10 @@ class StreamOut:
 
     def _send_one(self, target: str, body: Any, arrays: Arrays) -> bool:
         slot = self._slots.free[target][-1]
-        self._number += 1
-        message = Message(Kind.ITEM, self.name, body, arrays, self._number, slot=slot)
+        message = Message(Kind.ITEM, self.name, body, arrays, self._number + 1, slot=slot)
         if not self._door.send(target, message, self._slots.num_slots):
             return False
+        self._number += 1
         self._slots.free[target].pop()
         self._turn = self.targets.index(target) + 1
         self.sent += 1
@@ -158,6 +149,7 @@ class StreamOut:
         return None
 
     def credit(self, message: Message) -> None:
+        """The mailbox hands over only what comes from the target's present incarnation."""
         self._slots.give_back(message.source, message.slot)
         self.flush()
 
@@ -201,7 +193,10 @@ class RequestOut:
         return self._slots.in_flight(target)
 
     def give_back(self, message: Message) -> None:
-        self._slots.give_back(message.source, message.slot)
+        """Its answer is done with. One held since before the target's restart gives nothing back:
+        its slot may be in use again."""
+        if self._door.is_current(message):
+            self._slots.give_back(message.source, message.slot)
 
     def peer_changed(self, name: str) -> None:
         if name in self._slots.free:

@@ -10,112 +10,40 @@ from __future__ import annotations
 import collections
 import heapq
 import itertools
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from actorrl.errors import CallTimeout, WireError
-from actorrl.runtime.actor import Actor, lane_of
-from actorrl.runtime.calls import Caller, failure_body
+from actorrl.runtime.actor import Actor
+from actorrl.runtime.answering import Later, answer_call, run_tell
+from actorrl.runtime.calls import Caller
+from actorrl.runtime.context import Context
+from actorrl.runtime.door import Door
 from actorrl.runtime.links import (
     Asked,
     Item,
     LinkOut,
-    ReportOut,
     RequestOut,
     StateIn,
-    StateOut,
     StreamOut,
     open_out,
 )
-from actorrl.runtime.program import Link, Request, State, Stream
+from actorrl.runtime.program import Link, LinkKind, Report, Request, State, Stream
 from actorrl.runtime.refs import CURRENT
 from actorrl.wire.messages import Kind, Message
 
+__all__ = ["Context", "Later", "Mailbox"]
+
 _IDLE_MS = 200
 _STATE_POLL_MS = 5  # how often an actor that lacks its first weights looks for them
-
-
-class Later:
-    """What a remote method returns to answer its call later, from the actor's main thread."""
-
-    def __init__(self) -> None:
-        self._send: Callable[[Any], None] | None = None
-        self._value: list[Any] = []
-
-    def resolve(self, value: Any = None) -> None:
-        if self._send is None:
-            self._value = [value]
-        else:
-            self._send(value)
-
-    def attach(self, send: Callable[[Any], None]) -> None:
-        self._send = send
-        if self._value:
-            send(self._value[0])
-
-
-class Context:
-    """What an actor knows of its place. `inline` says that all actors share one thread: then no
-    actor may start threads of its own or wait."""
-
-    def __init__(
-        self,
-        mailbox: Mailbox,
-        name: str,
-        incarnation: int,
-        host: str,
-        inline: bool,
-        gpus: list[str],
-    ) -> None:
-        self._mailbox = mailbox
-        self.name = name
-        self.role, _, index = name.partition("/")
-        self.index = int(index)
-        self.incarnation = incarnation
-        self.host = host
-        self.inline = inline
-        self.gpus = gpus
-
-    def stream(self, link: str) -> StreamOut:
-        return self._out(link, StreamOut)
-
-    def requests(self, link: str) -> RequestOut:
-        return self._out(link, RequestOut)
-
-    def publisher(self, link: str) -> StateOut:
-        return self._out(link, StateOut)
-
-    def report(self, link: str) -> ReportOut:
-        return self._out(link, ReportOut)
-
-    def state(self, link: str) -> StateIn:
-        return self._mailbox.states[link]
-
-    def has_link(self, link: str) -> bool:
-        return link in self._mailbox.outs or link in self._mailbox.states
-
-    def _out(self, link: str, cls: type) -> Any:
-        out = self._mailbox.outs.get(link)
-        assert isinstance(out, cls), f"{self.name} has no outgoing {cls.__name__} {link!r}"
-        return out
-
-    def every(self, seconds: float, action: Callable[[], None]) -> None:
-        """Run `action` on the main thread about every `seconds`, between messages."""
-        self._mailbox.schedule(seconds, action)
-
-    def post(self, action: Callable[[], None]) -> None:
-        """Run `action` on the main thread soon. The only method that other threads may call."""
-        self._mailbox.post(action)
-
-    @property
-    def waits(self) -> dict[str, float]:
-        """Seconds since the start that this actor spent waiting: for `credit`, `state`, `input`."""
-        return dict(self._mailbox.waits)
-
-    @property
-    def drops(self) -> dict[str, int]:
-        return dict(self._mailbox.door.drops)
+# what travels over which kind of link: towards the target, and back
+_ASKS: dict[Kind, type[LinkKind]] = {
+    Kind.ITEM: Stream,
+    Kind.REQUEST: Request,
+    Kind.REPORT: Report,
+}
+_ANSWERS: dict[Kind, type[LinkKind]] = {Kind.CREDIT: Stream, Kind.RESPONSE: Request}
 
 
 class Mailbox:
@@ -126,7 +54,7 @@ class Mailbox:
         name: str,
         incarnation: int,
         host: str,
-        door: Any,
+        door: Door,
         links: dict[str, Link],
         inline: bool = False,
         gpus: list[str] | None = None,
@@ -134,13 +62,12 @@ class Mailbox:
         self.name = name
         self.door = door
         self.links = links
-        self.caller = Caller(door)
+        self.caller = Caller(door, None if inline else threading.get_ident())
         self.caller.on_other = self._answer_while_waiting
         self.context = Context(self, name, incarnation, host, inline, gpus or [])
         self.outs: dict[str, LinkOut] = {}
         self.states: dict[str, StateIn] = {}
         self.waits: dict[str, float] = {"credit": 0.0, "state": 0.0, "input": 0.0}
-        self.beats = 0  # grows with every message and step: the main loop is alive
         self.stopping = False
         self._backlog: collections.deque[Message] = collections.deque()
         self._posted: collections.deque[Callable[[], None]] = collections.deque()
@@ -180,9 +107,14 @@ class Mailbox:
     # ---- the loop -----------------------------------------------------------------------
 
     def run(self) -> None:
-        """Until `stop`. Whatever a handler raises ends the actor."""
-        while not self.stopping:
-            self.turn(_IDLE_MS)
+        """Until `stop`, or until the actor itself calls `sys.exit()`. Whatever else a handler
+        raises ends the actor at once."""
+        try:
+            while not self.stopping:
+                self.turn(_IDLE_MS)
+        except SystemExit as end:
+            if end.code not in (None, 0):
+                raise
         self._as_actor(self._require_actor().on_stop)
 
     def stop(self) -> None:
@@ -195,6 +127,7 @@ class Mailbox:
         self.door.wake()
 
     def schedule(self, seconds: float, action: Callable[[], None]) -> None:
+        assert seconds > 0, seconds
         due = time.monotonic() + seconds
         heapq.heappush(self._timers, (due, next(self._order), seconds, action))
 
@@ -210,8 +143,11 @@ class Mailbox:
         if self._blocked_by() is None and not self.stopping:
             self._as_actor(self._require_actor().step)  # type: ignore[attr-defined]
             done = True
-        self.beats += done
         return done
+
+    def handle_arrived(self) -> None:
+        """Handle what has come already, without a step. For the in-process launcher."""
+        self._handle_all(self.door.receive(0))
 
     def _blocked_by(self) -> str | None:
         """Why no step can be taken now; None if one can."""
@@ -239,7 +175,7 @@ class Mailbox:
         for message in messages:
             self._handle(message)
             done = True
-        while self._posted:
+        for _ in range(len(self._posted)):  # what they post themselves has its turn later
             self._as_actor(self._posted.popleft())
             done = True
         while self._timers and self._timers[0][0] <= time.monotonic():
@@ -262,16 +198,17 @@ class Mailbox:
 
     def _handle_link(self, message: Message) -> None:
         link = self.links.get(message.name)
-        asks = message.kind in (Kind.ITEM, Kind.REQUEST, Kind.REPORT)
-        allowed = link is not None and message.source in (link.sources if asks else link.targets)
-        if link is None or not allowed:
+        if link is None or not self._belongs(link, message):
             self.door.drops["not a peer of that link"] += 1
             return
+        if not self.door.is_current(message):  # its peer was restarted since it came in
+            self.door.drops["from an old incarnation"] += 1
+            return
+        out = self.outs.get(message.name)
         match message.kind:
             case Kind.ITEM:
                 self._deliver(message, self._give_credit)
             case Kind.CREDIT:
-                out = self.outs[message.name]
                 assert isinstance(out, StreamOut)
                 out.credit(message)
             case Kind.REQUEST:
@@ -279,11 +216,18 @@ class Mailbox:
                 asked = Asked(message, self.door, link.kind.in_flight)
                 self._as_actor(getattr(self._actor, f"serve_{link.name}"), asked)
             case Kind.RESPONSE:
-                out = self.outs[message.name]
                 assert isinstance(out, RequestOut)
                 self._deliver(message, out.give_back)
             case Kind.REPORT:
                 self._deliver(message, lambda _: None)
+
+    def _belongs(self, link: Link, message: Message) -> bool:
+        """Whether such a message goes from its sender to this actor over that link."""
+        if message.kind in _ASKS:
+            kind, here, there = _ASKS[message.kind], link.targets, link.sources
+        else:
+            kind, here, there = _ANSWERS[message.kind], link.sources, link.targets
+        return isinstance(link.kind, kind) and self.name in here and message.source in there
 
     def _deliver(self, message: Message, give_back: Callable[[Message], None]) -> None:
         item = Item(message, give_back)
@@ -305,17 +249,8 @@ class Mailbox:
     def run_method(self, message: Message, lane: str) -> None:
         """Run a called method and answer. Its error goes to the caller; that of a `tell` ends the
         actor, since nobody else would hear of it."""
-        if message.kind is Kind.TELL:
-            args, kwargs = message.body
-            self._as_actor(self._method(message.name, lane), *args, **kwargs)
-            return
-        self._as_actor(answer_call, self._require_actor(), message, lane, self.door)
-
-    def _method(self, name: str, lane: str) -> Callable[..., Any]:
-        actor = self._require_actor()
-        if lane_of(type(actor), name) != lane:
-            raise AttributeError(f"{type(actor).__name__} has no remote method {name!r}")
-        return getattr(actor, name)
+        run = run_tell if message.kind is Kind.TELL else answer_call
+        self._as_actor(run, self._require_actor(), message, lane, self.door)
 
     def _peers_changed(self, changed: list[str]) -> None:
         self.caller.peers_changed(changed)
@@ -342,36 +277,3 @@ class Mailbox:
 
 def _waits(link: Link) -> bool:
     return isinstance(link.kind, Stream) and link.kind.full == "wait"
-
-
-def answer_call(actor: Actor, message: Message, lane: str, door: Any) -> None:
-    """Run the method that `message` calls and send its value, its error, or why it was not run."""
-    where = f"{door.name} (incarnation {door.incarnation})"
-
-    def reply(value: Any) -> None:
-        try:
-            door.answer(message, Message(Kind.REPLY, message.name, value, number=message.number))
-        except WireError as error:
-            fail(error, "yes")
-
-    def fail(error: BaseException, executed: str) -> None:
-        body = failure_body(error, where, executed)
-        door.answer(message, Message(Kind.FAILURE, message.name, body, number=message.number))
-
-    if message.deadline is not None and time.monotonic() > message.deadline:
-        fail(CallTimeout("its deadline passed before it ran", "no"), "no")
-        return
-    if lane_of(type(actor), message.name) != lane:
-        known = f"{type(actor).__name__} has no remote method {message.name!r}"
-        fail(AttributeError(known), "no")
-        return
-    try:
-        args, kwargs = message.body
-        value = getattr(actor, message.name)(*args, **kwargs)
-    except Exception as error:
-        fail(error, "yes")
-        return
-    if isinstance(value, Later):
-        value.attach(reply)
-    else:
-        reply(value)

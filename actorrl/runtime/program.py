@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Sequence
 from typing import Any
 
 from actorrl.errors import ProgramError
@@ -48,6 +49,10 @@ class Stream:
 
     credit: int = 2
     full: str = "wait"
+
+    def __post_init__(self) -> None:
+        if self.full not in ("wait", "drop_oldest"):
+            raise ProgramError(f"full is {self.full!r}, it must be 'wait' or 'drop_oldest'")
 
     def __str__(self) -> str:
         return f"stream(credit={self.credit}, full={self.full})"
@@ -106,7 +111,7 @@ class Node:
 
 
 class Program:
-    """See the module. `preload` names modules that the forkserver imports before it forks actors."""
+    """See the module. `preload` names modules that are imported once, before actors are forked."""
 
     def __init__(self, name: str, preload: tuple[str, ...] = ()) -> None:
         self.name = name
@@ -159,15 +164,27 @@ class Program:
         return link
 
     def _check(self, link: Link) -> None:
+        if not link.name.isidentifier():
+            raise ProgramError(f"{link.name!r} is no link name: letters, digits and _ only")
         for end in (*link.sources, *link.targets):
             if end != DRIVER and end not in self.nodes:
                 raise ProgramError(f"link {link.name!r} names {end!r}, which is no actor here")
         bound = getattr(link.kind, "credit", getattr(link.kind, "in_flight", 1))
         if bound < 1:
             raise ProgramError(f"link {link.name!r}: {link.kind} lets nothing through")
+        if problem := _wrong_ends(link):
+            raise ProgramError(f"link {link.name!r}: {problem}")
+        self._check_handlers(link)
+
+    def _check_handlers(self, link: Link) -> None:
         prefix = "serve_" if isinstance(link.kind, Request) else "on_"
         needy = [] if isinstance(link.kind, State) else list(link.targets)
-        for end in needy:
+        if isinstance(link.kind, Request):
+            self._check_handler(link, link.sources, "on_")
+        self._check_handler(link, needy, prefix)
+
+    def _check_handler(self, link: Link, ends: Sequence[str], prefix: str) -> None:
+        for end in ends:
             if end != DRIVER and not hasattr(self.nodes[end].cls, prefix + link.name):
                 cls = self.nodes[end].cls.__name__
                 raise ProgramError(f"link {link.name!r}: {cls} has no method {prefix}{link.name}")
@@ -181,6 +198,22 @@ class Program:
             ends = f"{_range(link.sources)} -> {_range(link.targets)}"
             lines.append(f"  {link.name:<12} {ends:<40} {link.kind}")
         return "\n".join(lines)
+
+
+def _wrong_ends(link: Link) -> str | None:
+    """What is wrong with who is at the ends; None if nothing is."""
+    kind = type(link.kind).__name__.lower()
+    if not link.sources or not link.targets:
+        return "nobody is at one of its ends"
+    if DRIVER in link.sources:
+        return f"the driver is not the source of a {kind}: it calls, or tells"
+    if DRIVER in link.targets and isinstance(link.kind, (Stream, Request)):
+        return f"the driver takes no {kind}; it takes reports and states"
+    if isinstance(link.kind, State) and len(link.sources) > 1:
+        return "a state has one writer"
+    if isinstance(link.kind, Report) and len(link.targets) > 1:
+        return "a report has one reader"
+    return None
 
 
 def _range(names: tuple[str, ...]) -> str:

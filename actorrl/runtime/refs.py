@@ -32,11 +32,18 @@ def set_process_caller(caller: Caller) -> None:
 
 
 class ActorRef:
-    """The name of an actor. `ref.method.call(...)` gives a Future, `ref.method.tell(...)` nothing."""
+    """The name of an actor. `ref.method.call(...)` gives a Future, `ref.method.tell(...)` nothing.
 
-    def __init__(self, name: str, cls: type | None = None) -> None:
+    Where the class is known a wrong method name is an error at once. A reference that came inside a
+    message knows only which methods have the control lane.
+    """
+
+    def __init__(
+        self, name: str, cls: type | None = None, control: frozenset[str] = frozenset()
+    ) -> None:
         self.name = name
         self._cls = cls
+        self._control = control if cls is None else _control_methods(cls)
         self._caller: Caller | None = None
 
     def __getattr__(self, method: str) -> RemoteMethod:
@@ -59,10 +66,18 @@ class ActorRef:
         return caller
 
     def lane(self, method: str) -> str:
-        return (lane_of(self._cls, method) if self._cls is not None else None) or "main"
+        return "control" if method in self._control else "main"
+
+    def to_bytes(self) -> bytes:
+        return "\n".join([self.name, *sorted(self._control)]).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> ActorRef:
+        name, *control = data.decode().split("\n")
+        return cls(name, None, frozenset(control))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (ActorRef, (self.name, self._cls))
+        return (ActorRef, (self.name, self._cls, self._control))
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
@@ -74,7 +89,11 @@ class ActorRef:
         return hash(self.name)
 
 
-values.register(16, ActorRef, lambda ref: ref.name.encode(), lambda name: ActorRef(name.decode()))
+values.register(16, ActorRef, ActorRef.to_bytes, ActorRef.from_bytes)
+
+
+def _control_methods(cls: type) -> frozenset[str]:
+    return frozenset(name for name in remote_methods(cls) if lane_of(cls, name) == "control")
 
 
 class RemoteMethod:
@@ -110,7 +129,7 @@ class RemoteMethod:
 
 
 class GroupRef:
-    """The actors of one role, in order: `group[3]`, `for ref in group`, `group.method.call()`."""
+    """The actors of one role, in order: `group[3]`, `for ref in group`, `len(group)`."""
 
     def __init__(self, role: str, refs: list[ActorRef]) -> None:
         self.role = role
@@ -133,7 +152,7 @@ class GroupRef:
 
 
 def gather(futures: list[Future]) -> list[Any]:
-    """The results of several calls, in their order; the first error is raised after all have ended."""
+    """The results of several calls, in their order; the first error is raised once all ended."""
     results, first_error = [], None
     for future in futures:
         try:

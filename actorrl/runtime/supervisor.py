@@ -14,6 +14,8 @@ import enum
 
 from actorrl.runtime.program import Restart
 
+_MAX_DOUBLINGS = 64  # of the backoff: beyond any limit, and no overflow
+
 
 class SlotState(enum.StrEnum):
     WAITING = "waiting"  # for its first start, or for its backoff to pass
@@ -47,6 +49,7 @@ class Slot:
     address: str = ""
     restarts: int = 0
     last_error: str | None = None
+    verdict: str | None = None  # why it was killed, which its exit code does not tell
     ever_ready: bool = False
     due: float = 0.0  # when a waiting slot is started
     started: float = 0.0
@@ -117,10 +120,13 @@ class Supervisor:
             return []
         was_ready_s = now - slot.started if slot.state is SlotState.READY else 0.0
         slot.pid, slot.address = None, ""
+        reason = slot.verdict or reason
+        slot.verdict = None
+        if not self.stopping and code != 0:
+            slot.last_error = reason
         if self.stopping or not _wants_restart(slot.restart, code):
             slot.state = SlotState.STOPPED
             return [Announce()]
-        slot.last_error = reason
         if fatal:
             return self._fail(slot, reason)
         return [Announce(), *self._restart(slot, reason, was_ready_s, now)]
@@ -138,8 +144,17 @@ class Supervisor:
                 commands += self._start(slot, now)
             elif slot.state is SlotState.STARTING and self._overdue(slot, now):
                 commands.append(Kill(slot.name, slot.incarnation))
+                slot.verdict = f"not ready within {self.policy.start_timeout_s:g} s"
                 slot.started = now  # killed again if even that takes too long
         return commands
+
+    def host_lost(self) -> None:
+        """The agent has ended, and all actors with it."""
+        self.stopping = True
+        for slot in self.slots.values():
+            slot.pid, slot.address = None, ""
+            if slot.state is not SlotState.FAILED:
+                slot.state = SlotState.STOPPED
 
     # ---- what follows -------------------------------------------------------------------
 
@@ -164,7 +179,8 @@ class Supervisor:
                 f"{slot.name} ended {len(slot.recent) + 1} times within {policy.window_s:g} s:"
                 f" {reason}",
             )
-        backoff = min(policy.backoff_limit_s, policy.backoff_s * 2 ** len(slot.recent))
+        doublings = min(len(slot.recent), _MAX_DOUBLINGS)
+        backoff = min(policy.backoff_limit_s, policy.backoff_s * 2.0**doublings)
         slot.recent.append(now)
         slot.restarts += 1
         slot.state, slot.due = SlotState.WAITING, now + backoff
@@ -190,7 +206,9 @@ class Supervisor:
 
     @property
     def all_ready(self) -> bool:
-        return all(slot.state is SlotState.READY for slot in self.slots.values())
+        """Every slot is up, or has ended and is not to be started again."""
+        settled = (SlotState.READY, SlotState.STOPPED)
+        return all(slot.state in settled for slot in self.slots.values())
 
 
 def _wants_restart(restart: Restart, code: int) -> bool:

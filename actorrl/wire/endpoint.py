@@ -4,14 +4,17 @@ What a peer starts (calls, stream elements, requests) arrives in the inbox and i
 it; the answers to what this process started (replies, credits, responses) arrive on the lines. So a
 process that waits for an answer need not look at its inbox.
 
-An endpoint belongs to one thread, except `post_peers` and `wake`. `drops` counts, by reason,
-what arrived and was not delivered.
+An endpoint belongs to one thread, except `post_peers` and `wake`. The table of peers changes only
+in `take_peers`, which its owner calls, and in `receive`: never in the middle of a send. `drops`
+counts, by reason, what arrived and was not delivered.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -20,17 +23,13 @@ import zmq
 
 from actorrl.errors import WireError
 from actorrl.wire import frames, sockets
-from actorrl.wire.messages import Message, Peer
-from actorrl.wire.shared_memory import (
-    BlockReader,
-    BlockWriter,
-    MemoryClient,
-    SlabReader,
-    SlabWriter,
-)
+from actorrl.wire.blocks import BlockReader, BlockWriter
+from actorrl.wire.messages import Kind, Message, Peer
+from actorrl.wire.shared_memory import MemoryClient, SlabReader, SlabWriter
 
 _DRAIN = 64  # messages taken from one socket before the others have their turn
 _ZERO_COPY_BYTES = 64 * 1024
+_ANSWERS = (Kind.REPLY, Kind.FAILURE, Kind.CREDIT, Kind.RESPONSE)
 SLAB_THRESHOLD_BYTES = 32 * 1024  # below this a frame is cheaper than a slab
 
 
@@ -45,7 +44,7 @@ class Endpoint:
         self.peers: dict[str, Peer] = {}
         self.drops: collections.Counter[str] = collections.Counter()
         self.on_peers: Callable[[list[str]], None] = lambda changed: None
-        self._context = zmq.Context()
+        self._context = sockets.new_context()
         self._inbox = sockets.router(self._context, address)
         self._lines: dict[str, zmq.Socket] = {}
         self._memory = memory
@@ -54,6 +53,7 @@ class Endpoint:
         self._posted: collections.deque[dict[str, Peer]] = collections.deque()
         self._watched: dict[Any, Callable[[], None]] = {}
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake_lock = threading.Lock()
         self._all = zmq.Poller()
         self._answers = zmq.Poller()
         self._all.register(self._inbox, zmq.POLLIN)
@@ -63,14 +63,18 @@ class Endpoint:
     # ---- peers --------------------------------------------------------------------------
 
     def post_peers(self, table: dict[str, Peer]) -> None:
-        """Tell the endpoint, from any thread, who lives where; it looks when its thread comes by."""
+        """Tell the endpoint, from any thread, who lives where; its own thread looks later."""
         self._posted.append(table)
         self.wake()
 
     def wake(self) -> None:
-        os.eventfd_write(self._wake_fd, 1)
+        """End a `receive` that waits; any thread, even after `close`."""
+        with self._wake_lock:
+            if self._wake_fd >= 0:
+                os.eventfd_write(self._wake_fd, 1)
 
-    def _take_peers(self) -> None:
+    def take_peers(self) -> None:
+        """Look at the newest table that was posted; tells `on_peers` what has changed."""
         while self._posted:
             table = self._posted.popleft()
             changed = [
@@ -98,8 +102,15 @@ class Endpoint:
 
     def knows(self, name: str) -> bool:
         """Whether the peer is up, as far as is known. `name!` is its control lane."""
-        self._take_peers()
         return name.rstrip("!") in self.peers
+
+    def is_current(self, message: Message) -> bool:
+        """Whether its sender may still be heard: an answer, only if it comes from the process that
+        was asked; anything else, unless its sender's successor is up already."""
+        peer = self.peers.get(message.source)
+        if message.kind in _ANSWERS:
+            return peer is not None and peer.incarnation == message.incarnation
+        return peer is None or message.incarnation >= peer.incarnation
 
     # ---- sending ------------------------------------------------------------------------
 
@@ -124,7 +135,7 @@ class Endpoint:
         parts = self._encode(to.source, message, num_slots)
         try:
             self._inbox.send_multipart([to.route, *parts], flags=zmq.NOBLOCK, copy=_copy(parts))
-        except (zmq.Again, zmq.ZMQError):
+        except zmq.ZMQError:  # gone, or it does not read
             self.drops["answer to a peer that has gone"] += 1
             return False
         return True
@@ -141,13 +152,14 @@ class Endpoint:
     def _encode(self, to: str, message: Message, num_slots: int) -> list[Any]:
         if message.slot < 0 or self._memory is None:
             return frames.encode(message)
+        frames.check_sendable(message.arrays)
         arrays = list(message.arrays.values())
         if sum(array.nbytes for array in arrays) < SLAB_THRESHOLD_BYTES:
             return frames.encode(message)
         writer = self._slabs_out.get((message.name, to))
         if writer is None:
-            peer = self.peers.get(to)
-            name = f"{self.name}.{self.incarnation}/{message.name}/{to}.{peer.incarnation if peer else 0}"
+            consumer = f"{to}.{self.peers[to].incarnation if to in self.peers else 0}"
+            name = f"{self.name}.{self.incarnation}/{message.name}/{consumer}"
             writer = SlabWriter(self._memory, name, num_slots)
             self._slabs_out[(message.name, to)] = writer
         offsets = writer.write(message.slot, arrays)
@@ -170,7 +182,7 @@ class Endpoint:
 
     def receive(self, timeout_ms: int, answers_only: bool = False) -> list[Message]:
         """What has arrived, waiting at most `timeout_ms` (0: do not wait) for the first of it."""
-        self._take_peers()
+        self.take_peers()
         poller = self._answers if answers_only else self._all
         received: list[Message] = []
         for socket, _ in poller.poll(timeout_ms):
@@ -180,7 +192,7 @@ class Endpoint:
                 self._watched[socket]()
             else:
                 self._drain(socket, received)
-        self._take_peers()
+        self.take_peers()
         return received
 
     def watch(self, source: Any, action: Callable[[], None]) -> None:
@@ -189,10 +201,8 @@ class Endpoint:
         self._all.register(source, zmq.POLLIN)
 
     def _clear_wake(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake_fd)
-        except BlockingIOError:
-            pass
 
     def _drain(self, socket: zmq.Socket, received: list[Message]) -> None:
         is_inbox = socket is self._inbox
@@ -213,8 +223,7 @@ class Endpoint:
         except WireError:
             self.drops["malformed"] += 1
             return None
-        peer = self.peers.get(message.source)
-        if peer is not None and message.incarnation < peer.incarnation:
+        if not self.is_current(message):
             self.drops["from an old incarnation"] += 1
             return None
         return message
@@ -226,11 +235,17 @@ class Endpoint:
         return self._slabs_in.open(name, generation)
 
     def close(self) -> None:
+        """What was sent still leaves, within a second. Idempotent."""
+        if self._inbox.closed:
+            return
         for line in self._lines.values():
             line.close()
+        self._lines.clear()
         self._inbox.close()
         self._context.term()
-        os.close(self._wake_fd)
+        with self._wake_lock:  # the number may soon be somebody else's descriptor
+            os.close(self._wake_fd)
+            self._wake_fd = -1
         if self._memory is not None:
             self._memory.close()
 

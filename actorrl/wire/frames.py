@@ -24,11 +24,14 @@ from actorrl.wire import values
 from actorrl.wire.messages import PROTOCOL_VERSION, Kind, Message
 
 MAX_HEADER_BYTES = 64 * 1024
+MAX_NAME = 256  # characters of an actor's or a link's name
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
 MAX_ARRAYS = 1024
 MAX_DIMENSIONS = 16
+MAX_ELEMENTS = 1 << 48  # of one array, counting an empty dimension as 1: NumPy's own limit is near
 _DTYPES = frozenset(
-    np.dtype(code).str for code in ("?", "b", "B", "h", "H", "i", "I", "q", "Q", "e", "f", "d", "F", "D")
+    np.dtype(code).str
+    for code in ("?", "b", "B", "h", "H", "i", "I", "q", "Q", "e", "f", "d", "F", "D")
 )
 
 Buffer = bytes | memoryview | np.ndarray
@@ -96,6 +99,12 @@ def _remaining_ms(deadline: float | None) -> int:
     return -1 if deadline is None else max(0, int((deadline - time.monotonic()) * 1000))
 
 
+def check_sendable(arrays: dict[str, np.ndarray]) -> None:
+    """Raises WireError naming the array that cannot travel; called before a slab is touched."""
+    for name, array in arrays.items():
+        _entry(name, array, -1)
+
+
 def _entry(name: str, array: np.ndarray, offset: int) -> ArrayEntry:
     dtype = array.dtype.str
     if dtype not in _DTYPES:
@@ -121,6 +130,8 @@ def decode(frames: list[Any], open_slab: OpenSlab | None = None) -> Message:
     if header.generation:
         if open_slab is None:
             raise WireError("a slab was named where none can be opened")
+        if len(header.source) > MAX_NAME or len(header.name) > MAX_NAME:
+            raise WireError("a slab's names are shorter")
         slab = open_slab(header.source, header.incarnation, header.name, header.generation)
     named, inner = _decode_arrays(header.arrays, frames, slab)
     body = values.unpack(frames[1], inner)
@@ -132,9 +143,7 @@ def decode(frames: list[Any], open_slab: OpenSlab | None = None) -> Message:
         number=header.number,
         source=header.source,
         incarnation=header.incarnation,
-        deadline=None
-        if header.remaining_ms < 0
-        else time.monotonic() + header.remaining_ms / 1000,
+        deadline=None if header.remaining_ms < 0 else time.monotonic() + header.remaining_ms / 1000,
         slot=header.slot,
     )
 
@@ -170,6 +179,7 @@ def _decode_arrays(
             array = _from_frame(entry, count, frames[next_frame])
             next_frame += 1
         if entry.name:
+            array.flags.writeable = False  # whether it came as a frame or in a slab
             named[entry.name] = array
         else:
             inner.append(array)
@@ -181,9 +191,12 @@ def _decode_arrays(
 def _checked_count(entry: ArrayEntry) -> int:
     if entry.dtype not in _DTYPES:
         raise WireError(f"array {entry.name!r} has dtype {entry.dtype!r}: only numbers travel")
-    if len(entry.shape) > MAX_DIMENSIONS or any(size < 0 for size in entry.shape):
-        raise WireError(f"array {entry.name!r} has shape {entry.shape}")
-    return math.prod(entry.shape)
+    shape = entry.shape
+    if len(shape) > MAX_DIMENSIONS or any(size < 0 for size in shape):
+        raise WireError(f"array {entry.name!r} has shape {shape}")
+    if math.prod(max(1, size) for size in shape) > MAX_ELEMENTS:
+        raise WireError(f"array {entry.name!r} has shape {shape}, which is no array's")
+    return math.prod(shape)
 
 
 def _from_frame(entry: ArrayEntry, count: int, frame: Any) -> np.ndarray:

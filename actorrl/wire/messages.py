@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from actorrl.errors import WireError
+
 PROTOCOL_VERSION = 1
 
 
@@ -202,5 +204,8 @@ def encode_control(message: Control) -> bytes:
 
 
 def decode_control(frame: bytes | memoryview) -> Control:
-    """Raises msgspec.DecodeError or msgspec.ValidationError for bytes that are no control message."""
-    return _decoder.decode(frame)
+    """Raises WireError for bytes that are no control message."""
+    try:
+        return _decoder.decode(frame)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise WireError(f"not a control message: {error}") from None

@@ -1,7 +1,6 @@
 """The only file with ZeroMQ options.
 
-One thread owns each socket; contexts are made after a process has started, never before a fork.
-High-water marks are fuses: flow is controlled by credit.
+One thread owns each socket. High-water marks are fuses: flow is controlled by credit.
 """
 
 from __future__ import annotations
@@ -11,8 +10,14 @@ import zmq
 HIGH_WATER_MARK = 4096  # messages per peer; reached only if credit fails
 MAX_FRAME_BYTES = 1 << 30  # per frame: libzmq does not limit the number of frames
 LINGER_MS = 1000  # what was sent before a clean end still leaves
-HEARTBEAT_MS = 2000
-HEARTBEAT_TIMEOUT_MS = 6000
+MAX_SOCKETS = 8192  # per context; ZeroMQ's own 1023 is fewer than one learner may have peers
+
+
+def new_context() -> zmq.Context:
+    """Made after a process has started, never before a fork."""
+    context = zmq.Context()
+    context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
+    return context
 
 
 def router(context: zmq.Context, address: str) -> zmq.Socket:

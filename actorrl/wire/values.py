@@ -45,8 +45,8 @@ def pack(value: Any) -> tuple[bytes, list[np.ndarray]]:
     arrays: list[np.ndarray] = []
     try:
         return _encoder.encode(_lower(value, arrays, "value", 0)), arrays
-    except OverflowError as error:
-        raise WireError(f"cannot send an integer beyond 64 bits: {error}") from None
+    except (OverflowError, UnicodeError) as error:  # a key beyond 64 bits, a lone surrogate
+        raise WireError(f"cannot send this value: {error}") from None
 
 
 def _lower(value: Any, arrays: list[np.ndarray], path: str, depth: int) -> Any:
@@ -79,7 +79,7 @@ def _lower(value: Any, arrays: list[np.ndarray], path: str, depth: int) -> Any:
         return msgspec.msgpack.Ext(code, encode(value))
     for plain in (str, int, float, bytes):  # subclasses: enums, numpy strings
         if isinstance(value, plain):
-            return plain(value)
+            return plain(value)  # type: ignore[arg-type]
     if isinstance(value, (bytearray, memoryview)):
         return bytes(value)
     raise WireError(
@@ -93,7 +93,9 @@ def _key(key: Any, path: str) -> Any:
         key = key.item()
     if isinstance(key, (str, int, bool, float)):
         return key
-    raise WireError(f"cannot send {path}: its key {key!r} is a {type(key).__name__}, not text or number")
+    raise WireError(
+        f"cannot send {path}: its key {key!r} is a {type(key).__name__}, not text or number"
+    )
 
 
 def unpack(payload: bytes | memoryview, arrays: list[np.ndarray]) -> Any:
@@ -103,11 +105,14 @@ def unpack(payload: bytes | memoryview, arrays: list[np.ndarray]) -> Any:
         if code == _ARRAY:
             return arrays[int.from_bytes(data, "little")]
         if code == _TUPLE:
-            return tuple(decoder.decode(data))
+            items = decoder.decode(data)
+            if not isinstance(items, list):
+                raise ValueError("a tuple that holds no list")
+            return tuple(items)
         return _decoders[code](bytes(data))
 
     decoder = msgspec.msgpack.Decoder(ext_hook=extension)
     try:
         return decoder.decode(payload)
-    except (msgspec.MsgspecError, IndexError, KeyError, ValueError, RecursionError) as error:
-        raise WireError(f"not a value: {error}") from None
+    except Exception as error:  # also whatever a registered type's decoder trips over
+        raise WireError(f"not a value: {type(error).__name__}: {error}") from None

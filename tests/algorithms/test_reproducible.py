@@ -34,12 +34,18 @@ def comparable(row: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "info": info}
 
 
-@pytest.mark.parametrize("settings", [{}, {"env": "actorrl.testing.probe_envs:MemoryCue"}])
+RECURRENT = {
+    "env": "actorrl.testing.probe_envs:MemoryCue",
+    "model": {"use_lstm": True, "lstm_cell_size": 8},
+}
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, pytest.param(RECURRENT, marks=pytest.mark.slow)], ids=["MLP", "LSTM"]
+)
 def test_a2c_with_two_worker_processes_gives_the_same_rows_twice(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    if settings:
-        settings = {**settings, "model": {"use_lstm": True, "lstm_cell_size": 8}}
     one, other = (rows_of(tmp_path, name, num_workers=2, **settings) for name in ("a", "b"))
     assert len(one) == ITERATIONS
     assert one == other

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,7 +115,7 @@ def test_one_gradient_is_in_flight_and_the_next_rollout_contains_it() -> None:
         applied = worlds.actor(cluster).applied
     for source in {a.source for a in applied}:
         own = [a for a in applied if a.source == source]
-        for before, after in zip(own, own[1:], strict=False):
+        for before, after in itertools.pairwise(own):
             assert after.version > before.newest, "acted before its own gradient was in"
 
 

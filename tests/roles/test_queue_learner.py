@@ -7,8 +7,8 @@ import functools
 import numpy as np
 import pytest
 
-from actorrl.algorithms.impala import IMPALA, IMPALAUpdate
 from actorrl.algorithms.base import Setup
+from actorrl.algorithms.impala import IMPALA, IMPALAUpdate
 from actorrl.data import columns as c
 from actorrl.roles.queue_learner import QueueLearner
 from actorrl.runtime.program import Program, State, Stream

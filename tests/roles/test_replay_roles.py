@@ -179,7 +179,7 @@ def test_a_workers_first_priorities_are_the_learners_own(autoreset: Any, clip: A
 @pytest.mark.parametrize("autoreset", ["next_step", "same_step"])
 @pytest.mark.parametrize("n_step", [1, 3, 5])
 def test_no_sampled_transition_spans_the_end_of_an_episode(autoreset: str, n_step: int) -> None:
-    """Through workers, shards and learner: each row is checked against what its observations say."""
+    """Through workers, shards and learner: each row is checked by what its observations say."""
     config, info = worlds.configured("APEX", COUNTING, n_step=n_step, autoreset=autoreset)
     config.training(num_workers=2, num_envs_per_worker=3, rollout_fragment_length=5, gamma=0.9)
     config.training(learning_starts=20, train_batch_size=32, samples_per_insert=8)

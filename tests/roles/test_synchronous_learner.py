@@ -113,7 +113,7 @@ def test_a_worker_that_is_back_has_its_own_share_of_the_next_round() -> None:
 
 
 def test_a_round_that_is_complete_between_two_iterations_is_learned_from_in_the_second() -> None:
-    """`stay` lets the workers sample ahead, but which update is in which iteration stays the same."""
+    """`stay` lets the workers sample ahead; which update is in which iteration stays the same."""
     with worlds.running(program_of(2, batch_size=16)) as cluster:
         workers = workers_of(cluster, 2)
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,7 @@ def environment(home: Path) -> dict[str, str]:
     return {**kept, "HOME": str(home), "PYTHONPATH": path}
 
 
-def actorrl(
-    *words: str, home: Path, timeout: float = 110
-) -> subprocess.CompletedProcess[str]:
+def actorrl(*words: str, home: Path, timeout: float = 110) -> subprocess.CompletedProcess[str]:
     """A command from beginning to end."""
     return subprocess.run(
         [*ACTORRL, *words],
@@ -111,7 +109,8 @@ def launched(*words: str, home: Path, name: str = "run") -> Iterator[Run]:
         assert process.stdout is not None
         process.stdout.close()
         for left in processes_of(run_id) if run_id else []:
-            left.kill()
+            with suppress(psutil.Error):  # it may have ended by itself meanwhile
+                left.kill()
 
 
 def rows_in(folder: Path) -> list[dict[str, Any]]:

@@ -21,7 +21,13 @@ def kill(pid: int | None) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("algo", ["IMPALA", "A2C", "A3C", "APEX"])
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "algo",
+    ["IMPALA", "A2C", pytest.param("A3C", marks=slow), pytest.param("APEX", marks=slow)],
+)
 def test_a_killed_worker_is_back_under_its_name_and_the_others_never_noticed(
     algo: str, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Each topology as a value: what is drawn in its file is what is built, and it runs in one thread."""
+"""Each topology as a value: what its file draws is what is built, and it runs in one thread."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The launcher without processes: all actors of a Program in one loop, on the caller's thread.
 
 For debugging, tests and `num_workers=0`. The same mailboxes, links and credits; only the door is
-another. A `call` runs its target inline; a cycle of calls is an error that says so. Nothing runs
-unless the driver waits for something or calls `turn`.
+another. A `call` runs its target inline, after what the target has been sent before; a cycle of
+calls is an error that says so. What an actor raises goes straight to whoever let it run. Nothing
+runs unless the driver waits for something or polls.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cloudpickle
 import numpy as np
@@ -20,6 +21,7 @@ from actorrl.runtime.mailbox import Mailbox
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import CURRENT, DRIVER
 from actorrl.wire import values
+from actorrl.wire.frames import check_sendable
 from actorrl.wire.messages import Kind, Message
 
 HOST = "local"
@@ -50,35 +52,48 @@ class InprocDoor:
         self.name = name
         self.incarnation = 1
         self.drops: collections.Counter[str] = collections.Counter()
-        self.on_peers = lambda changed: None
+        self.on_peers: Callable[[list[str]], None] = lambda changed: None
         self.queue: collections.deque[Message] = collections.deque()
         self.answers: collections.deque[Message] = collections.deque()
         self._world = world
 
+    def take_peers(self) -> None:
+        pass
+
     def knows(self, name: str) -> bool:
         return name == DRIVER or name.rstrip("!") in self._world.mailboxes
 
+    def is_current(self, message: Message) -> bool:
+        return True
+
     def send(self, to: str, message: Message, num_slots: int = 0) -> bool:
-        message.source, message.incarnation = self.name, self.incarnation
-        if message.kind in (Kind.CALL, Kind.TELL):
-            message.body = values.unpack(*values.pack(message.body))  # as if it had travelled
+        if not self.knows(to):
+            return False
+        self._travel(message)
+        if message.kind is Kind.CALL:
             self._world.run_inline(to, message)
         else:
             self._world.door(to).queue.append(message)
         return True
 
     def answer(self, to: Message, message: Message, num_slots: int = 0) -> bool:
-        message.source, message.incarnation = self.name, self.incarnation
+        self._travel(message)
         door = self._world.door(to.source)
-        if message.kind in (Kind.REPLY, Kind.FAILURE):
-            message.body = values.unpack(*values.pack(message.body))
-            door.answers.append(message)
-        else:
-            door.queue.append(message)
+        is_call = message.kind in (Kind.REPLY, Kind.FAILURE)
+        (door.answers if is_call else door.queue).append(message)
         return True
 
+    def _travel(self, message: Message) -> None:
+        """Refuse, and change, what a wire would."""
+        message.source, message.incarnation = self.name, self.incarnation
+        check_sendable(message.arrays)
+        message.arrays = {name: _read_only(array) for name, array in message.arrays.items()}
+        payload, arrays = values.pack(message.body)
+        check_sendable({f"value {index}": array for index, array in enumerate(arrays)})
+        message.body = values.unpack(payload, [array.copy() for array in arrays])
+
     def receive(self, timeout_ms: int, answers_only: bool = False) -> list[Message]:
-        if answers_only and timeout_ms and not self.answers:
+        if answers_only and not self.answers:
             self._world.turn()  # somebody waits for a call that is answered later
         taken = list(self.answers)
         self.answers.clear()
@@ -95,6 +110,18 @@ class InprocDoor:
 
     block_reader = block_writer
 
+    def close(self) -> None:
+        pass
+
+
+class DriverDoor(InprocDoor):
+    """The driver's; when it looks for what has come, every actor has a turn."""
+
+    def receive(self, timeout_ms: int, answers_only: bool = False) -> list[Message]:
+        if not answers_only:
+            self._world.turn()
+        return super().receive(timeout_ms, answers_only)
+
 
 class InprocWorld:
     """All actors of a Program on one thread."""
@@ -102,30 +129,40 @@ class InprocWorld:
     def __init__(self, program: Program) -> None:
         self.mailboxes: dict[str, Mailbox] = {}
         self.blocks: dict[str, InprocBlock] = {}
-        self.driver_door = InprocDoor(DRIVER, self)
+        self.driver_door = DriverDoor(DRIVER, self)
         self._program = program
+        self._doors: dict[str, InprocDoor] = {DRIVER: self.driver_door}
         self._running: list[str] = []
+        self._started: list[str] = []
 
     def start(self) -> None:
         """Build every actor from the same bytes that a process would get, then start them all."""
         for name in self._program.nodes:
-            door = InprocDoor(name, self)
+            door = self._doors[name] = InprocDoor(name, self)
             self.mailboxes[name] = Mailbox(
                 name, 1, HOST, door, self._program.links, inline=True, gpus=[]
             )
-        for name, node in self._program.nodes.items():
-            blob = cloudpickle.dumps((node.cls, node.args, node.kwargs))
-            cls, args, kwargs = cloudpickle.loads(blob)
-            with self._running_as(name):
-                self.mailboxes[name].adopt(cls(*args, **kwargs))
+        for name in self._program.nodes:
+            self._start(name)
+
+    def _start(self, name: str) -> None:
+        """Unless it was started by a call of one that was started earlier."""
+        if self.mailboxes[name].actor is not None:
+            return
+        node = self._program.nodes[name]
+        blob = cloudpickle.dumps((node.cls, node.args, node.kwargs))
+        cls, args, kwargs = cloudpickle.loads(blob)
+        with self._running_as(name):
+            self.mailboxes[name].adopt(cls(*args, **kwargs))
+        self._started.append(name)
 
     def door(self, name: str) -> InprocDoor:
-        return self.driver_door if name == DRIVER else self.mailboxes[name.rstrip("!")].door
+        return self._doors[name.rstrip("!")]
 
     def run_inline(self, to: str, message: Message) -> None:
         name = to.rstrip("!")
         mailbox = self.mailboxes[name]
-        if to.endswith("!"):
+        if to.endswith("!") and name in self._started:
             mailbox.run_method(message, "control")
             return
         if name in self._running:
@@ -135,14 +172,16 @@ class InprocWorld:
                 " use tell, or a link",
                 executed="no",
             )
+        self._start(name)
         with self._running_as(name):
-            mailbox.run_method(message, "main")
+            mailbox.handle_arrived()  # first what was sent first
+            mailbox.run_method(message, "control" if to.endswith("!") else "main")
 
     def turn(self) -> bool:
         """One round of every actor that is not in the middle of something."""
         done = False
-        for name, mailbox in self.mailboxes.items():
-            if name not in self._running:
+        for name, mailbox in list(self.mailboxes.items()):
+            if name in self._started and name not in self._running:
                 with self._running_as(name):
                     done |= mailbox.turn(0)
         if not done:
@@ -150,12 +189,21 @@ class InprocWorld:
         return done
 
     def stop(self) -> None:
+        """Every actor that was started gets its `on_stop`; the first error is raised at the end."""
+        errors: list[Exception] = []
         for name, mailbox in self.mailboxes.items():
             actor = mailbox.actor
-            if actor is not None:
-                with self._running_as(name):
+            if actor is None or name not in self._started:
+                continue
+            with self._running_as(name):
+                try:
                     actor.on_stop()
+                except Exception as error:
+                    errors.append(error)
+        self._started.clear()
         self.mailboxes.clear()
+        if errors:
+            raise errors[0]
 
     @contextlib.contextmanager
     def _running_as(self, name: str) -> Iterator[None]:
@@ -168,4 +216,7 @@ class InprocWorld:
             CURRENT.reset(token)
 
 
-
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view

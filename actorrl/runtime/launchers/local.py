@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
+from actorrl.runtime.strays import RUN_ID_VARIABLE
 from actorrl.wire.messages import AgentConfig
 
-RUN_ID_VARIABLE = "ACTORRL_RUN_ID"
 _MAIN = "from actorrl.runtime.agent import main; main()"
 # One thread per actor; a role that wants more sets it itself. Read by the libraries at import.
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -23,7 +24,7 @@ def start_agent(config: AgentConfig) -> subprocess.Popen[bytes]:
     log = Path(config.log_dir) / f"agent-{config.host}.log"
     with open(log, "ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-c", _MAIN],
+            [sys.executable, "-P", "-c", _MAIN],  # -P: the working directory hides no module
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
@@ -31,8 +32,9 @@ def start_agent(config: AgentConfig) -> subprocess.Popen[bytes]:
             start_new_session=True,
         )
     assert process.stdin is not None
-    process.stdin.write(msgspec.msgpack.encode(config))
-    process.stdin.close()
+    with contextlib.suppress(BrokenPipeError):  # it has ended already: who watches it will see
+        process.stdin.write(msgspec.msgpack.encode(config))
+        process.stdin.close()
     return process
 
 

@@ -1,0 +1,32 @@
+"""Why an actor ended, in words: from its exit code, what it said, and the end of its log."""
+
+from __future__ import annotations
+
+from actorrl.errors import ActorRLError, EnvironmentFailure, RunFailed
+from actorrl.runtime.failure import exit_code_text
+from actorrl.runtime.supervisor import Fail
+from actorrl.wire.messages import ActorExited, ActorFailed
+
+_TAIL_LINES = 12
+
+
+def reason(exited: ActorExited, failed: ActorFailed | None) -> str:
+    """One line; the same for the same failure, since the supervisor counts by it."""
+    if failed is not None:
+        first_line = failed.message.splitlines()[0] if failed.message else ""
+        return f"{failed.type_name}: {first_line}"
+    if exited.code > 0 and exited.log_tail.strip():
+        return f"{exit_code_text(exited.code)}: {exited.log_tail.strip().splitlines()[-1]}"
+    return exit_code_text(exited.code)
+
+
+def root_cause(
+    verdict: Fail, exited: ActorExited, failed: ActorFailed | None, log_hint: str
+) -> ActorRLError:
+    """What ended the run, for its user: an environment's failure as such, else the traceback, or
+    the end of the log of a process that could say nothing."""
+    if failed is not None and failed.type_name == EnvironmentFailure.__name__:
+        return EnvironmentFailure(failed.message, failed.user_traceback)
+    detail = failed.traceback if failed is not None else exited.log_tail
+    tail = "\n".join(detail.strip().splitlines()[-_TAIL_LINES:])
+    return RunFailed(f"{verdict.slot} failed for good: {verdict.reason}\n{tail}{log_hint}")

@@ -1,0 +1,75 @@
+"""What an actor knows of its place: its name, its links, its timers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from actorrl.runtime.links import ReportOut, RequestOut, StateIn, StateOut, StreamOut
+
+if TYPE_CHECKING:
+    from actorrl.runtime.mailbox import Mailbox
+
+
+class Context:
+    """An actor's `self.context`, from `on_start` on. `inline` says that all actors share one
+    thread: then no actor may start threads of its own or wait."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        name: str,
+        incarnation: int,
+        host: str,
+        inline: bool,
+        gpus: list[str],
+    ) -> None:
+        self._mailbox = mailbox
+        self.name = name
+        self.role, _, index = name.partition("/")
+        self.index = int(index)
+        self.incarnation = incarnation
+        self.host = host
+        self.inline = inline
+        self.gpus = gpus
+
+    def stream(self, link: str) -> StreamOut:
+        return self._out(link, StreamOut)
+
+    def requests(self, link: str) -> RequestOut:
+        return self._out(link, RequestOut)
+
+    def publisher(self, link: str) -> StateOut:
+        return self._out(link, StateOut)
+
+    def report(self, link: str) -> ReportOut:
+        return self._out(link, ReportOut)
+
+    def state(self, link: str) -> StateIn:
+        return self._mailbox.states[link]
+
+    def has_link(self, link: str) -> bool:
+        return link in self._mailbox.outs or link in self._mailbox.states
+
+    def _out(self, link: str, cls: type) -> Any:
+        out = self._mailbox.outs.get(link)
+        assert isinstance(out, cls), f"{self.name} has no outgoing {cls.__name__} {link!r}"
+        return out
+
+    def every(self, seconds: float, action: Callable[[], None]) -> None:
+        """Run `action` on the main thread about every `seconds`, between messages."""
+        self._mailbox.schedule(seconds, action)
+
+    def post(self, action: Callable[[], None]) -> None:
+        """Run `action` on the main thread soon. The only method that other threads may call."""
+        self._mailbox.post(action)
+
+    @property
+    def waits(self) -> dict[str, float]:
+        """Seconds since the start that this actor spent waiting: for `credit`, `state`, `input`."""
+        return dict(self._mailbox.waits)
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """What came in and was not delivered, by reason."""
+        return dict(self._mailbox.door.drops)

@@ -1,0 +1,129 @@
+"""The second thread of an actor's process: it talks to the agent and answers the control lane,
+whatever the main thread is doing. Should it fail, the process ends: nobody could stop it any more.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+
+import zmq
+
+from actorrl.errors import WireError
+from actorrl.runtime.actor import Actor
+from actorrl.runtime.answering import answer_call, run_tell
+from actorrl.wire import sockets
+from actorrl.wire.endpoint import Endpoint
+from actorrl.wire.messages import (
+    ActorSpec,
+    Control,
+    Kind,
+    Message,
+    decode_control,
+    encode_control,
+)
+
+EXIT_CONTROL_FAILED = 70
+_POLL_MS = 1000
+_FINISH_S = 5.0
+_EARLY_LIMIT = 1024  # control calls kept until the actor has started
+
+
+class ControlThread(threading.Thread):
+    """See the module. `on_message` is called on this thread with what the agent says."""
+
+    def __init__(self, spec: ActorSpec, on_message: Callable[[Control], None]) -> None:
+        super().__init__(name="control", daemon=True)
+        self._spec = spec
+        self._on_message = on_message
+        self._outgoing: collections.deque[Control] = collections.deque()
+        self._early: collections.deque[Message] = collections.deque()
+        self._actor: Actor | None = None
+        self._finished = False
+        self._door: Endpoint | None = None
+        self._talking = threading.Event()
+
+    # ---- called by the main thread ------------------------------------------------------
+
+    def tell(self, message: Control) -> None:
+        """Send to the agent."""
+        self._outgoing.append(message)
+        self._wake()
+
+    def serve(self, actor: Actor) -> None:
+        """From now on the actor can be asked; what came earlier is answered now."""
+        self._actor = actor
+        self._wake()
+
+    def finish(self) -> None:
+        """Send what is left, then end."""
+        self._finished = True
+        self._wake()
+        self.join(timeout=_FINISH_S)
+
+    def _wake(self) -> None:
+        self._talking.wait()  # or the process ends
+        assert self._door is not None
+        self._door.wake()
+
+    # ---- the thread ---------------------------------------------------------------------
+
+    def run(self) -> None:
+        try:
+            self._talk()
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(EXIT_CONTROL_FAILED)
+
+    def _talk(self) -> None:
+        spec = self._spec
+        self._door = door = Endpoint(spec.name, spec.incarnation, spec.address + "!")
+        context = sockets.new_context()
+        agent = sockets.dealer(context, spec.agent_address)
+        door.watch(agent, lambda: self._listen(agent))
+        door.watch(os.pidfd_open(spec.agent_pid), _end_with_agent)
+        self._talking.set()
+        while not (self._finished and not self._outgoing):
+            while self._outgoing:
+                agent.send(encode_control(self._outgoing.popleft()))
+            for message in door.receive(0 if self._finished else _POLL_MS):
+                self._take(message, door)
+            self._answer(door)
+        agent.close()
+        context.term()
+        door.close()
+
+    def _take(self, message: Message, door: Endpoint) -> None:
+        if len(self._early) < _EARLY_LIMIT:
+            self._early.append(message)
+        else:
+            door.drops["control call before the actor has started"] += 1
+
+    def _answer(self, door: Endpoint) -> None:
+        while self._actor is not None and self._early:
+            message = self._early.popleft()
+            if message.kind is Kind.CALL:
+                answer_call(self._actor, message, "control", door)
+            elif message.kind is Kind.TELL:
+                run_tell(self._actor, message, "control", door)
+
+    def _listen(self, agent: zmq.Socket) -> None:
+        with contextlib.suppress(zmq.Again):
+            while True:
+                frame = agent.recv(zmq.NOBLOCK)
+                try:
+                    self._on_message(decode_control(frame))
+                except WireError:
+                    traceback.print_exc()
+
+
+def _end_with_agent() -> None:
+    """The agent is gone: so is the run. Own subprocesses go with the group."""
+    os.killpg(os.getpgid(0), signal.SIGKILL)

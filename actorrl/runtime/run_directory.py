@@ -1,0 +1,39 @@
+"""The directory of a run's sockets: only this user can enter it, and it goes with the run."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from actorrl.errors import RunFailed
+
+_PATH_LIMIT = 107  # bytes of a Unix socket's path
+_LONGEST_NAME = 32  # of a socket in it: slot, incarnation, control lane; multiprocessing's needs 32
+
+
+def make(run_id: str, slots: list[str]) -> Path:
+    """TMP/actorrl-UID/RUN_ID, new. Raises RunFailed saying what is in the way."""
+    base = Path(tempfile.gettempdir()) / f"actorrl-{os.getuid()}"
+    path = base / run_id
+    longest = max([_LONGEST_NAME, *(len(slot.encode()) + 8 for slot in slots)])
+    if len(os.fsencode(path)) + 1 + longest > _PATH_LIMIT:
+        raise RunFailed(f"{path} is too long a path for sockets: set TMPDIR to a shorter one")
+    try:
+        base.mkdir(mode=0o700, exist_ok=True)
+        status = base.lstat()
+        if (
+            not stat.S_ISDIR(status.st_mode)
+            or status.st_uid != os.getuid()
+            or status.st_mode & 0o077
+        ):
+            raise RunFailed(f"{base} is not a directory of this user alone: remove it")
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        raise RunFailed(f"{path} is there already: another run has the same id") from None
+    except OSError as error:
+        raise RunFailed(
+            f"no directory for sockets: {error}; set TMPDIR to a writable one"
+        ) from None
+    return path

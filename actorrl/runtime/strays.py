@@ -1,0 +1,80 @@
+"""Ending processes of a run without ever touching another's.
+
+A number is not enough: a moment after a process has ended, its pid may be somebody else's. So a
+process is opened first (a pidfd stays with that one process), then recognised, by the run's id in
+its environment or by being in our session, and only then signalled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+RUN_ID_VARIABLE = "ACTORRL_RUN_ID"
+_PAUSE_S = 0.01
+
+
+def of_run(run_id: str) -> list[int]:
+    """The pids of all live processes that carry the run's id, but for this one."""
+    mark = _mark(run_id)
+    return [pid for pid in _pids() if pid != os.getpid() and _carries(pid, mark)]
+
+
+def kill_run(run_id: str, patience_s: float) -> list[int]:
+    """End every process of the run but this one; those that are there still after `patience_s`."""
+    mark = _mark(run_id)
+    deadline = time.monotonic() + patience_s
+    left = of_run(run_id)
+    while left:
+        for pid in left:
+            _kill(pid, lambda pid: _carries(pid, mark))
+        time.sleep(_PAUSE_S)
+        left = of_run(run_id)
+        if time.monotonic() > deadline:
+            break
+    return left
+
+
+def kill_group(group: int) -> None:
+    """End an actor and what it has started: the process of that pid and the members of its group,
+    as far as they are in this process's session, which nobody else can enter."""
+    for pid in _pids():
+        if pid != os.getpid() and _in_group(pid, group):
+            _kill(pid, lambda pid: _in_group(pid, group))
+
+
+def _in_group(pid: int, group: int) -> bool:
+    try:
+        return (pid == group or os.getpgid(pid) == group) and os.getsid(pid) == os.getsid(0)
+    except OSError:
+        return False
+
+
+def _kill(pid: int, is_meant: Callable[[int], bool]) -> None:
+    with contextlib.suppress(OSError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            if is_meant(pid):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        finally:
+            os.close(pidfd)
+
+
+def _pids() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdecimal())
+
+
+def _mark(run_id: str) -> bytes:
+    return f"{RUN_ID_VARIABLE}={run_id}".encode()
+
+
+def _carries(pid: int, mark: bytes) -> bool:
+    """A zombie carries nothing any more."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return mark in file.read().split(b"\0")
+    except OSError:
+        return False

@@ -1,0 +1,214 @@
+"""Frames: messages there and back, and nothing but WireError for bytes that are none."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from actorrl.errors import WireError
+from actorrl.wire import frames
+from actorrl.wire.frames import ArrayEntry, Header
+from actorrl.wire.messages import PROTOCOL_VERSION, Kind, Message, decode_control
+from tests.wire.test_values import VALUES
+
+DTYPES = [np.dtype(code) for code in ("?", "i1", "u1", "i2", "i4", "i8", "u8", "f2", "f4", "f8")]
+ARRAYS = st.sampled_from(DTYPES).flatmap(
+    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0))
+)
+
+
+def as_bytes(encoded) -> list[bytes]:
+    return [bytes(np.ascontiguousarray(f)) if isinstance(f, np.ndarray) else bytes(f) for f in encoded]
+
+
+def travel(message: Message) -> Message:
+    return frames.decode(as_bytes(frames.encode(message)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kind=st.sampled_from(list(Kind)),
+    body=VALUES,
+    arrays=st.dictionaries(st.sampled_from("abcd"), ARRAYS, max_size=3),
+    number=st.integers(0, 2**63 - 1),
+    slot=st.integers(-1, 100),
+)
+def test_a_message_comes_back_as_it_was(kind, body, arrays, number, slot):
+    sent = Message(kind, "link", body, arrays, number, "role/3", 7, slot=slot)
+    back = travel(sent)
+    assert (back.kind, back.name, back.body) == (kind, "link", body)
+    assert (back.number, back.source, back.incarnation, back.slot) == (number, "role/3", 7, slot)
+    assert list(back.arrays) == list(arrays)
+    for name, array in arrays.items():
+        assert back.arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(back.arrays[name], array)
+
+
+def test_arrays_of_any_layout_come_back_in_order():
+    array = np.arange(24).reshape(2, 3, 4)
+    arrays = {"transposed": array.T, "strided": array[:, ::2], "reversed": array[::-1]}
+    back = travel(Message(Kind.ITEM, "x", None, arrays))
+    for name, sent in arrays.items():
+        np.testing.assert_array_equal(back.arrays[name], sent)
+
+
+def test_received_arrays_are_views_that_cannot_be_written():
+    parts = as_bytes(frames.encode(Message(Kind.ITEM, "x", None, {"a": np.arange(4)})))
+    array = frames.decode(parts).arrays["a"]
+    assert np.shares_memory(array, np.frombuffer(parts[2], np.int64))
+    assert not array.flags.writeable
+
+
+@pytest.mark.parametrize("dtype", [object, ">f4", "M8[s]", "U3", "g", [("a", "i4")]])
+def test_only_numbers_travel_in_arrays(dtype):
+    with pytest.raises(WireError, match="only numbers"):
+        frames.encode(Message(Kind.ITEM, "x", None, {"a": np.zeros(2, dtype)}))
+
+
+def header(**changes) -> bytes:
+    fields = {
+        "protocol": PROTOCOL_VERSION,
+        "kind": int(Kind.ITEM),
+        "source": "a/0",
+        "incarnation": 1,
+        "name": "link",
+        "number": 1,
+        "remaining_ms": -1,
+        "slot": 0,
+        "generation": 0,
+        "arrays": [],
+        **changes,
+    }
+    return msgspec.msgpack.encode(Header(**fields))
+
+
+def entry(dtype="<f4", shape=(2,), offset=-1, name="a") -> list[ArrayEntry]:
+    return [ArrayEntry(name, dtype, list(shape), offset)]
+
+
+NIL = b"\xc0"
+FLOATS = b"\0" * 8
+MALFORMED = {
+    "no frame": [],
+    "no payload": [header()],
+    "no header": [b"", NIL],
+    "another protocol": [header(protocol=PROTOCOL_VERSION + 1), NIL],
+    "an unknown kind": [header(kind=99), NIL],
+    "a field too few": [msgspec.msgpack.encode([1, 2, "a"]), NIL],
+    "text for a number": [header(number="x"), NIL],
+    "a header beyond its limit": [header(source="x" * frames.MAX_HEADER_BYTES), NIL],
+    "too many arrays": [header(arrays=entry(name="") * (frames.MAX_ARRAYS + 1)), NIL],
+    "an array missing": [header(arrays=entry()), NIL],
+    "an array too many": [header(), NIL, FLOATS],
+    "too few bytes": [header(arrays=entry(shape=(3,))), NIL, FLOATS],
+    "too many bytes": [header(arrays=entry(shape=(1,))), NIL, FLOATS],
+    "objects": [header(arrays=entry(dtype="|O")), NIL, FLOATS],
+    "an unknown dtype": [header(arrays=entry(dtype="nonsense")), NIL, FLOATS],
+    "a negative size": [header(arrays=entry(shape=(-2,))), NIL, FLOATS],
+    "two negative sizes": [header(arrays=entry(shape=(-1, -2))), NIL, FLOATS],
+    "a product that overflows": [header(arrays=entry(shape=(2**32, 2**32))), NIL, FLOATS],
+    "a huge empty array": [header(arrays=entry(shape=(0, 2**62))), NIL, b""],
+    "too many dimensions": [header(arrays=entry(shape=(1,) * 17)), NIL, b"\0" * 4],
+    "a slab where there is none": [header(generation=1, arrays=entry(offset=0)), NIL],
+    "a place in no slab": [header(arrays=entry(offset=0)), NIL],
+    "a damaged payload": [header(), b"\xc1"],
+    "an array in the value that is not there": [header(), b"\xd6\x01\x05\x00\x00\x00"],
+}
+
+
+@pytest.mark.parametrize("parts", MALFORMED.values(), ids=MALFORMED)
+def test_what_is_no_message_is_refused(parts):
+    with pytest.raises(WireError):
+        frames.decode(parts)
+
+
+@pytest.mark.parametrize(
+    ("offset", "shape"), [(64, (241,)), (-64, (1,)), (32, (1,)), (2**62, (1,)), (1024, (1,))]
+)
+def test_a_place_outside_of_the_slab_is_refused(offset, shape):
+    slab = np.zeros(1024, np.uint8)
+    parts = [header(generation=1, arrays=entry(offset=offset, shape=shape)), NIL]
+    with pytest.raises(WireError):
+        frames.decode(parts, lambda *_: slab)
+
+
+def test_a_payload_beyond_its_limit_is_refused(monkeypatch):
+    monkeypatch.setattr(frames, "MAX_PAYLOAD_BYTES", 10)
+    with pytest.raises(WireError, match="payload"):
+        frames.decode([header(), NIL * 11])
+
+
+def test_sizes_are_checked_before_anything_is_allocated():
+    claims = [
+        [header(arrays=entry(shape=(2**28,))), NIL, FLOATS],
+        [header(arrays=entry(shape=(0, 2**40, 2**20))), NIL, b""],
+        [header(), b"\xdd\xff\xff\xff\xff"],
+        [b"\xdd\xff\xff\xff\xff", NIL],
+        [header(), b"\xc9\xff\xff\xff\xff\x02"],
+    ]
+    tracemalloc.start()
+    try:
+        for parts in claims:
+            with pytest.raises(WireError):
+                frames.decode(parts)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def mutated(parts: list[bytes], draw: random.Random) -> list[bytes]:
+    """The frames with a few bytes or frames changed, lost, doubled or cut."""
+    parts = list(parts)
+    for _ in range(draw.randint(1, 3)):
+        index = draw.randrange(len(parts))
+        data = bytearray(parts[index])
+        match draw.randrange(6):
+            case 0 | 1 if data:
+                data[draw.randrange(len(data))] = draw.randrange(256)
+            case 2 if data:
+                del data[draw.randrange(len(data)) :]
+            case 3:
+                data.insert(draw.randint(0, len(data)), draw.randrange(256))
+            case 4 if len(parts) > 1:
+                del parts[index]
+                continue
+            case 5:
+                parts.insert(index, bytes(data))
+        parts[index] = bytes(data)
+    return parts
+
+
+def test_no_mutation_of_a_message_raises_anything_but_wire_errors():
+    draw = random.Random(20240229)
+    slab = np.zeros(4096, np.uint8)
+    body = {"a": (1, 2.5, "text"), "b": [np.arange(3), None], "c": {"d": b"xyz"}}
+    arrays = {"x": np.zeros((2, 3), np.float32), "y": np.arange(5)}
+    originals = [
+        as_bytes(frames.encode(Message(Kind.ITEM, "link", body, arrays, 5, "a/0", 1, slot=0))),
+        as_bytes(frames.encode(Message(Kind.ITEM, "link", body, arrays, 5, "a/0", 1), 2, [0, 64])),
+        as_bytes(frames.encode(Message(Kind.CALL, "add", [[1], {"k": (2,)}], deadline=1e9))),
+    ]
+    accepted = refused = 0
+    for _ in range(100_000):
+        try:
+            frames.decode(mutated(originals[draw.randrange(3)], draw), lambda *_: slab)
+            accepted += 1
+        except WireError:
+            refused += 1
+    assert refused > 50_000 and accepted > 1000
+
+
+def test_no_bytes_crash_the_control_channel():
+    draw = random.Random(7)
+    for _ in range(5000):
+        try:
+            decode_control(draw.randbytes(draw.randrange(40)))
+        except WireError:
+            continue
