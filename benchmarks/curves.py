@@ -61,14 +61,15 @@ def write_picture(path: Path, curves: dict[str, list[dict[str, Any]]]) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7, 4))
+    figure, axes = pyplot.subplots(figsize=(8, 4))
+    axes.set_prop_cycle(color=pyplot.get_cmap("tab20").colors)
     for name, rows in curves.items():
         steps = [row["timesteps_total"] for row in rows]
         axes.plot(steps, [row["episode_reward_mean"] for row in rows], label=name)
     axes.set_xlabel("env steps")
     axes.set_ylabel("episode_reward_mean")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 
