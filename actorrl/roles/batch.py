@@ -93,6 +93,12 @@ class FragmentBatch:
         self.num_fragments = self.num_env_steps = 0
 
 
+def to_device(array: np.ndarray, device: str) -> Tensor:
+    """A copy of a view into a slab, on the learner's device; through pinned memory to a GPU."""
+    tensor = torch.tensor(array)
+    return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
 def _axis(name: str) -> int:
     """The environments' axis of a column."""
     return 0 if c.axes_of(name) is Axes.B else 1

@@ -10,11 +10,11 @@ from __future__ import annotations
 import collections
 
 import numpy as np
-import torch
 
 from actorrl.data import columns as c
 from actorrl.replay.prioritized import PROBABILITIES
 from actorrl.replay.weights import Mass, combine, importance_weights
+from actorrl.roles.batch import to_device
 from actorrl.roles.learner import Learner
 from actorrl.roles.settings import Body, LearnerSettings
 from actorrl.runtime.links import Item
@@ -98,11 +98,11 @@ class ReplayLearner(Learner):
         weights = importance_weights(arrays[PROBABILITIES], shard_mass, everything, self._beta)
         indices = arrays[c.INDICES].copy()
         batch = {
-            name: torch.tensor(array, device=self.device)  # copies: the slab is given back
+            name: to_device(array, self.device)
             for name, array in arrays.items()
             if name not in (PROBABILITIES, c.INDICES)
         }
-        batch[c.WEIGHTS] = torch.from_numpy(weights).to(self.device)
+        batch[c.WEIGHTS] = to_device(weights, self.device)
         source = item.source
         item.release()
         self._ask()  # the next batch is gathered while we learn

@@ -108,9 +108,17 @@ def launched(*words: str, home: Path, name: str = "run") -> Iterator[Run]:
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
-        for left in processes_of(run_id) if run_id else []:
-            with suppress(psutil.Error):  # it may have ended by itself meanwhile
-                left.kill()
+        if run_id is not None:
+            see_off(run_id)
+
+
+def see_off(run_id: str) -> None:
+    """Let the processes of a run whose driver is gone end and tidy up; kill what does not."""
+    with suppress(AssertionError):
+        wait_for(lambda: not processes_of(run_id), 10)
+    for left in processes_of(run_id):
+        with suppress(psutil.Error):  # it may have ended by itself meanwhile
+            left.kill()
 
 
 def rows_in(folder: Path) -> list[dict[str, Any]]:

@@ -91,18 +91,20 @@ def test_after_the_drivers_death_nothing_of_the_run_is_left_within_five_seconds(
     assert took_s < 5.0
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGINT, EXIT_INTERRUPTED), (signal.SIGTERM, EXIT_TERMINATED)],
-    ids=["ctrl-c", "sigterm"],
-)
-def test_a_signal_ends_with_a_checkpoint_and_resume_goes_on_from_it(
-    number: signal.Signals, code: int, tmp_path: Path
-) -> None:
+def test_sigterm_ends_with_a_checkpoint_and_leaves_nothing(tmp_path: Path) -> None:
+    with runs.launched(*IMPALA, *LONG, home=tmp_path) as run:
+        run.wait_for_rows(2)
+        run_id = run.run_id()
+        assert run.end(signal.SIGTERM) == EXIT_TERMINATED
+    assert runs.processes_of(run_id) == [] and runs.traces_of(run_id) == []
+    assert list((run.folder / "checkpoints").iterdir())
+
+
+def test_ctrl_c_ends_with_a_checkpoint_and_resume_goes_on_from_it(tmp_path: Path) -> None:
     with runs.launched(*IMPALA, *LONG, home=tmp_path) as run:
         run.wait_for(lambda: bool(run.rows()) and run.rows()[-1]["episodes_total"] >= 200)
         run_id = run.run_id()
-        assert run.end(number) == code
+        assert run.end(signal.SIGINT) == EXIT_INTERRUPTED
         assert "resume:" in run.output()
     assert runs.processes_of(run_id) == [] and runs.traces_of(run_id) == []
     rows = runs.rows_in(run.folder)
