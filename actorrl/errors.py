@@ -20,6 +20,7 @@ class ActorRLError(Exception):
     """Base of all errors raised on purpose."""
 
     exit_code = EXIT_FAILED
+    fatal = False  # True: an actor that ends with it is not started again, the run ends
 
 
 class ConfigError(ActorRLError):
@@ -38,6 +39,8 @@ class EnvironmentFailure(ActorRLError):
     `user_traceback` is the environment's own traceback as text (frames of actorrl left out);
     `during_check` is True on the driver's check before anything starts (exit code 2).
     """
+
+    fatal = True
 
     def __init__(self, message: str, user_traceback: str = "", during_check: bool = False) -> None:
         super().__init__(message)
@@ -68,7 +71,7 @@ class WireError(ActorRLError):
 
 
 class ProgramError(ActorRLError):
-    """A Program that contradicts itself: unknown actor, two links of one name, a missing handler."""
+    """A Program that contradicts itself: unknown actor, two links of one name, no handler."""
 
     exit_code = EXIT_USAGE
 
@@ -108,7 +111,8 @@ class RemoteError(CallError):
         where: str,
         executed: str = "yes",
     ) -> None:
-        super().__init__(f"{type_name}: {message}\n  raised in {where}\n{remote_traceback}", executed)
+        text = f"{type_name}: {message}\n  raised in {where}\n{remote_traceback}"
+        super().__init__(text, executed)
         self.type_name = type_name
         self.remote_message = message
         self.remote_traceback = remote_traceback

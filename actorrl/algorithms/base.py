@@ -6,6 +6,7 @@ iteration at a time, and keeps the run folder.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import secrets
@@ -23,7 +24,7 @@ from actorrl.algorithms.mirror import PolicyMirror
 from actorrl.algorithms.reporting import Reporter
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.preprocessors import preprocessor_for
-from actorrl.errors import ActorDied, ActorRLError, CheckpointError, ConfigError
+from actorrl.errors import ActorDied, ActorRLError, CallError, CheckpointError, ConfigError
 from actorrl.experiment import provenance
 from actorrl.experiment.checkpoints import CheckpointKeeper, newest_whole, write_checkpoint
 from actorrl.experiment.results import ResultWriter
@@ -35,10 +36,11 @@ from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.inventory import this_host
 from actorrl.runtime.placement import place
 from actorrl.runtime.program import Program
-from actorrl.runtime.refs import NO_LIMIT
+from actorrl.runtime.refs import NO_LIMIT, ActorRef
 
 _POLL_S = 0.05
 _STATE_TIMEOUT_S = 300.0
+_RANDOM_STATE_S = 5.0
 
 
 class Setup(NamedTuple):
@@ -329,7 +331,34 @@ class Algorithm:
             "training_iteration": self._training_iteration,
             "time_total_s": self._time_total_s,
             "num_restarts": self._num_restarts(),
+            "random": self._random_states(),
         }
+
+    def _drawing_actors(self) -> dict[str, ActorRef]:
+        refs = self._cluster.program.refs
+        return {name: ref for name, ref in refs.items() if not name.startswith("learner/")}
+
+    def _random_states(self) -> dict[str, str]:
+        """Of the actors that answer soon; one that is down or busy starts from its seed again."""
+        asked = {
+            name: ref.get_random_state.within(_RANDOM_STATE_S).call()
+            for name, ref in self._drawing_actors().items()
+        }
+        states = {}
+        for name, future in asked.items():
+            with contextlib.suppress(CallError):
+                states[name] = future.result()
+        return states
+
+    def _load_random_states(self, states: Mapping[str, str]) -> None:
+        told = [
+            ref.set_random_state.within(_RANDOM_STATE_S).call(states[name])
+            for name, ref in self._drawing_actors().items()
+            if name in states
+        ]
+        for future in told:
+            with contextlib.suppress(CallError):
+                future.result()
 
     def _load(self, state: State) -> None:
         self._learner.set_state.within(_STATE_TIMEOUT_S).call(state["learner"]).result()
@@ -337,6 +366,7 @@ class Algorithm:
         self._training_iteration = int(state["training_iteration"])
         self._time_total_s = float(state["time_total_s"])
         self._restarts_before = int(state["num_restarts"])
+        self._load_random_states(state.get("random", {}))
         learner = state["learner"]
         self._reporter.continue_from(int(learner["timesteps_total"]), int(learner["num_updates"]))
 

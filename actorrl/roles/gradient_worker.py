@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from actorrl.policies.base import Policy
-from actorrl.roles.rollout_worker import Sampling
+from actorrl.roles.rollout_worker import Sampling, SamplingActor
 from actorrl.roles.settings import MakePolicy, WorkerSettings
-from actorrl.runtime.actor import Actor
 
 _REPORT_S = 1.0
 
@@ -25,7 +24,7 @@ _REPORT_S = 1.0
 ComputeLoss = Callable[[Policy, Mapping[str, Tensor], int], tuple[Tensor, Mapping[str, Any]]]
 
 
-class GradientWorker(Actor):
+class GradientWorker(SamplingActor):
     """See the module."""
 
     def __init__(
@@ -59,6 +58,3 @@ class GradientWorker(Actor):
         body, _ = fragment.to_message()
         body["metrics"] = {name: float(value) for name, value in metrics.items()}
         self.context.stream("gradients").send(body, {"gradient": policy.flat_gradient()})
-
-    def on_stop(self) -> None:
-        self._sampling.env.close()

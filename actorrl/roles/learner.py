@@ -27,7 +27,10 @@ _MAX_EPISODES = 100_000  # kept for the driver between two of its calls
 
 
 class LearningDiverged(ActorRLError):
-    """A loss became NaN or infinite; nothing was published from it."""
+    """A loss became NaN or infinite; nothing was published from it. Starting again from the same
+    checkpoint would end the same way."""
+
+    fatal = True
 
 
 class Iteration:
@@ -111,6 +114,7 @@ class Learner(Actor):
             "weights": self.update.policy.flat_weights(),
             "num_updates": self.num_updates,
             "timesteps_total": self.timesteps_total,
+            "random": self.random_state(),
         }
 
     @remote
@@ -131,6 +135,8 @@ class Learner(Actor):
         self.update.load_state_dict(state["update"])
         self.num_updates = int(state["num_updates"])
         self.timesteps_total = int(state["timesteps_total"])
+        if state.get("random"):
+            self.set_random_state(state["random"])
 
     # ---- for subclasses -----------------------------------------------------------------
 
@@ -231,6 +237,13 @@ class Learner(Actor):
         self._stats.clear()
         self._lags.clear()
         return report
+
+    def random_state(self) -> str:
+        """Of a subclass that draws, as JSON text."""
+        return ""
+
+    def set_random_state(self, state: str) -> None:
+        """The inverse."""
 
     def counters(self) -> dict[str, float]:
         """Counts of a subclass for the result's `info.learner`."""

@@ -8,6 +8,7 @@ weights divide by the one largest weight over all shards.
 from __future__ import annotations
 
 import collections
+import json
 
 import numpy as np
 
@@ -30,9 +31,9 @@ class ReplayLearner(Learner):
         self._seed = seed
 
     def on_start(self) -> None:
+        self._random = np.random.default_rng(self._seed)
         super().on_start()
         self._requests = self.context.requests("replay")
-        self._random = np.random.default_rng(self._seed)
         self._shards: dict[str, Body] = {}
         self._masses: dict[str, Mass] = {}
         self._ready: collections.deque[Item] = collections.deque()
@@ -115,6 +116,12 @@ class ReplayLearner(Learner):
     def _newest_mass(self, shard: str, total: float) -> Mass:
         known = self._masses.get(shard)
         return known._replace(total=total) if known is not None else Mass(total, 1)
+
+    def random_state(self) -> str:
+        return json.dumps(self._random.bit_generator.state)
+
+    def set_random_state(self, state: str) -> None:
+        self._random.bit_generator.state = json.loads(state)
 
     def counters(self) -> dict[str, float]:
         """Totals over the shards as they last reported."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import json
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from actorrl.data import columns as c
 from actorrl.replay.frame_store import RingFrameStore
 from actorrl.replay.limiter import SamplesPerInsert
 from actorrl.replay.prioritized import PrioritizedReplay
-from actorrl.runtime.actor import Actor
+from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.links import Asked, Item
 
 _REPORT_S = 0.2
@@ -47,6 +48,7 @@ class ReplayShard(Actor):
     def on_start(self) -> None:
         settings = self._settings
         self._replay: PrioritizedReplay | None = None
+        self._random_state = ""  # to go on from, once there is a buffer
         self._limiter = SamplesPerInsert(
             settings.samples_per_insert, settings.min_size, settings.tolerance
         )
@@ -100,6 +102,7 @@ class ReplayShard(Actor):
                 frame_store=store,
                 generation=incarnation,
             )
+            self.set_random_state(self._random_state)
         return self._replay
 
     # ---- batches out --------------------------------------------------------------------
@@ -133,6 +136,19 @@ class ReplayShard(Actor):
             ):
                 self._respond(self._waiting_requests.popleft())
                 going = True
+
+    # ---- for checkpoints ----------------------------------------------------------------
+
+    @remote
+    def get_random_state(self) -> str:
+        """Of sampling, as JSON text; rows are not kept: a shard comes back empty."""
+        return self._random_state if self._replay is None else json.dumps(self._replay.state_dict())
+
+    @remote
+    def set_random_state(self, state: str) -> None:
+        self._random_state = state
+        if self._replay is not None and state:
+            self._replay.load_state_dict(json.loads(state))
 
     # ---- what the learner must know -----------------------------------------------------
 

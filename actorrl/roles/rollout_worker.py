@@ -13,7 +13,7 @@ from actorrl.roles.settings import (
     WorkerSettings,
 )
 from actorrl.rollouts.collector import Collector
-from actorrl.runtime.actor import Actor
+from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.links import Asked, StateIn
 
 _REPORT_S = 1.0
@@ -66,7 +66,25 @@ class Sampling:
         }
 
 
-class RolloutWorker(Actor):
+class SamplingActor(Actor):
+    """Base of the roles with environments; `on_start` makes `_sampling`."""
+
+    _sampling: Sampling
+
+    @remote
+    def get_random_state(self) -> str:
+        """Of the policy that acts, as JSON text, for checkpoints. Environments keep their own."""
+        return self._sampling.policy.random_state()
+
+    @remote
+    def set_random_state(self, state: str) -> None:
+        self._sampling.policy.set_random_state(state)
+
+    def on_stop(self) -> None:
+        self._sampling.env.close()
+
+
+class RolloutWorker(SamplingActor):
     """One fragment per step while the stream has credit, or one per request."""
 
     def __init__(
@@ -99,6 +117,3 @@ class RolloutWorker(Actor):
         assert version >= request.body["min_version"], (version, request.body)
         body, arrays = self._postprocess(self._sampling.collect())
         request.respond(body, arrays)
-
-    def on_stop(self) -> None:
-        self._sampling.env.close()
