@@ -47,6 +47,8 @@ class Future:
         """The method's value. Raises RemoteError, ActorDied, CallTimeout; each says `executed`."""
         if not self.resolved:
             self._caller.wait(self)
+        if isinstance(self._error, ActorDied):
+            self._caller.check()  # if the run is over, that is the better answer
         if self._error is not None:
             raise self._error
         return self._value

@@ -27,6 +27,16 @@ def root_cause(
     the end of the log of a process that could say nothing."""
     if failed is not None and failed.type_name == EnvironmentFailure.__name__:
         return EnvironmentFailure(failed.message, failed.user_traceback)
-    detail = failed.traceback if failed is not None else exited.log_tail
-    tail = "\n".join(detail.strip().splitlines()[-_TAIL_LINES:])
-    return RunFailed(f"{verdict.slot} failed for good: {verdict.reason}\n{tail}{log_hint}")
+    lines = (failed.traceback if failed is not None else exited.log_tail).strip().splitlines()
+    detail = "\n".join(_crash(lines) or lines[-_TAIL_LINES:])
+    return RunFailed(f"{verdict.slot} failed for good: {verdict.reason}\n{detail}{log_hint}")
+
+
+def _crash(lines: list[str]) -> list[str]:
+    """Of what faulthandler wrote at a crash in C: the thread that crashed, newest call first."""
+    fatal = [index for index, line in enumerate(lines) if line.startswith("Fatal Python error")]
+    if not fatal:
+        return []
+    dump = lines[fatal[-1] :]
+    current = next((i for i, line in enumerate(dump) if line.startswith("Current thread")), 1)
+    return dump[:1] + dump[current : current + _TAIL_LINES - 1]

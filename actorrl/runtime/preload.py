@@ -22,7 +22,7 @@ def load(names: list[str]) -> list[str]:
     for name in names:
         try:
             importlib.import_module(name)
-        except Exception:
+        except BaseException:  # whatever it is, it must not end the forkserver
             failed.append(name)
             print(f"warning: preload of {name!r} failed:", file=sys.stderr)
             traceback.print_exc()

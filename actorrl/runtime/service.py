@@ -90,7 +90,7 @@ class Service(threading.Thread):
         self._blobs: dict[str, bytes] = {}
         self._context: zmq.Context | None = None
         self._agents: zmq.Socket
-        self.driver_door: Endpoint  # from `start` on; whoever uses it closes it
+        self._door: Endpoint | None = None
         self._agent: subprocess.Popen[bytes] | None = None
         self._agent_route: bytes | None = None
         self._posted: collections.deque[Control] = collections.deque()
@@ -104,6 +104,12 @@ class Service(threading.Thread):
 
     # ---- called by the user's thread ----------------------------------------------------
 
+    @property
+    def driver_door(self) -> Endpoint:
+        """The driver's door to the actors, from `start` on."""
+        assert self._door is not None
+        return self._door
+
     def start(self) -> None:
         """Raises ProgramError for what cannot be sent to a process, before anything is started. If
         it raises anything, `stop` cleans up."""
@@ -115,7 +121,7 @@ class Service(threading.Thread):
         self._context = sockets.new_context()
         self._agents = sockets.router(self._context, f"ipc://{path}/driver.ctl")
         memory = MemoryClient(str(path / "memory"))
-        self.driver_door = Endpoint(DRIVER, 0, f"ipc://{path}/driver", memory)
+        self._door = Endpoint(DRIVER, 0, f"ipc://{path}/driver", memory)
         self._start_agent(path, self._log_dir or path)
         super().start()
 
@@ -180,6 +186,8 @@ class Service(threading.Thread):
             self._agent.wait()
 
     def _release(self) -> None:
+        if self._door is not None:
+            self._door.close()
         if self._context is not None and not self.is_alive():
             self._context.destroy(linger=0)
         with self._changed:
@@ -211,6 +219,8 @@ class Service(threading.Thread):
             self._serve()
         except BaseException:
             text = traceback.format_exc()
+            if self._agent is not None:
+                self._agent.kill()  # nobody hears it any more; its actors go with it
             self._give_up(
                 RunFailed(f"the driver's service thread failed, the run is over:\n{text}")
             )
@@ -308,13 +318,15 @@ class Service(threading.Thread):
             return
         self._ended = True
         self._supervisor.host_lost()
+        if not self._stopping:
+            strays.kill_run(self._run_id, 0.0)  # they end by themselves; what they started may not
+            self._give_up(self._agent_failure())
         self.driver_door.post_peers({})
-        if self._stopping:
-            return
-        strays.kill_run(self._run_id, 0.0)  # they end by themselves; what they started may not
+
+    def _agent_failure(self) -> RunFailed:
         code = self._agent.poll() if self._agent is not None else None
         text = f"the agent of host {HOST} ended ({exit_code_text(code)}), and all actors with it"
-        self._give_up(RunFailed(text + self._log_hint(f"agent-{HOST}.log")))
+        return RunFailed(text + self._log_hint(f"agent-{HOST}.log"))
 
     def _obey(self, commands: list[Command]) -> None:
         for command in commands:

@@ -33,6 +33,7 @@ _DTYPES = frozenset(
     np.dtype(code).str
     for code in ("?", "b", "B", "h", "H", "i", "I", "q", "Q", "e", "f", "d", "F", "D")
 )
+_KINDS = {int(kind): kind for kind in Kind}
 
 Buffer = bytes | memoryview | np.ndarray
 # (source, incarnation, link, generation) -> the slab's bytes
@@ -136,7 +137,7 @@ def decode(frames: list[Any], open_slab: OpenSlab | None = None) -> Message:
     named, inner = _decode_arrays(header.arrays, frames, slab)
     body = values.unpack(frames[1], inner)
     return Message(
-        kind=Kind(header.kind),
+        kind=_KINDS[header.kind],
         name=header.name,
         body=body,
         arrays=named,
@@ -153,11 +154,12 @@ def _decode_header(frame: Any) -> Header:
         raise WireError(f"header of {len(frame)} bytes, at most {MAX_HEADER_BYTES}")
     try:
         header = _decoder.decode(frame)
-        Kind(header.kind)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise WireError(f"not a header: {error}") from None
     if header.protocol != PROTOCOL_VERSION:
         raise WireError(f"protocol {header.protocol}, this is {PROTOCOL_VERSION}")
+    if header.kind not in _KINDS:
+        raise WireError(f"a message of kind {header.kind}")
     if len(header.arrays) > MAX_ARRAYS:
         raise WireError(f"{len(header.arrays)} arrays, at most {MAX_ARRAYS}")
     return header

@@ -25,7 +25,11 @@ def router(context: zmq.Context, address: str) -> zmq.Socket:
     socket = context.socket(zmq.ROUTER)
     _common(socket)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # an answer to a peer that has gone is an error
-    socket.bind(address)
+    try:
+        socket.bind(address)
+    except zmq.ZMQError:
+        socket.close(linger=0)  # a context with an open socket cannot be ended
+        raise
     return socket
 
 

@@ -157,7 +157,7 @@ def test_no_limit_waits_for_the_answer():
 def test_what_cannot_be_sent_raises_at_once_and_leaves_nothing_open():
     door = HandDoor(up=(B,))
     caller = caller_of(door)
-    with pytest.raises(WireError, match="builtins.object"):
+    with pytest.raises(WireError, match=r"builtins\.object"):
         caller.call(B, "add", (object(),), {}, 60.0, "main")
     assert caller._open == {}
 

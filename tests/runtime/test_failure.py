@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from actorrl.errors import EnvironmentFailure, RunFailed
 from actorrl.runtime.causes import reason, root_cause
 from actorrl.runtime.failure import Failure, exit_code_text
 from actorrl.runtime.supervisor import Fail
-from actorrl.errors import EnvironmentFailure, RunFailed
 from actorrl.wire import values
 from actorrl.wire.messages import ActorExited, ActorFailed
 
@@ -18,7 +18,8 @@ class Unspeakable(Exception):
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("a\ud800b"), ValueError("x" * 1_000_000), Unspeakable(), KeyError(object())]
+    "error",
+    [ValueError("a\ud800b"), ValueError("x" * 1_000_000), Unspeakable(), KeyError(object())],
 )
 def test_whatever_is_raised_can_travel(error):
     failure = Failure.of(error, "here")
@@ -77,6 +78,23 @@ def test_the_root_cause_shows_the_traceback_or_the_end_of_the_log():
     lines = "\n".join(f"line {number}" for number in range(30))
     text = str(root_cause(verdict, exited(-11, lines), None, ""))
     assert "line 29" in text and "line 2\n" not in text
+
+
+def test_a_crash_in_c_shows_the_thread_that_crashed():
+    log = "\n".join(
+        [
+            "noise",
+            "Fatal Python error: Segmentation fault",
+            "",
+            "Thread 0x1 (most recent call first):",
+        ]
+        + ["  File x"] * 20
+        + ["", "Current thread 0x2 (most recent call first):", "  File y in crash", "  File z"]
+        + ["  File main"] * 20
+    )
+    text = str(root_cause(Fail("x", "a/0"), exited(-11, log), None, ""))
+    assert "Segmentation fault\nCurrent thread" in text and "in crash" in text
+    assert "Thread 0x1" not in text and len(text.splitlines()) < 15
 
 
 def test_an_environments_failure_stays_one():

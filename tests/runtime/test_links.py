@@ -189,9 +189,7 @@ def request(door: HandDoor, in_flight: int = 1, targets=("b/0", "b/1")) -> tuple
 
 def response(door: HandDoor, index: int) -> Message:
     to, asked = door.sent[index]
-    return Message(
-        Kind.RESPONSE, "ask", slot=asked.slot, source=to, incarnation=door.up.get(to, 1)
-    )
+    return Message(Kind.RESPONSE, "ask", slot=asked.slot, source=to, incarnation=door.up.get(to, 1))
 
 
 def test_at_most_so_many_requests_are_in_flight_per_target():

@@ -179,7 +179,9 @@ def test_a_credit_that_comes_while_a_method_waits_counts_at_once_and_the_rest_ha
     box.context.stream("out").send(1)
     box.context.requests("asks").ask("b/0", 1)
     out, asks = (message for _, message in door.sent)
-    box._answer_while_waiting(Message(Kind.CREDIT, "out", slot=out.slot, source="b/0", incarnation=1))
+    box._answer_while_waiting(
+        Message(Kind.CREDIT, "out", slot=out.slot, source="b/0", incarnation=1)
+    )
     box._answer_while_waiting(
         Message(Kind.RESPONSE, "asks", 7, slot=asks.slot, source="b/0", incarnation=1)
     )

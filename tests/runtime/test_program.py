@@ -1,4 +1,4 @@
-"""Programs: what contradicts itself is refused where it is written, and a Program can be printed."""
+"""Programs: what contradicts itself is refused where it is written; a Program can be printed."""
 
 from __future__ import annotations
 
@@ -126,4 +126,4 @@ def test_a_program_prints_its_actors_and_what_flows_between_them():
 def test_a_reference_knows_the_methods_of_its_class():
     _, ends = cast()
     with pytest.raises(AttributeError, match=r"no remote method 'trian'; it has: train"):
-        ends["l"].trian
+        _ = ends["l"].trian

@@ -42,6 +42,8 @@ class ServedMemory:
 
 @contextlib.contextmanager
 def served() -> Iterator[ServedMemory]:
-    with tempfile.TemporaryDirectory(prefix="rt-") as folder:
-        with ServedMemory(f"{folder}/memory").running() as memory:
-            yield memory
+    with (
+        tempfile.TemporaryDirectory(prefix="rt-") as folder,
+        ServedMemory(f"{folder}/memory").running() as memory,
+    ):
+        yield memory

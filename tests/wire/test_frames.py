@@ -25,7 +25,9 @@ ARRAYS = st.sampled_from(DTYPES).flatmap(
 
 
 def as_bytes(encoded) -> list[bytes]:
-    return [bytes(np.ascontiguousarray(f)) if isinstance(f, np.ndarray) else bytes(f) for f in encoded]
+    return [
+        bytes(np.ascontiguousarray(f)) if isinstance(f, np.ndarray) else bytes(f) for f in encoded
+    ]
 
 
 def travel(message: Message) -> Message:
