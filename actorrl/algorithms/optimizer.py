@@ -1,14 +1,24 @@
-"""The optimizer over a policy's flat weights: clipping, schedule, step, and its state as arrays."""
+"""The optimizer over a policy's flat weights: clipping, schedule, step, and its state as arrays.
+
+Uses torch's own Adam and RMSProp in their functional form: the classes import torch's compiler when
+they are made, which takes a learner a second at its start and 60 MB.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.optim.adam import adam
+from torch.optim.rmsprop import rmsprop
 
 from actorrl.policies.base import Policy
 from actorrl.policies.exploration import PiecewiseSchedule
 from actorrl.roles.settings import State
+
+_MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "rmsprop": ("square_avg",)}
+_RMSPROP_DECAY = 0.99
 
 
 class Optimizer:
@@ -25,38 +35,73 @@ class Optimizer:
         eps: float = 1e-5,
     ) -> None:
         self._policy = policy
-        self._grad_clip = grad_clip
+        self._lr = lr
         self._schedule = PiecewiseSchedule(lr_schedule) if lr_schedule else None
-        parameters = [policy.flat.vector]
-        self._optimizer: torch.optim.Optimizer
-        if name == "adam":
-            self._optimizer = torch.optim.Adam(parameters, lr=lr, eps=eps, fused=True)
-        else:
-            self._optimizer = torch.optim.RMSprop(parameters, lr=lr, alpha=0.99, eps=eps)
+        self._grad_clip = grad_clip
+        self._name = name
+        self._eps = eps
+        vector = policy.flat.vector
+        self._steps = torch.zeros((), device=vector.device)
+        self._moments = [torch.zeros_like(vector.data) for _ in _MOMENTS[name]]
 
-    def step(self, timesteps: int) -> dict[str, Any]:
-        """Apply the gradient that `backward` (or a worker) has left; what to report of it."""
-        if self._schedule is not None:
-            for group in self._optimizer.param_groups:
-                group["lr"] = self._schedule(timesteps)
-        norm = self._policy.flat.clip_gradient(self._grad_clip)
-        self._optimizer.step()
-        return {"grad_gnorm": norm, "cur_lr": self._optimizer.param_groups[0]["lr"]}
-
-    def minimize(self, loss: torch.Tensor, timesteps: int) -> dict[str, Any]:
+    def minimize(self, loss: Tensor, timesteps: int) -> dict[str, Any]:
         """Differentiate and step."""
         self._policy.flat.zero_gradient()
         loss.backward()
         return self.step(timesteps)
 
+    @torch.no_grad()
+    def step(self, timesteps: int) -> dict[str, Any]:
+        """Apply the gradient that `backward` (or a worker) has left; what to report of it."""
+        lr = self._schedule(timesteps) if self._schedule is not None else self._lr
+        flat = self._policy.flat
+        norm = flat.clip_gradient(self._grad_clip)
+        step = self._adam if self._name == "adam" else self._rmsprop
+        step([flat.vector.data], [flat.gradient], lr)
+        return {"grad_gnorm": norm, "cur_lr": lr}
+
+    def _adam(self, weights: list[Tensor], gradients: list[Tensor], lr: float) -> None:
+        adam(
+            weights,
+            gradients,
+            [self._moments[0]],
+            [self._moments[1]],
+            [],
+            [self._steps],
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=lr,
+            weight_decay=0.0,
+            eps=self._eps,
+            maximize=False,
+        )
+
+    def _rmsprop(self, weights: list[Tensor], gradients: list[Tensor], lr: float) -> None:
+        rmsprop(
+            weights,
+            gradients,
+            [self._moments[0]],
+            [],
+            [],
+            [self._steps],
+            foreach=False,
+            lr=lr,
+            alpha=_RMSPROP_DECAY,
+            eps=self._eps,
+            weight_decay=0.0,
+            momentum=0.0,
+            centered=False,
+        )
+
     def state_dict(self) -> State:
         """The moments as arrays; the settings are the config's."""
-        moments = self._optimizer.state_dict()["state"].get(0, {})
-        return {name: value.detach().cpu().numpy().copy() for name, value in moments.items()}
+        names = ("step", *_MOMENTS[self._name])
+        tensors = (self._steps, *self._moments)
+        return {n: t.cpu().numpy().copy() for n, t in zip(names, tensors, strict=True)}
 
     def load_state_dict(self, state: State) -> None:
-        if not state:
-            return
-        full = self._optimizer.state_dict()
-        full["state"] = {0: {name: torch.tensor(value) for name, value in state.items()}}
-        self._optimizer.load_state_dict(full)
+        self._steps.copy_(torch.tensor(state["step"]))
+        for name, moment in zip(_MOMENTS[self._name], self._moments, strict=True):
+            moment.copy_(torch.tensor(state[name]))

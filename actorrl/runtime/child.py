@@ -20,7 +20,7 @@ from pathlib import Path
 import cloudpickle
 import msgspec
 
-from actorrl.errors import EnvironmentFailure
+from actorrl.errors import ActorRLError, EnvironmentFailure
 from actorrl.runtime.control import ControlThread
 from actorrl.runtime.failure import Failure
 from actorrl.runtime.mailbox import Mailbox
@@ -157,7 +157,6 @@ class _Child:
 
 def _failed(spec: ActorSpec, error: BaseException) -> ActorFailed:
     failure = Failure.of(error)
-    is_environment = isinstance(error, EnvironmentFailure)
     return ActorFailed(
         spec.name,
         spec.incarnation,
@@ -165,5 +164,5 @@ def _failed(spec: ActorSpec, error: BaseException) -> ActorFailed:
         failure.message,
         failure.traceback,
         error.user_traceback if isinstance(error, EnvironmentFailure) else "",
-        fatal=is_environment,
+        fatal=isinstance(error, ActorRLError) and error.fatal,
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from actorrl.errors import RunFailed
+from actorrl.runtime.agent_link import HOST
 from actorrl.runtime.calls import Caller
 from actorrl.runtime.door import Door
 from actorrl.runtime.inventory import this_host
@@ -26,7 +27,7 @@ from actorrl.runtime.launchers.inproc import InprocWorld
 from actorrl.runtime.placement import Place, place
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import ActorRef
-from actorrl.runtime.service import HOST, Event, Service
+from actorrl.runtime.service import Event, Service
 from actorrl.runtime.supervisor import Policy, SlotState, Supervisor
 from actorrl.wire.messages import DumpStack, Kind
 
@@ -175,7 +176,7 @@ class Cluster:
     def status(self) -> list[dict[str, Any]]:
         """A row per actor, agents included: name, role, host, pid, state, incarnation, restarts,
         last_error."""
-        rows = [] if self._service is None else self._service.agent_rows()
+        rows = [] if self._service is None else self._service.agent.rows()
         for slot in self._supervisor.slots.values():
             rows.append(
                 {

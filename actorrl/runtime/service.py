@@ -7,8 +7,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
-import shutil
-import subprocess
 import threading
 import time
 import traceback
@@ -19,10 +17,10 @@ from typing import Any
 import cloudpickle
 import zmq
 
-from actorrl.errors import ActorRLError, ProgramError, RunFailed, WireError
-from actorrl.runtime import causes, inventory, run_directory, strays
+from actorrl.errors import ActorRLError, ProgramError, RunFailed
+from actorrl.runtime import causes, inventory, strays
+from actorrl.runtime.agent_link import HOST, AgentLink
 from actorrl.runtime.failure import exit_code_text
-from actorrl.runtime.launchers.local import start_agent
 from actorrl.runtime.placement import Place
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import DRIVER
@@ -35,14 +33,12 @@ from actorrl.runtime.supervisor import (
     Start,
     Supervisor,
 )
-from actorrl.wire import sockets
 from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.messages import (
     ActorExited,
     ActorFailed,
     ActorHello,
     ActorReady,
-    AgentConfig,
     AgentHello,
     AgentStopped,
     Control,
@@ -51,12 +47,9 @@ from actorrl.wire.messages import (
     Peers,
     StartActor,
     StopAll,
-    decode_control,
-    encode_control,
 )
 from actorrl.wire.shared_memory import MemoryClient
 
-HOST = "local"
 _TICK_MS = 50
 _STOP_MARGIN_S = 8.0
 _LEAVE_S = 3.0
@@ -86,13 +79,10 @@ class Service(threading.Thread):
         self._supervisor = supervisor
         self._log_dir = log_dir
         self._on_event = on_event
+        self.agent = AgentLink(run_id, log_dir)
         self._dir: Path | None = None
         self._blobs: dict[str, bytes] = {}
-        self._context: zmq.Context | None = None
-        self._agents: zmq.Socket
         self._door: Endpoint | None = None
-        self._agent: subprocess.Popen[bytes] | None = None
-        self._agent_route: bytes | None = None
         self._posted: collections.deque[Control] = collections.deque()
         self._posted_fd = -1
         self.failure: ActorRLError | None = None
@@ -116,29 +106,13 @@ class Service(threading.Thread):
         self._blobs = {name: _blob(self._program, name) for name in self._program.nodes}
         wanted = _DESCRIPTORS_BESIDE + _DESCRIPTORS_PER_ACTOR * len(self._blobs)
         inventory.allow_descriptors(wanted)
-        self._dir = path = run_directory.make(self._run_id, list(self._blobs))
+        self._dir = path = self.agent.open(list(self._blobs))
         self._posted_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._context = sockets.new_context()
-        self._agents = sockets.router(self._context, f"ipc://{path}/driver.ctl")
         memory = MemoryClient(str(path / "memory"))
         self._door = Endpoint(DRIVER, 0, f"ipc://{path}/driver", memory)
-        self._start_agent(path, self._log_dir or path)
+        pid = self.agent.start(list(self._program.preload))
+        self._event("host_started", host=HOST, pid=pid)
         super().start()
-
-    def _start_agent(self, path: Path, log_dir: Path) -> None:
-        log_dir.mkdir(parents=True, exist_ok=True)
-        self._agent = start_agent(
-            AgentConfig(
-                run_id=self._run_id,
-                host=HOST,
-                driver_pid=os.getpid(),
-                driver_address=f"ipc://{path}/driver.ctl",
-                socket_dir=str(path),
-                log_dir=str(log_dir.absolute()),
-                preload=list(self._program.preload),
-            )
-        )
-        self._event("host_started", host=HOST, pid=self._agent.pid)
 
     def wait_ready(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
@@ -168,49 +142,23 @@ class Service(threading.Thread):
         if self.is_alive():
             self.post(StopAll(grace_s))
             self.join(timeout=grace_s + _STOP_MARGIN_S)
-        self._end_agent()
+        self.agent.end(_LEAVE_S if self._ended else 0.0)
         if self.is_alive():
             self.join(timeout=_LEAVE_S)  # the end of the agent ends it
-        if self._agent is not None:
+        if self.agent.process is not None:
             self._unkillable = strays.kill_run(self._run_id, _LEAVE_S)
         self._release()
         return self._unkillable
 
-    def _end_agent(self) -> None:
-        if self._agent is None:
-            return
-        try:
-            self._agent.wait(timeout=_LEAVE_S if self._ended else 0.0)
-        except subprocess.TimeoutExpired:
-            self._agent.kill()
-            self._agent.wait()
-
     def _release(self) -> None:
         if self._door is not None:
             self._door.close()
-        if self._context is not None and not self.is_alive():
-            self._context.destroy(linger=0)
+        if not self.is_alive():
+            self.agent.close()
         with self._changed:
             if self._posted_fd >= 0:
                 os.close(self._posted_fd)
                 self._posted_fd = -1
-        if self._dir is not None:
-            shutil.rmtree(self._dir, ignore_errors=True)
-
-    def agent_rows(self) -> list[dict[str, Any]]:
-        alive = self._agent is not None and self._agent.poll() is None
-        return [
-            {
-                "name": f"agent/{HOST}",
-                "role": "agent",
-                "host": HOST,
-                "pid": self._agent.pid if self._agent is not None and alive else None,
-                "state": str(SlotState.READY if alive else SlotState.STOPPED),
-                "incarnation": 1,
-                "restarts": 0,
-                "last_error": None,
-            }
-        ]
 
     # ---- the thread ---------------------------------------------------------------------
 
@@ -219,8 +167,7 @@ class Service(threading.Thread):
             self._serve()
         except BaseException:
             text = traceback.format_exc()
-            if self._agent is not None:
-                self._agent.kill()  # nobody hears it any more; its actors go with it
+            self.agent.kill()
             self._give_up(
                 RunFailed(f"the driver's service thread failed, the run is over:\n{text}")
             )
@@ -228,23 +175,18 @@ class Service(threading.Thread):
             self._ended = True
 
     def _serve(self) -> None:
-        assert self._agent is not None
         poller = zmq.Poller()
-        pidfd = os.pidfd_open(self._agent.pid)
-        try:
-            for source in (self._agents, self._posted_fd, pidfd):
-                poller.register(source, zmq.POLLIN)
-            while not self._ended:
-                ready = [source for source, _ in poller.poll(_TICK_MS)]
-                if self._posted_fd in ready:
-                    self._take_from_user()
-                self._take_from_agent()
-                if pidfd in ready and not self._ended:
-                    self._on_agent_gone()
-                if self._agent_route is not None:
-                    self._obey(self._supervisor.tick(time.monotonic()))
-        finally:
-            os.close(pidfd)
+        for source in (self.agent.socket, self._posted_fd, self.agent.pidfd):
+            poller.register(source, zmq.POLLIN)
+        while not self._ended:
+            ready = [source for source, _ in poller.poll(_TICK_MS)]
+            if self._posted_fd in ready:
+                self._take_from_user()
+            self._take_from_agent()
+            if self.agent.pidfd in ready and not self._ended:
+                self._on_agent_gone()
+            if self.agent.is_up:
+                self._obey(self._supervisor.tick(time.monotonic()))
 
     def _take_from_user(self) -> None:
         os.eventfd_read(self._posted_fd)
@@ -252,18 +194,14 @@ class Service(threading.Thread):
             message = self._posted.popleft()
             if isinstance(message, StopAll):
                 self._stopping = self._supervisor.stopping = True
-                if self._agent_route is None and self._agent is not None:
-                    self._agent.terminate()
-            self._tell_agent(message)
+                self.agent.terminate()
+            self.agent.say(message)
 
-    def _take_from_agent(self) -> None:
+    def _take_from_agent(self, timeout_ms: int = 0) -> None:
         heard = False
-        with contextlib.suppress(zmq.Again):
-            while True:
-                route, *_, frame = self._agents.recv_multipart(zmq.NOBLOCK)
-                with contextlib.suppress(WireError):
-                    self._on_agent(route, decode_control(frame))
-                heard = True
+        for message in self.agent.heard(timeout_ms):
+            self._on_agent(message)
+            heard = True
         if heard:
             self._notify()
 
@@ -271,13 +209,12 @@ class Service(threading.Thread):
         with self._changed:
             self._changed.notify_all()
 
-    def _on_agent(self, route: bytes, message: Control) -> None:
+    def _on_agent(self, message: Control) -> None:
         now = time.monotonic()
         match message:
             case AgentHello():
-                self._agent_route = route
                 if self._stopping:
-                    self._tell_agent(StopAll(0.0))
+                    self.agent.say(StopAll(0.0))
             case ActorHello(name, incarnation, pid, address):
                 self._obey(self._supervisor.hello(name, incarnation, pid, address))
             case ActorReady(name, incarnation):
@@ -312,8 +249,7 @@ class Service(threading.Thread):
         self._obey(commands)
 
     def _on_agent_gone(self) -> None:
-        if self._agents.poll(_LAST_WORDS_MS):
-            self._take_from_agent()
+        self._take_from_agent(_LAST_WORDS_MS)
         if self._ended:
             return
         self._ended = True
@@ -324,7 +260,7 @@ class Service(threading.Thread):
         self.driver_door.post_peers({})
 
     def _agent_failure(self) -> RunFailed:
-        code = self._agent.poll() if self._agent is not None else None
+        code = self.agent.process.poll() if self.agent.process is not None else None
         text = f"the agent of host {HOST} ended ({exit_code_text(code)}), and all actors with it"
         return RunFailed(text + self._log_hint(f"agent-{HOST}.log"))
 
@@ -334,14 +270,14 @@ class Service(threading.Thread):
                 case Start(name, incarnation):
                     self._start_actor(name, incarnation)
                 case Kill(name, incarnation):
-                    self._tell_agent(KillActor(name, incarnation))
+                    self.agent.say(KillActor(name, incarnation))
                 case Announce():
                     self._announce()
 
     def _start_actor(self, name: str, incarnation: int) -> None:
         node = self._program.nodes[name]
         gpus = list(self._places[name].gpus)
-        self._tell_agent(StartActor(name, incarnation, self._blobs[name], bool(node.gpu), gpus))
+        self.agent.say(StartActor(name, incarnation, self._blobs[name], bool(node.gpu), gpus))
         kind = "actor_started" if incarnation == 1 else "actor_restarted"
         self._event(kind, actor=name, incarnation=incarnation, host=HOST)
 
@@ -352,12 +288,7 @@ class Service(threading.Thread):
         table[DRIVER] = Peer(0, f"ipc://{self._dir}/driver", HOST)
         # nobody acts before everybody of the first cast can be reached
         if all(s.incarnation > 1 or s.address or s.state is SlotState.STOPPED for s in slots):
-            self._tell_agent(Peers(table))
-
-    def _tell_agent(self, message: Control) -> None:
-        if self._agent_route is not None:
-            with contextlib.suppress(zmq.ZMQError):
-                self._agents.send_multipart([self._agent_route, encode_control(message)])
+            self.agent.say(Peers(table))
 
     # ---- failures and events ------------------------------------------------------------
 

@@ -1,4 +1,5 @@
-"""Public helpers for testing environments, policies and algorithms: things with known answers.
+"""Public helpers for testing environments, policies, algorithms and launchers.
 
-`probe_envs.py` has environments whose values can be computed by hand.
+`probe_envs.py` has environments whose values can be computed by hand; `conformance.py` has the
+checks that every launcher of the runtime passes.
 """

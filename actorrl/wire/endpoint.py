@@ -209,7 +209,7 @@ class Endpoint:
     def _drain(self, socket: zmq.Socket, received: list[Message]) -> None:
         is_inbox = socket is self._inbox
         for _ in range(_DRAIN):
-            if not socket.getsockopt(_EVENTS) & _POLLIN:  # a tenth of what an exception costs
+            if not int(socket.getsockopt(_EVENTS)) & _POLLIN:  # an exception costs ten times more
                 return
             parts = socket.recv_multipart(flags=_NOBLOCK, copy=False)
             route = parts[0].bytes if is_inbox else None

@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 
 from actorrl.errors import RunFailed
-from actorrl.runtime import service as service_module
-from actorrl.runtime import strays
+from actorrl.runtime import agent_link, service, strays
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.program import Program, Stream
@@ -260,9 +259,11 @@ def test_a_start_that_fails_half_way_leaves_nothing(monkeypatch, broken, run_id)
         raise OSError("half way")
 
     if broken == "run_directory":
-        monkeypatch.setattr(service_module.run_directory, "make", fail)
-    elif broken != "on_event":
-        monkeypatch.setattr(service_module, broken, fail)
+        monkeypatch.setattr(agent_link.run_directory, "make", fail)
+    elif broken == "start_agent":
+        monkeypatch.setattr(agent_link, "start_agent", fail)
+    elif broken == "Endpoint":
+        monkeypatch.setattr(service, "Endpoint", fail)
     cluster = cluster_of(1, run_id=run_id, on_event=fail_event if broken == "on_event" else None)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match="half way"):

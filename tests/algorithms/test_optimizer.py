@@ -1,0 +1,70 @@
+"""The flat optimizer against torch's own classes, its schedule, and its state."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from actorrl.algorithms.optimizer import Optimizer
+from actorrl.policies.actor_critic import ActorCriticPolicy
+
+
+def make_policy() -> ActorCriticPolicy:
+    space = gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
+    return ActorCriticPolicy(space, gym.spaces.Discrete(2), seed=3)
+
+
+def gradients(policy: ActorCriticPolicy, count: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=policy.flat_weights().shape).astype(np.float32) for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop"])
+def test_a_step_is_that_of_torchs_class(name: str) -> None:
+    policy = make_policy()
+    optimizer = Optimizer(policy, 1e-2, name=name)
+    weights = torch.nn.Parameter(torch.tensor(policy.flat_weights()))
+    if name == "adam":
+        theirs: torch.optim.Optimizer = torch.optim.Adam([weights], lr=1e-2, eps=1e-5)
+    else:
+        theirs = torch.optim.RMSprop([weights], lr=1e-2, alpha=0.99, eps=1e-5)
+    for gradient in gradients(policy, 5):
+        policy.set_flat_gradient(gradient)
+        optimizer.step(0)
+        weights.grad = torch.tensor(gradient)
+        theirs.step()
+    np.testing.assert_allclose(policy.flat_weights(), weights.detach().numpy(), atol=1e-6)
+
+
+def test_the_gradient_is_clipped_and_its_norm_before_is_reported() -> None:
+    policy = make_policy()
+    (gradient,) = gradients(policy, 1)
+    policy.set_flat_gradient(gradient)
+    report = Optimizer(policy, 1e-3, grad_clip=0.5).step(0)
+    assert float(report["grad_gnorm"]) == pytest.approx(np.linalg.norm(gradient), rel=1e-4)
+    assert np.linalg.norm(policy.flat_gradient()) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_the_schedule_runs_on_env_steps() -> None:
+    policy = make_policy()
+    optimizer = Optimizer(policy, 1.0, lr_schedule=[(0, 1e-2), (100, 0.0)])
+    policy.set_flat_gradient(gradients(policy, 1)[0])
+    assert [optimizer.step(t)["cur_lr"] for t in (0, 50, 200)] == pytest.approx([1e-2, 5e-3, 0.0])
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop"])
+def test_it_goes_on_from_its_state_bit_by_bit(name: str) -> None:
+    first, second = make_policy(), make_policy()
+    one, other = Optimizer(first, 1e-2, name=name), Optimizer(second, 1e-2, name=name)
+    *before, last = gradients(first, 4)
+    for gradient in before:
+        first.set_flat_gradient(gradient)
+        one.step(0)
+    other.load_state_dict(one.state_dict())
+    second.flat.load(first.flat_weights())
+    for policy, optimizer in ((first, one), (second, other)):
+        policy.set_flat_gradient(last)
+        optimizer.step(0)
+    np.testing.assert_array_equal(first.flat_weights(), second.flat_weights())
