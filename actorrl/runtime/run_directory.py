@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 from actorrl.errors import RunFailed
+from actorrl.runtime import strays
 
 _PATH_LIMIT = 107  # bytes of a Unix socket's path
+_YOUNG_S = 60.0
 _LONGEST_NAME = 32  # of a socket in it: slot, incarnation, control lane; multiprocessing's needs 32
 
 
@@ -29,6 +33,7 @@ def make(run_id: str, slots: list[str]) -> Path:
             or status.st_mode & 0o077
         ):
             raise RunFailed(f"{base} is not a directory of this user alone: remove it")
+        _sweep(base)
         path.mkdir(mode=0o700)
     except FileExistsError:
         raise RunFailed(f"{path} is there already: another run has the same id") from None
@@ -37,3 +42,15 @@ def make(run_id: str, slots: list[str]) -> Path:
             f"no directory for sockets: {error}; set TMPDIR to a writable one"
         ) from None
     return path
+
+
+def _sweep(base: Path) -> None:
+    """Remove what runs have left whose driver and agent were both killed. A run that is just being
+    started has no process yet: young directories stay."""
+    for path in base.iterdir():
+        try:
+            is_old = time.time() - path.lstat().st_mtime > _YOUNG_S
+        except FileNotFoundError:  # its own run was quicker
+            continue
+        if is_old and not strays.of_run(path.name):
+            shutil.rmtree(path, ignore_errors=True)
