@@ -12,7 +12,6 @@ Every number is checked against what has arrived before anything is allocated or
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -57,7 +56,7 @@ class Header(msgspec.Struct, array_like=True, gc=False):
     incarnation: int
     name: str
     number: int
-    remaining_ms: int  # of the deadline; -1: none
+    deadline_ms: int  # on the host's monotonic clock, which its processes share; -1: none
     slot: int
     generation: int  # of the slab; 0: none
     arrays: list[ArrayEntry]
@@ -87,7 +86,7 @@ def encode(message: Message, generation: int = 0, offsets: list[int] | None = No
             message.incarnation,
             message.name,
             message.number,
-            _remaining_ms(message.deadline),
+            _deadline_ms(message.deadline),
             message.slot,
             generation,
             entries,
@@ -96,8 +95,9 @@ def encode(message: Message, generation: int = 0, offsets: list[int] | None = No
     return frames
 
 
-def _remaining_ms(deadline: float | None) -> int:
-    return -1 if deadline is None else max(0, int((deadline - time.monotonic()) * 1000))
+def _deadline_ms(deadline: float | None) -> int:
+    """A point in time and not what remains: a message may wait long before it is decoded."""
+    return -1 if deadline is None else int(deadline * 1000)
 
 
 def check_sendable(arrays: dict[str, np.ndarray]) -> None:
@@ -144,7 +144,7 @@ def decode(frames: list[Any], open_slab: OpenSlab | None = None) -> Message:
         number=header.number,
         source=header.source,
         incarnation=header.incarnation,
-        deadline=None if header.remaining_ms < 0 else time.monotonic() + header.remaining_ms / 1000,
+        deadline=None if header.deadline_ms < 0 else header.deadline_ms / 1000,
         slot=header.slot,
     )
 

@@ -82,7 +82,7 @@ def header(**changes) -> bytes:
         "incarnation": 1,
         "name": "link",
         "number": 1,
-        "remaining_ms": -1,
+        "deadline_ms": -1,
         "slot": 0,
         "generation": 0,
         "arrays": [],
