@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 import tracemalloc
 
 import msgspec
@@ -66,6 +67,16 @@ def test_received_arrays_are_views_that_cannot_be_written():
     array = frames.decode(parts).arrays["a"]
     assert np.shares_memory(array, np.frombuffer(parts[2], np.int64))
     assert not array.flags.writeable
+
+
+def test_a_deadline_is_a_point_in_time():
+    """However long a message lay unread."""
+    deadline = time.monotonic() + 5
+    assert travel(Message(Kind.CALL, "x", deadline=deadline)).deadline == pytest.approx(
+        deadline, abs=0.002
+    )
+    assert travel(Message(Kind.CALL, "x", deadline=deadline - 10)).deadline < time.monotonic()
+    assert travel(Message(Kind.CALL, "x")).deadline is None
 
 
 @pytest.mark.parametrize("dtype", [object, ">f4", "M8[s]", "U3", "g", [("a", "i4")]])
