@@ -13,9 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from actorrl.errors import ActorRLError
 from actorrl.runtime.door import Door
 from actorrl.runtime.program import Link, Report, Request, State, Stream
 from actorrl.wire.messages import Kind, Message
+
+MAX_PENDING = 1024  # elements that a waiting stream keeps beyond its credit
 
 Arrays = dict[str, np.ndarray]
 
@@ -111,7 +114,14 @@ class StreamOut:
 
     def send(self, body: Any, arrays: Arrays | None = None, to: str | None = None) -> None:
         """Send to `to`, or to the next target in turn that has credit. Without credit it is kept
-        here: of a waiting stream until credit comes, else the oldest gives way (`dropped`)."""
+        here: of a waiting stream until credit comes, else the oldest gives way (`dropped`).
+        Raises ActorRLError when a handler has sent far beyond the credit: only `step` is held
+        back, so what comes in must be `held` until the stream is `ready`."""
+        if len(self._pending) >= MAX_PENDING:
+            raise ActorRLError(
+                f"{len(self._pending)} elements wait for credit of stream {self.name!r}: send from"
+                " step, or hold what comes in until the stream is ready"
+            )
         self._pending.append((body, arrays or {}, to))
         self.flush()
         if not self._waits:

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actorrl.runtime.links import Asked, Item, ReportOut, RequestOut, StateIn, StateOut, StreamOut
+from actorrl.errors import ActorRLError
+from actorrl.runtime.links import (
+    MAX_PENDING,
+    Asked,
+    Item,
+    ReportOut,
+    RequestOut,
+    StateIn,
+    StateOut,
+    StreamOut,
+)
 from actorrl.runtime.program import Link, Report, Request, State, Stream
 from actorrl.wire.messages import Kind, Message
 from tests.runtime.doors import HandDoor
@@ -38,6 +48,14 @@ def test_a_stream_sends_as_many_elements_as_it_has_credit():
     credit(out, door.sent[1][1])
     assert [body for _, body in sent(door)] == [0, 1, 2, 3]
     assert out.sent == 4 and out.dropped == out.lost == 0
+
+
+def test_a_handler_that_sends_far_beyond_the_credit_is_told_so():
+    out = stream(HandDoor(up=("b/0",)), credit=1)
+    for number in range(1 + MAX_PENDING):
+        out.send(number)
+    with pytest.raises(ActorRLError, match="hold what comes in until the stream is ready"):
+        out.send(-1)
 
 
 def test_elements_in_flight_own_different_slots_and_carry_rising_numbers():
