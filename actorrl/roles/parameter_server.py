@@ -3,34 +3,19 @@ the one optimizer state."""
 
 from __future__ import annotations
 
-import collections
 import time
 
-from actorrl.roles.learner import Learner
+from actorrl.roles.stream_learner import StreamLearner
 from actorrl.runtime.links import Item
 
 
-class ParameterServer(Learner):
+class ParameterServer(StreamLearner):
     """No barrier: worker k gets new weights straight after its own gradient."""
 
-    def on_start(self) -> None:
-        super().on_start()
-        self._waiting: collections.deque[Item] = collections.deque()
-
     def on_gradients(self, item: Item) -> None:
-        if not self.learning:
-            item.hold()
-            self._waiting.append(item)  # one per worker
-            return
-        self._apply(item)
+        self.receive(item)
 
-    def resume(self) -> None:
-        while self._waiting and self.learning:
-            item = self._waiting.popleft()
-            self._apply(item)
-            item.release()
-
-    def _apply(self, item: Item) -> None:
+    def take(self, item: Item) -> None:
         body = item.body
         self.count_fragment(body["num_env_steps"], body["episodes"])
         if self.too_stale(body["policy_version"]):

@@ -50,11 +50,11 @@ class WatchedServer(ParameterServer):
         super()._publish()
         self.published[self.version] = self.update.policy.flat_weights()
 
-    def _apply(self, item: Any) -> None:
+    def take(self, item: Any) -> None:
         gradient = item.arrays["gradient"].copy()
         version = item.body["policy_version"]
         self.applied.append(Applied(item.source, version, self.version, gradient))
-        super()._apply(item)
+        super().take(item)
 
 
 class SlowWorker(GradientWorker):

@@ -1,23 +1,12 @@
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actorrl.data import columns as c
 from actorrl.rollouts.postprocess import NStep, initial_priorities
 from actorrl.testing.probe_envs import reward_of
-
-MODES = ("next_step", "same_step")
-ROWS = (1, 3, 10, 11, 64)
-GAMMA = 0.9
-LENGTHS = st.lists(
-    st.lists(st.integers(1, 9).flatmap(lambda n: st.sampled_from([n, -n])), min_size=1, max_size=4),
-    min_size=1,
-    max_size=3,
-)
-PROPERTY = settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+from tests.rollouts.random_episodes import GAMMA, LENGTHS, MODES, PROPERTY, ROWS
 
 
 def decisions(env, lengths, number):
