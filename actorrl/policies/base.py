@@ -6,6 +6,7 @@ B environments side by side, P parameters. A policy belongs to one process and o
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,6 +47,9 @@ class Policy(ABC):
         self.num_actions, self._first_action = _discrete(action_space)
         self.version = 0
         self.explore = True  # what `compute_actions(explore=None)` does
+        # Env steps of the whole run, on which schedules of exploration run. Whoever is told none
+        # (outside of training) acts as at the end of all schedules.
+        self.timesteps: float = math.inf
         self.random = np.random.default_rng(seed)
         self.model: nn.Module
         self.flat: FlatParameters

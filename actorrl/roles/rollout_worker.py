@@ -115,5 +115,6 @@ class RolloutWorker(SamplingActor):
         """Synchronous: the learner has published the version that it asks for before it asked."""
         version = self._sampling.refresh()
         assert version >= request.body["min_version"], (version, request.body)
+        self._sampling.policy.timesteps = request.body["timesteps"]
         body, arrays = self._postprocess(self._sampling.collect())
         request.respond(body, arrays)
