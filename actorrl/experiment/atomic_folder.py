@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from actorrl import failpoints
 from actorrl.experiment.state_files import sync_folder
 
 
@@ -25,6 +26,8 @@ def replace_folder(target: Path, contents: Mapping[str, bytes]) -> None:
 
 def remove_folder(path: Path) -> None:
     """Remove a folder. Hidden first: a removal cut short must not leave what looks damaged."""
+    if failpoints.ACTIVE:
+        failpoints.reach("checkpoint.before_removal")
     hidden = _hidden(path, "old")
     os.rename(path, hidden)
     shutil.rmtree(hidden, ignore_errors=True)
@@ -45,7 +48,11 @@ def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if failpoints.ACTIVE:
+            failpoints.reach("checkpoint.after_file")
     sync_folder(folder)
+    if failpoints.ACTIVE:
+        failpoints.reach("checkpoint.after_tmp")
 
 
 def _put_in_place(new: Path, target: Path) -> None:
@@ -54,8 +61,12 @@ def _put_in_place(new: Path, target: Path) -> None:
     if target.exists():
         # Between the two renames `target` is absent: a crash here costs this name, not the others.
         os.rename(target, old)
+        if failpoints.ACTIVE:
+            failpoints.reach("checkpoint.between_renames")
     os.rename(new, target)
     sync_folder(target.parent)
+    if failpoints.ACTIVE:
+        failpoints.reach("checkpoint.after_rename")
     shutil.rmtree(old, ignore_errors=True)
 
 

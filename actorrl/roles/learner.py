@@ -15,6 +15,7 @@ from collections.abc import Iterable
 import numpy as np
 from torch import Tensor
 
+from actorrl import failpoints
 from actorrl.data.columns import PRIORITIES
 from actorrl.errors import ActorRLError
 from actorrl.roles import torch_setup
@@ -197,6 +198,8 @@ class Learner(Actor):
 
     def _publish(self) -> None:
         started = time.monotonic()
+        if failpoints.ACTIVE:
+            failpoints.reach("learner.before_publish")
         self.version += 1
         self.update.policy.version = self.version
         self.context.publisher("weights").publish(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from actorrl import failpoints
 from actorrl.data import columns as c
 from actorrl.replay.frame_store import RingFrameStore
 from actorrl.replay.limiter import SamplesPerInsert
@@ -65,6 +66,8 @@ class ReplayShard(Actor):
         self._go_on()
 
     def _insert(self, item: Item) -> None:
+        if failpoints.ACTIVE:
+            failpoints.reach("shard.before_insert")
         body = item.body
         rows = dict(item.arrays)
         frames = rows.pop(c.FRAMES, None)
@@ -82,6 +85,8 @@ class ReplayShard(Actor):
                     stream=item.source,
                     overlap=self._settings.overlap_frames,
                 )
+        if failpoints.ACTIVE:
+            failpoints.reach("shard.mid_insert")
         self._limiter.inserted(num_rows)
         self._news["num_env_steps"] += body["num_env_steps"]
         self._news["episodes"] += body["episodes"]

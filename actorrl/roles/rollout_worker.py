@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from actorrl import failpoints
 from actorrl.data.fragment import Fragment
 from actorrl.envs.vector import VectorEnv, make_vector
 from actorrl.policies.base import Policy
@@ -109,6 +110,8 @@ class RolloutWorker(SamplingActor):
     def step(self) -> None:
         self._sampling.refresh()
         body, arrays = self._postprocess(self._sampling.collect())
+        if failpoints.ACTIVE:
+            failpoints.reach("worker.before_send")
         self.context.stream("samples").send(body, arrays)
 
     def serve_samples(self, request: Asked) -> None:

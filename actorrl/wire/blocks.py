@@ -14,6 +14,7 @@ import time
 import msgspec
 import numpy as np
 
+from actorrl import failpoints
 from actorrl.errors import WireError
 from actorrl.wire.shared_memory import MemoryClient, aligned
 
@@ -61,6 +62,8 @@ class BlockWriter:
         words[_VERSIONS + number % 2] = version
         for target, array in zip(self._buffers[number % 2], arrays.values(), strict=True):
             np.copyto(target, array)
+            if failpoints.ACTIVE:
+                failpoints.reach("weights.mid_publish")
         words[_PUBLISHED] = number
 
     def _lay_out(self, entries: list[Entry], buffer_nbytes: int) -> None:

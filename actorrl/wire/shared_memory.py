@@ -20,6 +20,7 @@ import threading
 import msgspec
 import numpy as np
 
+from actorrl import failpoints
 from actorrl.errors import WireError
 
 ALIGN = 64
@@ -95,6 +96,8 @@ class MemoryServer:
         return None if ask.verb == "drop" else self._make(ask)
 
     def _make(self, ask: _Ask) -> int:
+        if failpoints.ACTIVE and ask.verb == "create":
+            failpoints.reach("memory.create")
         fd = os.memfd_create("actorrl", os.MFD_CLOEXEC)
         try:
             os.truncate(fd, ask.nbytes)
