@@ -2,6 +2,7 @@
 
 Reading order: model_config.py (settings), networks.py (bodies), recurrent.py (LSTM), catalog.py
 (settings and observation space -> body), actor_critic.py and q_network.py (body + heads),
-distributions.py (categorical mathematics), frames.py (stacks on the device), flat_parameters.py
+distributions.py and gaussian.py (mathematics of actions), action_layout.py (how actions are
+stored), continuous.py (actors and critics), frames.py (stacks on the device), flat_parameters.py
 (all weights as one vector), numpy_forward.py (small networks without torch's per-call cost).
 """

@@ -7,6 +7,7 @@ operations however many layers there are, and its state is flat too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -48,6 +49,26 @@ class FlatParameters:
         if self.vector.device != torch.device(device):
             self.vector.grad = None
             self._bind(self.vector.detach().to(device))
+
+    def span(self, name: str) -> slice:
+        """Where the weights of the submodule (or parameter) `name` lie in `vector`.
+
+        For an optimizer over `vector.data[span]` and `gradient[span]`. Raises ValueError where
+        there is none, and where others' weights lie in between.
+        """
+        inside, start, end, position = False, 0, 0, 0
+        for parameter, shape in self.layout:
+            if parameter == name or parameter.startswith(f"{name}."):
+                if not inside and end:
+                    raise ValueError(f"the weights of {name!r} are not in one piece")
+                start, inside = (start, True) if inside else (position, True)
+                end = position + math.prod(shape)
+            else:
+                inside = False
+            position += math.prod(shape)
+        if not end:
+            raise ValueError(f"no weights are named {name!r}, only {[n for n, _ in self.layout]}")
+        return slice(start, end)
 
     def numpy(self) -> Float32:
         """A copy of the weights [P] on the host."""

@@ -45,6 +45,7 @@ class MLP(nn.Module):
     def __init__(self, input_size: int, hiddens: Sequence[int], activation: str = "tanh") -> None:
         super().__init__()
         self.activation = activation
+        self.input_size = input_size
         sizes = [input_size, *hiddens]
         self.layers = nn.ModuleList(
             linear(inputs, outputs, GAINS[activation]) for inputs, outputs in pairwise(sizes)

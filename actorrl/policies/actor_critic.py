@@ -17,7 +17,15 @@ from actorrl.models.actor_critic import ActorCriticNetwork
 from actorrl.models.distributions import sample_numpy
 from actorrl.models.frames import stack_frames
 from actorrl.models.model_config import ModelConfig
-from actorrl.policies.base import Act, Array, ArrayState, Policy, as_tensor, seeded
+from actorrl.policies.base import (
+    Act,
+    Array,
+    ArrayState,
+    Policy,
+    as_tensor,
+    discrete_size,
+    seeded,
+)
 
 
 class SequenceOutput(NamedTuple):
@@ -45,6 +53,7 @@ class ActorCriticPolicy(Policy):
         seed: int = 0,
     ) -> None:
         super().__init__(observation_space, action_space, frame_stack, seed)
+        self.num_actions = discrete_size(action_space)
         self.model_config = model_config or ModelConfig()
         with seeded(seed):
             model = ActorCriticNetwork(

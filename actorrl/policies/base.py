@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from actorrl.errors import ConfigError
+from actorrl.models.action_layout import action_layout
 from actorrl.models.flat_parameters import FlatParameters, Float32
 
 Array = NDArray[Any]
@@ -44,7 +46,7 @@ class Policy(ABC):
         self.observation_space = observation_space
         self.action_space = action_space
         self.frame_stack = frame_stack
-        self.num_actions, self._first_action = _discrete(action_space)
+        self.action_layout = action_layout(action_space)
         self.version = 0
         self.explore = True  # what `compute_actions(explore=None)` does
         # Env steps of the whole run, on which schedules of exploration run. Whoever is told none
@@ -78,9 +80,10 @@ class Policy(ABC):
         """The recurrent state of B environments at an episode's start; () without recurrence."""
         return ()
 
-    def env_actions(self, actions: Array) -> Array:
-        """Actions as `env.step` takes them: a Discrete space may start elsewhere than at 0."""
-        return actions + self._first_action if self._first_action else actions
+    def env_actions(self, actions: Array) -> Any:
+        """Actions as `env.step` takes them, one for each of B environments: scaled and clipped to
+        their bounds; an array, or a list where the space is a Dict or Tuple."""
+        return self.action_layout.to_env(actions)
 
     def compute_actions(
         self,
@@ -175,10 +178,10 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _discrete(action_space: Any) -> tuple[int, int]:
-    """Number of actions and the first one's number; raises ConfigError for other spaces."""
-    if not hasattr(action_space, "n") or getattr(action_space, "shape", ()) != ():
+def discrete_size(action_space: Any) -> int:
+    """Number of actions of a Discrete space; raises ConfigError, naming it, for another."""
+    if not isinstance(action_space, Discrete):
         raise ConfigError(
             f"env: this policy cannot act in the action space {action_space}, expected Discrete(n)"
         )
-    return int(action_space.n), int(getattr(action_space, "start", 0))
+    return int(action_space.n)

@@ -15,10 +15,19 @@ from torch import Tensor
 from actorrl.data import columns as c
 from actorrl.data.frame_stack import frame_rows
 from actorrl.errors import ConfigError
-from actorrl.models.flat_parameters import FlatParameters, Float32
+from actorrl.models.flat_parameters import Float32
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.q_network import QNetwork
-from actorrl.policies.base import Act, Array, ArrayState, Policy, as_tensor, seeded
+from actorrl.policies.base import (
+    Act,
+    Array,
+    ArrayState,
+    Policy,
+    as_tensor,
+    discrete_size,
+    seeded,
+)
+from actorrl.policies.target import TargetNetwork
 
 
 class QPolicy(Policy):
@@ -42,6 +51,7 @@ class QPolicy(Policy):
         epsilons: Array | None = None,
     ) -> None:
         super().__init__(observation_space, action_space, frame_stack, seed)
+        self.num_actions = discrete_size(action_space)
         self.model_config = model_config or ModelConfig()
         if self.model_config.use_lstm:
             raise ConfigError("model.use_lstm: true is not accepted by a Q policy, expected false")
@@ -111,32 +121,3 @@ class QPolicy(Policy):
         """A copy of the network that changes only when told to."""
         with seeded(0):
             return TargetNetwork(self, QNetwork(*self._arguments, self.dueling))
-
-
-class TargetNetwork:
-    """The target network of Mnih et al. 2015. It follows its policy to another device on `sync`."""
-
-    def __init__(self, policy: QPolicy, model: QNetwork) -> None:
-        self._policy = policy
-        self.model = model
-        self.flat = FlatParameters(model)
-        self.sync()
-
-    @torch.no_grad()
-    def sync(self) -> None:
-        """Take over the policy's weights."""
-        self.flat.move(self._policy.device)
-        self.flat.vector.copy_(self._policy.flat.vector)
-
-    @torch.no_grad()
-    def q_values(self, obs: Tensor) -> Tensor:
-        """Q [N, A] of observations [N, ...], without gradient."""
-        q: Tensor = self.model(obs)
-        return q
-
-    def flat_weights(self) -> Float32:
-        """A copy of the weights [P], for checkpoints."""
-        return self.flat.numpy()
-
-    def load_flat(self, values: Float32) -> None:
-        self.flat.load(values)

@@ -1,0 +1,115 @@
+"""The policy of DDPG, TD3 and Ape-X DDPG: an actor that names its action, one or two critics.
+
+B environments side by side, N rows in any order, K numbers of a flat action. Actions are stored in
+[-1, 1] and scaled to the Box's bounds at the environment only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from actorrl.errors import ConfigError
+from actorrl.models.action_layout import is_bounded
+from actorrl.models.continuous import Actor, ActorAndCritics, Critic
+from actorrl.models.model_config import ModelConfig
+from actorrl.policies.base import Act, Array, ArrayState, Policy, as_tensor, seeded
+from actorrl.policies.noise import GaussianNoise, Noise
+from actorrl.policies.target import TargetNetwork
+
+
+class DeterministicPolicy(Policy):
+    """`model.actor` and `model.critics`, with an optimizer each over `flat.span("actor")` and
+    `flat.span("critics")`.
+
+    `noise` is added to actions while exploring; the first `random_steps` env steps of this
+    process's environments act evenly at random instead.
+    """
+
+    model: ActorAndCritics
+
+    def __init__(
+        self,
+        observation_space: Any,
+        action_space: Any,
+        frame_stack: int = 1,
+        model_config: ModelConfig | None = None,
+        seed: int = 0,
+        *,
+        critic_config: ModelConfig | None = None,
+        twin_q: bool = False,
+        noise: Noise | None = None,
+        random_steps: int = 0,
+    ) -> None:
+        super().__init__(observation_space, action_space, frame_stack, seed)
+        if not is_bounded(action_space):
+            raise ConfigError(
+                f"env: a deterministic policy cannot act in the action space {action_space}, "
+                "expected a Box with finite bounds"
+            )
+        self.model_config = model_config or ModelConfig()
+        self.critic_config = critic_config or self.model_config
+        refuse_lstm(self.model_config, self.critic_config)
+        self._num_critics = 2 if twin_q else 1
+        self.noise = GaussianNoise() if noise is None else noise
+        self.random_steps = random_steps
+        with seeded(seed):
+            model = self._make_model()
+        self._adopt(model)
+
+    def _make_model(self) -> ActorAndCritics:
+        size = math.prod(self.action_layout.shape)
+        inputs = (self.observation_space, size, self.frame_stack)
+        critics = [Critic(*inputs, self.critic_config) for _ in range(self._num_critics)]
+        return ActorAndCritics(Actor(*inputs, self.model_config, squash=True), [*critics])
+
+    def _weights_moved(self) -> None:
+        self._numpy_forward = self.model.actor.numpy_forward()  # type: ignore[operator]
+
+    def act(self, obs: Array, state: ArrayState = (), explore: bool = True) -> Act:
+        if explore and self.random_steps > 0:
+            self.random_steps -= len(obs)
+            return Act(self._random_actions(len(obs)), {}, state)
+        actions = self._actor_numpy(obs)
+        if explore:
+            actions = np.clip(actions + self.noise(actions, self.random), -1.0, 1.0)
+        return Act(actions.reshape(len(obs), *self.action_layout.shape), {}, state)
+
+    def _random_actions(self, batch: int) -> Array:
+        shape = (batch, *self.action_layout.shape)
+        return self.random.uniform(-1.0, 1.0, shape).astype(np.float32)
+
+    def _actor_numpy(self, obs: Array) -> Array:
+        """Actions [B, K] without noise."""
+        if self._numpy_forward is not None:
+            actions: Array = self._numpy_forward(obs)
+            return actions
+        with torch.inference_mode():
+            actions = self.model.actor(as_tensor(obs, self.device)).cpu().numpy()
+        return actions
+
+    # ---- learning -------------------------------------------------------------------------------
+
+    def actor(self, obs: Tensor) -> Tensor:
+        """Actions [N, K] in [-1, 1] of observations on the device, with gradient."""
+        actions: Tensor = self.model.actor(obs)
+        return actions
+
+    def q_values(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, ...]:
+        """Q [N] of each critic, with gradient; actions [N, ...] as they are stored."""
+        return self.model.q_values(obs, actions)
+
+    def make_target(self) -> TargetNetwork:
+        """A copy whose `model.actor` and `model.q_values` change only when told to."""
+        with seeded(0):
+            return TargetNetwork(self, self._make_model())
+
+
+def refuse_lstm(*configs: ModelConfig) -> None:
+    """Replay keeps single transitions: no state to start an LSTM from."""
+    if any(config.use_lstm for config in configs):
+        raise ConfigError("model.use_lstm: true is not accepted by this policy, expected false")

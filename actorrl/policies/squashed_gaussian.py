@@ -1,0 +1,151 @@
+"""The policy of SAC: a stochastic actor and two critics, for a bounded Box or Discrete actions.
+
+B environments side by side, N rows in any order, K numbers of a flat action, A discrete actions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Discrete
+from torch import Tensor
+
+from actorrl.data import columns as c
+from actorrl.errors import ConfigError
+from actorrl.models import gaussian
+from actorrl.models.action_layout import is_bounded
+from actorrl.models.continuous import Actor, ActorAndCritics, Critic
+from actorrl.models.distributions import sample_numpy
+from actorrl.models.model_config import ModelConfig
+from actorrl.policies.base import Act, Array, ArrayState, Policy, as_tensor, seeded
+from actorrl.policies.deterministic import refuse_lstm
+from actorrl.policies.target import TargetNetwork
+
+
+class SquashedGaussianPolicy(Policy):
+    """Continuous: actions tanh(u) in (-1, 1), u Gaussian (Haarnoja et al. 2018). Discrete: a
+    categorical distribution, and critics that give all A values at once (Christodoulou 2019).
+
+    `model.actor` and `model.critics` have an optimizer each over `flat.span("actor")` and
+    `flat.span("critics")`. The first `random_steps` env steps of this process's environments act
+    evenly at random.
+    """
+
+    model: ActorAndCritics
+
+    def __init__(
+        self,
+        observation_space: Any,
+        action_space: Any,
+        frame_stack: int = 1,
+        model_config: ModelConfig | None = None,
+        seed: int = 0,
+        *,
+        critic_config: ModelConfig | None = None,
+        twin_q: bool = True,
+        random_steps: int = 0,
+    ) -> None:
+        super().__init__(observation_space, action_space, frame_stack, seed)
+        self.discrete = isinstance(action_space, Discrete)
+        if not self.discrete and not is_bounded(action_space):
+            raise ConfigError(
+                f"env: a squashed Gaussian policy cannot act in the action space {action_space}, "
+                "expected Discrete or a Box with finite bounds"
+            )
+        self.model_config = model_config or ModelConfig()
+        self.critic_config = critic_config or self.model_config
+        refuse_lstm(self.model_config, self.critic_config)
+        self._num_critics = 2 if twin_q else 1
+        self.random_steps = random_steps
+        with seeded(seed):
+            model = self._make_model()
+        self._adopt(model)
+
+    @property
+    def action_size(self) -> int:
+        """K, or A of a discrete space."""
+        if self.discrete:
+            return int(self.action_space.n)
+        return math.prod(self.action_layout.shape)
+
+    def _make_model(self) -> ActorAndCritics:
+        size, stack = self.action_size, self.frame_stack
+        space, config = self.observation_space, self.critic_config
+        if self.discrete:
+            actor = Actor(space, size, stack, self.model_config, squash=False)
+            heads = [Actor(space, size, stack, config, squash=False) for _ in self._each_critic()]
+            return ActorAndCritics(actor, [*heads])
+        actor = Actor(space, 2 * size, stack, self.model_config, squash=False)
+        critics = [Critic(space, size, stack, config) for _ in self._each_critic()]
+        return ActorAndCritics(actor, [*critics])
+
+    def _each_critic(self) -> range:
+        return range(self._num_critics)
+
+    def _weights_moved(self) -> None:
+        self._numpy_forward = self.model.actor.numpy_forward()  # type: ignore[operator]
+
+    def act(self, obs: Array, state: ArrayState = (), explore: bool = True) -> Act:
+        if explore and self.random_steps > 0:
+            self.random_steps -= len(obs)
+            return Act(self._random_actions(len(obs)), self._random_logp(len(obs)), state)
+        inputs = self._actor_numpy(obs)
+        if self.discrete:
+            actions, logp = sample_numpy(inputs, self.random, greedy=not explore)
+            return Act(actions, {c.ACTION_LOGP: logp}, state)
+        flat, logp = gaussian.squashed_sample_numpy(inputs, self.random, greedy=not explore)
+        return Act(flat.reshape(len(obs), *self.action_layout.shape), {c.ACTION_LOGP: logp}, state)
+
+    def _random_actions(self, batch: int) -> Array:
+        if self.discrete:
+            return self.random.integers(self.action_size, size=batch)
+        shape = (batch, *self.action_layout.shape)
+        return self.random.uniform(-1.0, 1.0, shape).astype(np.float32)
+
+    def _random_logp(self, batch: int) -> dict[str, Array]:
+        size = self.action_size
+        logp = -math.log(size) if self.discrete else -size * math.log(2.0)
+        return {c.ACTION_LOGP: np.full(batch, logp, np.float32)}
+
+    def _actor_numpy(self, obs: Array) -> Array:
+        """What `actor` gives, for acting."""
+        if self._numpy_forward is not None:
+            inputs: Array = self._numpy_forward(obs)
+        else:
+            with torch.inference_mode():
+                inputs = self.model.actor(as_tensor(obs, self.device)).cpu().numpy()
+        if not self.discrete:
+            log_std = inputs[:, self.action_size :]
+            np.clip(log_std, gaussian.LOG_STD_MIN, gaussian.LOG_STD_MAX, out=log_std)
+        return inputs
+
+    # ---- learning -------------------------------------------------------------------------------
+
+    def actor(self, obs: Tensor) -> Tensor:
+        """With gradient: mean and log-deviation [N, 2K], or logits [N, A] of a discrete space."""
+        inputs: Tensor = self.model.actor(obs)
+        return inputs if self.discrete else gaussian.clamp_log_std(inputs)
+
+    def sample(
+        self, obs: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Continuous only: actions [N, K] and their log-probabilities [N]; gradients flow through
+        both into the actor."""
+        assert not self.discrete, "a discrete actor's expectation is a sum: use `actor`"
+        return gaussian.squashed_sample(self.actor(obs), generator)
+
+    def q_values(self, obs: Tensor, actions: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Of each critic, with gradient: Q [N] of stored actions [N, ...], or of a discrete space
+        Q [N, A] of all (`actions` is left out)."""
+        if self.discrete:
+            return self.model.q_values(obs)
+        assert actions is not None
+        return self.model.q_values(obs, actions)
+
+    def make_target(self) -> TargetNetwork:
+        """A copy whose `model.q_values` change only when told to."""
+        with seeded(0):
+            return TargetNetwork(self, self._make_model())
