@@ -1,0 +1,327 @@
+"""What a cluster is, as values: hosts, how they are reached, what they carry.
+
+These types are also the schema of cluster.yml: a key of the file is a field here, and the words
+beside it are its reference (cluster/README.md). `SshKeys`, `HostKeys` and `FileKeys` are the parts
+of the file that read differently from what they become; the rest is both.
+
+Sizes are bytes, times are seconds. Nothing here imports more than msgspec.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+LOCAL = "local"  # the driver's own machine, as an entry of the host list
+AUTO: Literal["auto"] = "auto"
+# Roles that actorrl's own topologies have; a Program of one's own may have others.
+ROLES = ("rollout", "replay", "learner", "evaluator")
+
+
+# ---- parts that the file and the value share -----------------------------------------------------
+
+
+class SyncSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How the code gets to a host."""
+
+    mode: Annotated[
+        Literal["copy", "shared", "none"],
+        Meta(
+            description="`copy`: the files of `source` are sent over SSH when their content "
+            "differs. `shared`: the same path shows the same files on all hosts. `none`: actorrl "
+            "is installed there already."
+        ),
+    ] = "copy"
+    source: Annotated[
+        str, Meta(description="Folder that is copied, from where the command is given.")
+    ] = "."
+    exclude: Annotated[
+        list[str],
+        Meta(description="Names and patterns that are not copied, such as `*.ckpt`."),
+    ] = msgspec.field(default_factory=lambda: [".git", ".venv", "__pycache__", "runs"])
+
+
+class ResourceSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host offers. `auto`: what its agent finds."""
+
+    cpu: Annotated[
+        Annotated[int, Meta(ge=1)] | Literal["auto"],
+        Meta(
+            description="Cores. They steer spreading and the default number of workers; more "
+            "actors than cores run, with a notice."
+        ),
+    ] = AUTO
+    gpu: Annotated[
+        Annotated[int, Meta(ge=0)] | Literal["auto"],
+        Meta(description="GPUs that may be used: the first ones that the host shows."),
+    ] = AUTO
+    mem: Annotated[
+        Annotated[int, Meta(ge=1)] | Literal["auto"],
+        Meta(
+            description="Memory that may be asked for, such as `64GB` or `512MiB`.",
+            extra={"as": "size"},
+        ),
+    ] = AUTO
+
+
+class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What each actor of a role asks of its host. None: what the algorithm says."""
+
+    count: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                description="Number of actors. `--workers` and the settings of the algorithm go "
+                "before it.",
+            ),
+        ]
+        | None
+    ) = None
+    cpu: Annotated[float, Meta(ge=0, description="Cores of each; steers spreading.")] | None = None
+    gpu: (
+        Annotated[
+            float,
+            Meta(ge=0, description="GPUs of each: whole ones, or a part of one such as 0.2."),
+        ]
+        | None
+    ) = None
+    mem: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                description="Memory of each, such as `8GB`; a host without it is not chosen.",
+                extra={"as": "size"},
+            ),
+        ]
+        | None
+    ) = None
+    place: (
+        Annotated[
+            Literal["spread", "pack"],
+            Meta(
+                description="`spread`: over all hosts, by their cores. `pack`: on as few hosts as "
+                "have the GPUs and the memory. `rollout` is spread, others are packed."
+            ),
+        ]
+        | None
+    ) = None
+
+
+class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How the hosts talk to each other."""
+
+    advertise: Annotated[
+        str,
+        Meta(
+            description="Address under which a host is reached by the others: `auto`, an address, "
+            "`interface:eth1`, or a network such as `10.0.0.0/8`."
+        ),
+    ] = AUTO
+    ports: Annotated[
+        tuple[int, int],
+        Meta(
+            description="Ports that may be listened on, both ends included. Hosts with shards or "
+            "learners need them open to the others.",
+            extra={"as": "ports"},
+        ),
+    ] = (43000, 43099)
+    security: Annotated[
+        Literal["curve", "none"],
+        Meta(
+            description="`curve`: every TCP connection is encrypted and both ends prove who they "
+            "are. `none`: for this machine alone, only the loopback interface is listened on."
+        ),
+    ] = "curve"
+
+    @property
+    def num_ports(self) -> int:
+        return self.ports[1] - self.ports[0] + 1
+
+
+class FailureSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """When something counts as lost."""
+
+    node_timeout_s: Annotated[
+        float, Meta(gt=0, description="A host not heard of for so long is lost.")
+    ] = 10.0
+    lease_s: Annotated[
+        float,
+        Meta(gt=0, description="A host that has lost its driver for so long stops its actors."),
+    ] = 30.0
+    grace_s: Annotated[
+        float, Meta(ge=0, description="Actors have so long to stop before they are killed.")
+    ] = 10.0
+    min_hosts: Annotated[
+        int, Meta(ge=1, description="With fewer hosts than these, the run ends.")
+    ] = 1
+
+
+# ---- what a file becomes -------------------------------------------------------------------------
+
+
+class SshSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One SSH connection with nothing left open: the file's words, else those of ssh_config."""
+
+    host: str  # what is dialled: ssh_config's HostName where it has one
+    user: str
+    port: int = 22
+    identity_file: str | None = None  # absolute; None: the agent's keys, and those of ~/.ssh
+    identities_only: bool = False  # no other key than identity_file is offered
+    proxy_jump: tuple[SshSpec, ...] = ()  # hops on the way, the first one dialled first
+    connect_timeout_s: float = 10.0  # for the whole way, hops included
+    host_key_alias: str | None = None  # the name to look up in known_hosts in place of host
+    known_hosts: tuple[str, ...] = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
+
+    def __str__(self) -> str:
+        port = "" if self.port == 22 else f":{self.port}"
+        return f"{self.user}@{self.host}{port}"
+
+
+class HostSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One host of the list, ranges expanded and defaults filled in.
+
+    The local one has no `ssh`; `python`, `workdir`, `sync` and `setup` say nothing there, since the
+    driver's own interpreter and folder are used.
+    """
+
+    name: str  # the address as written, or "local"
+    ssh: SshSpec | None = None
+    python: str = ".venv/bin/python"
+    workdir: str = "~/actorrl/cluster"
+    sync: SyncSpec = SyncSpec()
+    env: dict[str, str] = {}
+    pass_env: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    resources: ResourceSpec = ResourceSpec()
+    roles: tuple[str, ...] = ()  # empty: any role, after the hosts that name it
+    required: bool = True
+
+    @property
+    def is_local(self) -> bool:
+        return self.name == LOCAL
+
+
+class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A host list, read and checked."""
+
+    name: str = "cluster"
+    network: NetworkSpec = NetworkSpec()
+    hosts: tuple[HostSpec, ...] = (HostSpec(name=LOCAL),)
+    roles: dict[str, RoleSpec] = {}
+    failure: FailureSpec = FailureSpec()
+    source: str = LOCAL  # what the user gave: a path, or the list itself
+
+    @property
+    def remote_hosts(self) -> tuple[HostSpec, ...]:
+        return tuple(host for host in self.hosts if not host.is_local)
+
+    def role(self, name: str) -> RoleSpec:
+        return self.roles.get(name, RoleSpec())
+
+
+# ---- what only the file has ----------------------------------------------------------------------
+
+
+class SshKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """`ssh:` of a host or of the defaults. What is left out comes from ~/.ssh/config."""
+
+    user: Annotated[str, Meta(description="Name to log in with. Else your own.")] | None = None
+    port: (
+        Annotated[int, Meta(ge=1, le=65535, description="Port of the SSH server. Else 22.")] | None
+    ) = None
+    identity_file: (
+        Annotated[
+            str,
+            Meta(description="Private key. Else those that your SSH agent and ~/.ssh have."),
+        ]
+        | None
+    ) = None
+    proxy_jump: (
+        Annotated[
+            list[str],
+            Meta(
+                description="Hosts on the way, the first one dialled first, each "
+                "`[user@]host[:port]` or a name of ~/.ssh/config. `[]`: none, whatever that says.",
+                extra={"as": "names"},
+            ),
+        ]
+        | None
+    ) = None
+    connect_timeout_s: (
+        Annotated[float, Meta(gt=0, description="To reach and log in, all hops together. Else 10.")]
+        | None
+    ) = None
+
+
+class DefaultKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """What `defaults` may say, and each host again."""
+
+    ssh: Annotated[SshKeys, Meta(description="How the host is reached.")] = SshKeys()
+    python: Annotated[str, Meta(description="Interpreter: absolute, or relative to `workdir`.")] = (
+        ".venv/bin/python"
+    )
+    workdir: (
+        Annotated[
+            str,
+            Meta(
+                description="Folder of the run's code on the host. Else `~/actorrl/NAME`; with "
+                "`sync: {mode: shared}` the folder of `sync.source`."
+            ),
+        ]
+        | None
+    ) = None
+    sync: Annotated[SyncSpec, Meta(description="How the code gets there.")] = SyncSpec()
+    env: Annotated[dict[str, str], Meta(description="Environment variables of the actors.")] = {}
+    pass_env: Annotated[
+        list[str],
+        Meta(description="Names of variables that the actors get from the driver's environment."),
+    ] = []
+    setup: Annotated[
+        list[str],
+        Meta(description="Commands run once per host before the start; what they print is logged."),
+    ] = []
+    resources: Annotated[ResourceSpec, Meta(description="What the host offers.")] = ResourceSpec()
+
+
+class HostKeys(DefaultKeys, frozen=True, kw_only=True):
+    """An entry of `hosts`: a mapping, or only the text of `host`."""
+
+    SHORT_FORM: ClassVar[str] = "host"
+
+    host: (
+        Annotated[
+            str,
+            Meta(
+                description="`local`, or `[user@]host[:port]` with ranges: `cpu[01-08].lab`, "
+                "`gpu[1,3-5]`."
+            ),
+        ]
+        | None
+    ) = None
+    roles: Annotated[
+        list[str],
+        Meta(
+            description="The only roles it carries. A role goes to the hosts that name it, then "
+            "to hosts that name none."
+        ),
+    ] = []
+    required: Annotated[
+        bool,
+        Meta(description="Nothing starts without it. `false`: the run starts, and says so."),
+    ] = True
+
+
+class FileKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """cluster.yml."""
+
+    version: Annotated[Literal[1], Meta(description="Version of this format.")] = 1
+    name: Annotated[str, Meta(description="Name of the cluster; part of `workdir`.")] = "cluster"
+    defaults: Annotated[DefaultKeys, Meta(description="For all hosts.")] = DefaultKeys()
+    network: Annotated[NetworkSpec, Meta(description="Between the hosts.")] = NetworkSpec()
+    hosts: Annotated[list[HostKeys], Meta(description="The hosts.")] = []
+    roles: Annotated[dict[str, RoleSpec], Meta(description="By name of the role.")] = {}
+    failure: Annotated[FailureSpec, Meta(description="When something is lost.")] = FailureSpec()
