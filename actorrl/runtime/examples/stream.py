@@ -31,7 +31,7 @@ class Producer(Actor):
 
     def step(self) -> None:
         self.made += 1
-        frames = np.full((84, 84), self.made, np.uint8)
+        frames = np.full((84, 84), self.made % 256, np.uint8)
         self.context.stream("numbers").send({"number": self.made}, {"frames": frames})
 
 

@@ -1,0 +1,71 @@
+"""python -m benchmarks [--pairs N] [--peers] [--out DIR] NAME...: measure, print, and keep."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import click
+
+from benchmarks.harness import machine, pairing, report
+from benchmarks.harness.pairing import Case
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--pairs", type=click.IntRange(1), help="Windows of each side (default: the case's).")
+@click.option("--peers", is_flag=True, help="The other libraries too (see benchmarks/peers).")
+@click.option("--only", default="", help="Cases whose name contains this.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the results.")
+def main(
+    names: tuple[str, ...], pairs: int | None, peers: bool, only: str, out: Path | None
+) -> None:
+    """Answer the questions NAMES, each a file beside this one."""
+    about = machine.describe()
+    print(f"machine: {about['cpu']}, {about['cores']} cores, load {about['load_before']}")
+    if about["load_before"] > 0.5:
+        print("warning: others use this machine; the ratios will spread")
+    day = datetime.date.today().isoformat()
+    folder = out or RESULTS / machine.folder_name(about, day)
+    for name in names:
+        question = _question(name)
+        title = (question.__doc__ or name).splitlines()[0]
+        print(f"\n{title}", flush=True)
+        rows = []
+        for case in question.cases(peers):
+            if only in case.name:
+                rows.append(_answer(case, pairs))
+        if rows:
+            report.keep(folder, name, title, about, rows)
+            print(f"\n{report.table(rows)}\n\nkept in {os.path.relpath(folder)}")
+
+
+def _question(name: str) -> ModuleType:
+    if not (Path(__file__).parent / f"{name}.py").exists():
+        raise click.UsageError(f"no benchmarks/{name}.py: scripts/bench lists the questions")
+    module = importlib.import_module(f"benchmarks.{name}")
+    if not hasattr(module, "cases"):
+        raise click.UsageError(f"benchmarks/{name}.py is no question: scripts/bench lists them")
+    return module
+
+
+def _answer(case: Case, pairs: int | None) -> dict[str, object]:
+    outcome = pairing.measure(case if pairs is None else _with_pairs(case, pairs))
+    row = outcome.as_row()
+    print(f"  {case.name}: {row['ratio']:.3g} x {case.other.name} {case.bar}", flush=True)
+    return row
+
+
+def _with_pairs(case: Case, pairs: int) -> Case:
+    return dataclasses.replace(case, pairs=pairs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

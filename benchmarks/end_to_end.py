@@ -1,0 +1,144 @@
+"""How many env steps per second does a whole run make, at equal work?
+
+Same environment, network (Nature CNN, or 64-64), batch, number of workers and of environments each,
+one pass over each sample. Counted by the learner (ours) or printed by the peer's driver; a window
+of 20 s after the warm-up. Sample Factory runs APPO, the peers' IMPALA as it is. CPU seconds are of
+all processes, per 1,000 env steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.harness import commands
+from benchmarks.harness.commands import Counter
+from benchmarks.harness.pairing import Case, Side, Window
+from benchmarks.peers import setup
+
+_HERE = Path(__file__).parent
+_WORKERS, _ENVS = 2, 8
+_ENV = {"cartpole": "CartPole-v1", "pong": "ALE/Pong-v5"}
+# what the peers of `benchmarks/peers` are set to
+_SETTINGS = {
+    "IMPALA": ["train_batch_size=500", "rollout_fragment_length=50"],
+    "A3C": ["rollout_fragment_length=10"],
+    "APEX": [
+        "train_batch_size=512",
+        "samples_per_insert=1.0",
+        "num_replay_shards=1",
+        "replay_capacity=50000",
+        "learning_starts=2000",
+    ],
+}
+_SF_NOTE = "Sample Factory: APPO, batch 512, rollout 32, 2 splits; 1 epoch"
+
+
+def cases(peers: bool) -> list[Case]:
+    if not peers:
+        return [_case(a, e, _loop(a, e)) for a in ("IMPALA",) for e in ("cartpole", "pong")]
+    return [
+        _case("IMPALA", "cartpole", _sf("cartpole"), ">= 7", _SF_NOTE),
+        _case("IMPALA", "pong", _sf("pong"), ">= 1.25", _SF_NOTE),
+        _case("IMPALA", "cartpole", _rllib("impala", "cartpole")),
+        _case("IMPALA", "pong", _rllib("impala", "pong"), ">= 1.6"),
+        _case("APEX", "pong", _rllib("apex", "pong"), ">= 2"),
+        _case("A3C", "cartpole", _rllib("a3c", "cartpole"), ">= 8"),
+        _case("A3C", "pong", _rllib("a3c", "pong"), ">= 1.6"),
+    ]
+
+
+def _case(algo: str, env: str, other: Side, bar: str = "", note: str = "") -> Case:
+    name = f"{algo} {env}, {other.name}"
+    return Case(name, "env steps/s", ours(algo, env), other, bar, note, pairs=3, together=False)
+
+
+# ---- ours -----------------------------------------------------------------------------------
+
+
+def ours(algo: str, env: str, *more: str) -> Side:
+    """Our command line, counted in its result.json."""
+
+    @contextlib.contextmanager
+    def opened() -> Iterator[Window]:
+        with tempfile.TemporaryDirectory() as results:
+            settings = [f"num_envs_per_worker={_ENVS}", *_SETTINGS[algo], *more]
+            words = [sys.executable, "-m", "actorrl", "launch", "--quiet", "--seed", "1"]
+            words += ["--algo", algo, "--env", _ENV[env], "--workers", str(_WORKERS)]
+            words += ["--name", "run", "--results", results, "--stop", "timesteps_total=1000000000"]
+            words += [word for setting in settings for word in ("--set", setting)]
+            counter = rows_counter(Path(results) / "run" / "result.json")
+            with commands.counting(words, counter, log=Path(results) / "log") as window:
+                yield window
+
+    return Side("actorrl", opened)
+
+
+def rows_counter(path: Path) -> Counter:
+    """Time and env steps of the newest row."""
+
+    def read() -> tuple[float, float] | None:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            row = json.loads(path.read_text().splitlines()[-1])
+            return row["time_total_s"], row["timesteps_total"]
+        return None
+
+    return read
+
+
+# ---- the others -----------------------------------------------------------------------------
+
+
+def _peer(label: str, environment: str, script: str, *arguments: str) -> Side:
+    """A driver of benchmarks/peers, which appends `SECONDS STEPS` to the file it is given."""
+
+    @contextlib.contextmanager
+    def opened() -> Iterator[Window]:
+        with tempfile.TemporaryDirectory() as folder:
+            counts = Path(folder) / "counts"
+            words = [str(setup.python(environment)), str(_HERE / "peers" / script)]
+            words += ["--counts", str(counts), "--workers", str(_WORKERS), "--envs", str(_ENVS)]
+            words += arguments
+            counter = _lines_counter(counts)
+            with commands.counting(words, counter, log=Path(folder) / "log") as window:
+                yield window
+
+    return Side(label, opened)
+
+
+def _lines_counter(path: Path) -> Counter:
+    def read() -> tuple[float, float] | None:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            seconds, steps = path.read_text().splitlines()[-1].split()
+            return float(seconds), float(steps)
+        return None
+
+    return read
+
+
+def _sf(env: str) -> Side:
+    return _peer("Sample Factory", "sf", "sample_factory.py", "--env", env)
+
+
+def _rllib(algo: str, env: str) -> Side:
+    return _peer("RLlib 2.6.3", "ray263", "rllib_263.py", "--algo", algo, "--env", env)
+
+
+def _loop(algo: str, env: str) -> Side:
+    """The same calls in one process and one loop, without actors."""
+
+    @contextlib.contextmanager
+    def opened() -> Iterator[Window]:
+        with tempfile.TemporaryDirectory() as folder:
+            counts = Path(folder) / "counts"
+            words = [sys.executable, "-m", "benchmarks.loop", "--counts", str(counts)]
+            words += ["--env", _ENV[env], "--envs", str(_WORKERS * _ENVS)]
+            counter = _lines_counter(counts)
+            with commands.counting(words, counter, log=Path(folder) / "log") as window:
+                yield window
+
+    return Side("one-process loop", opened)

@@ -1,0 +1,2 @@
+"""How a question is measured: `pairing` (A B A B ...), `usage` (CPU and memory of a process tree),
+`commands` (windows over a running command), `machine`, `report`."""

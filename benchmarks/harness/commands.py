@@ -1,0 +1,101 @@
+"""A running command as one side of a case: wait until it counts, let it warm up, then take a window
+of its counter."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from benchmarks.harness import usage
+from benchmarks.harness.pairing import Sample, Window
+
+_POLL_S = 0.1
+_START_LIMIT_S = 180.0
+_END_S = 20.0
+
+# (seconds on any steady clock, how much was counted until then), or None before the first count
+Counter = Callable[[], tuple[float, float] | None]
+
+
+@contextlib.contextmanager
+def counting(
+    words: list[str],
+    counter: Counter,
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    warmup_s: float = 8.0,
+    window_s: float = 20.0,
+) -> Iterator[Window]:
+    """Counts per second of a command. The counter is the receiver's own; both ends of the window
+    are its readings, with their own times, so a counter that moves in jumps loses nothing."""
+    with open(log, "ab") as output, _process(words, output, env) as process:
+
+        def window() -> Sample:
+            _wait_for_count(process, counter, log)
+            time.sleep(warmup_s)
+            before, first = usage.of_tree(process.pid, memory=False), _next(counter, process, log)
+            time.sleep(window_s)
+            last = _next(counter, process, log)
+            seen = usage.of_tree(process.pid).since(before)
+            seconds, count = last[0] - first[0], last[1] - first[1]
+            more = {"cpu_s_per_1000": seen["cpu_s"] / max(count, 1) * 1000, **seen}
+            return Sample(count / seconds, {**more, "seconds": seconds, "count": count})
+
+        yield window
+
+
+@contextlib.contextmanager
+def _process(
+    words: list[str], output: object, env: Mapping[str, str] | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """In a session of its own, ended with everything below it."""
+    process = subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=output,  # type: ignore[call-overload]
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        env={**os.environ, **(env or {})},
+    )
+    try:
+        yield process
+    finally:
+        below = usage.tree(process.pid)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_END_S)
+        for one in below:
+            with contextlib.suppress(Exception):
+                one.kill()
+        process.wait()
+
+
+def _wait_for_count(process: subprocess.Popen[bytes], counter: Counter, log: Path) -> None:
+    deadline = time.monotonic() + _START_LIMIT_S
+    while counter() is None:
+        _check(process, log)
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"nothing counted within {_START_LIMIT_S:g} s, see {log}")
+        time.sleep(_POLL_S)
+
+
+def _next(counter: Counter, process: subprocess.Popen[bytes], log: Path) -> tuple[float, float]:
+    """The next new reading, so that both ends of a window are at a change."""
+    now = counter()
+    while (reading := counter()) == now:
+        _check(process, log)
+        time.sleep(_POLL_S / 5)
+    assert reading is not None
+    return reading
+
+
+def _check(process: subprocess.Popen[bytes], log: Path) -> None:
+    if process.poll() is not None:
+        tail = log.read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"{process.args} ended with {process.returncode}:\n{tail}")

@@ -1,0 +1,104 @@
+"""How many workers can one small machine keep busy when an environment only waits?
+
+Each environment sleeps 10 ms a step (a simulator elsewhere), one environment a worker; the ideal is
+the number of workers / 10 ms. Efficiency is measured / ideal (budget 0.95 at 128 workers of 10 ms
+and 512 of 100 ms); beside it the CPU seconds of the whole run per 1,000 env steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from actorrl.runtime.actor import Actor, remote
+from actorrl.runtime.cluster import Cluster
+from actorrl.runtime.links import Item
+from actorrl.runtime.program import Program, Stream
+from benchmarks.harness import usage
+from benchmarks.harness.pairing import Case, Sample, Side, Window
+
+_FRAGMENT = 50
+_WINDOW_S = 10.0
+_CASES = [(1, 0.01), (8, 0.01), (32, 0.01), (128, 0.01), (512, 0.1)]
+_BARS = {128: ">= 0.95", 512: ">= 0.95"}
+
+
+def cases(peers: bool) -> list[Case]:
+    return [
+        Case(
+            f"{workers} workers of {step_s * 1000:.0f} ms",
+            "env steps/s",
+            _ours(workers, step_s),
+            _ideal(workers, step_s),
+            _BARS.get(workers, ""),
+            pairs=1,
+        )
+        for workers, step_s in _CASES
+    ]
+
+
+class Sleeper(Actor):
+    """A rollout worker reduced to its waiting: light, as a worker without torch is."""
+
+    def __init__(self, step_s: float) -> None:
+        self.step_s = step_s
+
+    def on_start(self) -> None:
+        self.rewards = np.zeros(_FRAGMENT, np.float32)
+        self.due = time.monotonic()
+
+    def step(self) -> None:
+        for _ in range(_FRAGMENT if self.step_s < 0.05 else 5):
+            time.sleep(self.step_s)
+        steps = _FRAGMENT if self.step_s < 0.05 else 5
+        self.context.stream("fragments").send({"steps": steps}, {"rewards": self.rewards})
+
+
+class Sink(Actor):
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def on_fragments(self, item: Item) -> None:
+        self.steps += item.body["steps"]
+
+    @remote(lane="control")
+    def counted(self) -> tuple[float, int]:
+        return time.monotonic(), self.steps
+
+
+def _ours(workers: int, step_s: float) -> Side:
+    @contextlib.contextmanager
+    def opened() -> Iterator[Window]:
+        program = Program("sleeping")
+        sleepers = program.add_group("rollout", Sleeper, step_s, count=workers)
+        sink = program.add("learner", Sink)
+        program.link("fragments", Stream(credit=2), sleepers, sink)
+        with Cluster(program) as cluster:
+            counted = cluster.ref("learner/0").counted
+            yield lambda: _window(counted)
+
+    return Side("actorrl", opened)
+
+
+def _window(counted: Any) -> Sample:
+    before = usage.of_tree(os.getpid(), memory=False)
+    started, first = counted.call().result()
+    time.sleep(_WINDOW_S)
+    ended, last = counted.call().result()
+    seen = usage.of_tree(os.getpid()).since(before)
+    steps = last - first
+    per_1000 = seen["cpu_s"] / max(1, steps) * 1000
+    return Sample(steps / (ended - started), {"cpu_s_per_1000": per_1000, **seen})
+
+
+def _ideal(workers: int, step_s: float) -> Side:
+    @contextlib.contextmanager
+    def opened() -> Iterator[Window]:
+        yield lambda: Sample(workers / step_s)
+
+    return Side("ideal", opened)

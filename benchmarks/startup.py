@@ -1,0 +1,92 @@
+"""How long until the first training result, and what does an idle runtime take?
+
+Seconds from the command to the first row of result.json (budget 4 s), beside the bare import of
+torch; memory (PSS) of a runtime with two counter actors beside idle Ray (budget a fifth).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from actorrl.runtime.cluster import Cluster
+from actorrl.runtime.examples.counter import Counter
+from actorrl.runtime.program import Program
+from benchmarks.harness import usage
+from benchmarks.harness.pairing import Case, Sample, Side, Window
+from benchmarks.peers import peer
+
+_LIMIT_S = 60.0
+_SETTLE_S = 2.0
+
+
+def cases(peers: bool) -> list[Case]:
+    found = [
+        Case(f"first result, {algo}", "s", _first(algo), _import_torch(), "<= 4 s in all")
+        for algo in ("IMPALA", "APEX", "PPO")
+    ]
+    if peers:
+        ray = peer.side("ray 2.6.3", "ray263", "ray_idle.py", "idle")
+        found.append(Case("idle, two counters", "MiB", _idle(), ray, "<= 0.2", pairs=1))
+    return found
+
+
+def _first(algo: str) -> Side:
+    @contextlib.contextmanager
+    def opened() -> Iterator[Window]:
+        yield lambda: Sample(_first_result_s(algo))
+
+    return Side("actorrl", opened)
+
+
+def _first_result_s(algo: str) -> float:
+    with tempfile.TemporaryDirectory() as results:
+        row = Path(results) / "run" / "result.json"
+        words = [sys.executable, "-m", "actorrl", "launch", "--algo", algo, "--env", "CartPole-v1"]
+        words += ["--name", "run", "--results", results, "--quiet"]
+        started = time.monotonic()
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not (row.exists() and row.stat().st_size):
+            if time.monotonic() - started > _LIMIT_S or process.poll() is not None:
+                raise RuntimeError(f"{algo}: no result within {_LIMIT_S:g} s")
+            time.sleep(0.01)
+        seconds = time.monotonic() - started
+        process.terminate()
+        process.wait(_LIMIT_S)
+        return seconds
+
+
+def _import_torch() -> Side:
+    @contextlib.contextmanager
+    def opened() -> Iterator[Window]:
+        def window() -> Sample:
+            started = time.monotonic()
+            subprocess.run([sys.executable, "-c", "import torch"], check=True)
+            return Sample(time.monotonic() - started)
+
+        yield window
+
+    return Side("import torch", opened)
+
+
+def _idle() -> Side:
+    @contextlib.contextmanager
+    def opened() -> Iterator[Window]:
+        program = Program("idle")
+        program.add_group("counter", Counter, count=2)
+        before = usage.of_tree(os.getpid()).pss_mib
+        with Cluster(program):
+
+            def window() -> Sample:
+                time.sleep(_SETTLE_S)
+                return Sample(usage.of_tree(os.getpid()).pss_mib - before)
+
+            yield window
+
+    return Side("actorrl", opened)
