@@ -18,8 +18,8 @@ import numpy as np
 from msgspec import Meta
 from torch import Tensor
 
+from actorrl.algorithms.actor_critic import GAEConfig, make_policy
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment
@@ -33,18 +33,7 @@ from actorrl.runtime.program import Program
 from actorrl.topologies import synchronous
 
 
-class ActorCriticConfig(AlgorithmConfig):
-    """What A2C and A3C have in common."""
-
-    lambda_: Annotated[float, Meta(ge=0, le=1, description="lambda of the returns (GAE)")] = 0.95
-    vf_loss_coeff: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 0.5
-    entropy_coeff: Annotated[
-        float, Meta(ge=0, description="weight of the entropy", extra={"rllib": 0.01})
-    ] = 0.0
-    ALIASES: ClassVar[dict[str, str]] = {**AlgorithmConfig.ALIASES, "lambda": "lambda_"}
-
-
-class A2CConfig(ActorCriticConfig):
+class A2CConfig(GAEConfig):
     reproducible: ClassVar[bool] = True
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 1e-4})] = 1e-3
@@ -56,15 +45,7 @@ class A2CConfig(ActorCriticConfig):
     ] = 100
 
 
-# ---- policy ---------------------------------------------------------------------------------
-
-
-def make_policy(
-    config: AlgorithmConfig, info: EnvInfo, seed: int, env_indices: np.ndarray
-) -> Policy:
-    return ActorCriticPolicy(
-        info.observation_space, info.action_space, info.frame_stack, config.model, seed
-    )
+# ---- policy: actor_critic.py's ---------------------------------------------------------------
 
 
 # ---- postprocess ----------------------------------------------------------------------------
@@ -85,7 +66,7 @@ def make_postprocess(policy: Policy, num_envs: int) -> Postprocess:
 
 
 def compute_loss(
-    config: ActorCriticConfig,
+    config: GAEConfig,
     clip_rewards: bool,
     policy: Policy,
     batch: Mapping[str, Tensor],
@@ -116,7 +97,7 @@ def compute_loss(
         returns.value_targets,
         batch[c.VALID],
         config.vf_loss_coeff,
-        config.entropy_coeff,
+        config.entropy_at(timesteps),
     )
 
 

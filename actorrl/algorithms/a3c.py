@@ -18,7 +18,8 @@ import numpy as np
 from msgspec import Meta
 from torch import Tensor
 
-from actorrl.algorithms.a2c import ActorCriticConfig, compute_loss, make_policy
+from actorrl.algorithms.a2c import compute_loss
+from actorrl.algorithms.actor_critic import GAEConfig, make_policy
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.envs.check import EnvInfo
@@ -27,7 +28,7 @@ from actorrl.runtime.program import Program
 from actorrl.topologies import async_gradients
 
 
-class A3CConfig(ActorCriticConfig):
+class A3CConfig(GAEConfig):
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 1e-4})] = 1e-3
     rollout_fragment_length: Annotated[
         int,
@@ -35,7 +36,7 @@ class A3CConfig(ActorCriticConfig):
     ] = 16
 
 
-# ---- policy, postprocess: A2C's, and none ---------------------------------------------------
+# ---- policy: actor_critic.py's; postprocess: none ------------------------------------------
 
 
 # ---- update ---------------------------------------------------------------------------------

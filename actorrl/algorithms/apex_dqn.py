@@ -260,7 +260,7 @@ class APEX(Algorithm):
 def shard_settings(config: APEXConfig, info: EnvInfo, seed: int) -> ShardSettings:
     """A shard's part of everything that counts rows."""
     shards = config.num_replay_shards
-    rows = config.rollout_fragment_length * config.num_envs_per_worker
+    rows = config.fragment_length() * config.num_envs_per_worker
     overlap = (info.frame_stack + config.n_step) * config.num_envs_per_worker
     num_frames = 0
     if info.frame_stack > 1:

@@ -8,6 +8,7 @@ started before `build`.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from actorrl.runtime.program import Program
 
 Schedule = list[tuple[float, float]]
+_ROOM = 1.1
+_SHORTEST_AUTO = 16  # rows: estimates over fewer are mostly the value function's own
 
 
 class AlgorithmConfig(Config):
@@ -39,6 +42,7 @@ class AlgorithmConfig(Config):
         "min_iter_time_s": "min_time_s_per_iteration",
         "evaluation_num_episodes": "evaluation_duration",
         "max_grad_norm": "grad_clip",
+        "lambda": "lambda_",
     }
     algorithm: ClassVar[Any]  # type[Algorithm]; msgspec evaluates annotations, so not by name
     reproducible: ClassVar[bool] = False  # the same seed gives the same result.json
@@ -67,10 +71,10 @@ class AlgorithmConfig(Config):
         int,
         Meta(ge=1, description="environments stepped together", extra={"unit": "envs", "rllib": 1}),
     ] = 8
-    rollout_fragment_length: Annotated[
-        int,
-        Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"}),
-    ] = 50
+    rollout_fragment_length: (
+        Annotated[int, Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"})]
+        | Literal["auto"]
+    ) = 50
     autoreset: Annotated[
         Literal["next_step", "same_step"] | None,
         Meta(description="how ended environments are reset; null is the environment's own way"),
@@ -180,6 +184,14 @@ class AlgorithmConfig(Config):
         """Environments of all workers."""
         return self.resolved_num_workers() * self.num_envs_per_worker
 
+    def fragment_length(self) -> int:
+        """Rows of a fragment. "auto": one round of all workers fills a train batch; a little more,
+        since the rows between two episodes are no env steps and must not cost a second round."""
+        if self.rollout_fragment_length != "auto":
+            return self.rollout_fragment_length
+        rows = math.ceil(_ROOM * self.train_batch_size / self.num_envs_total())
+        return max(_SHORTEST_AUTO, rows)
+
     def greediest_env(self) -> np.ndarray:
         """[1] the global index of the environment that explores least. Who plays outside of
         training explores no more than that one."""
@@ -196,10 +208,12 @@ class AlgorithmConfig(Config):
 
     def validate(self) -> list[str]:
         lines = [f"model.{line}" for line in self.model.validate()]
-        if self.lr_schedule is not None:
-            steps = [step for step, _ in self.lr_schedule]
-            if not steps or any(b <= a for a, b in itertools.pairwise(steps)):
-                lines.append(
-                    f"lr_schedule: env steps {steps} must rise, as in [[0, 1e-3], [1e6, 0]]"
-                )
-        return lines
+        return lines + schedule_lines("lr_schedule", self.lr_schedule)
+
+
+def schedule_lines(key: str, schedule: Schedule | None) -> list[str]:
+    """What is wrong with a schedule over env steps."""
+    steps = [step for step, _ in schedule or [(0.0, 0.0)]]
+    if steps and all(b > a for a, b in itertools.pairwise(steps)):
+        return []
+    return [f"{key}: env steps {steps} must rise, as in [[0, 1e-3], [1e6, 0]]"]

@@ -17,8 +17,9 @@ import numpy as np
 from msgspec import Meta
 from torch import Tensor
 
+from actorrl.algorithms import actor_critic
+from actorrl.algorithms.actor_critic import ActorCriticConfig
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment
@@ -31,7 +32,7 @@ from actorrl.runtime.program import Program
 from actorrl.topologies import sample_queue
 
 
-class IMPALAConfig(AlgorithmConfig):
+class IMPALAConfig(ActorCriticConfig):
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
     rollout_fragment_length: Annotated[
         int,
@@ -41,7 +42,6 @@ class IMPALAConfig(AlgorithmConfig):
         int,
         Meta(ge=1, description="rows of one update", extra={"unit": "env steps", "rllib": 500}),
     ] = 256
-    vf_loss_coeff: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 0.5
     entropy_coeff: Annotated[
         float, Meta(ge=0, description="weight of the entropy", extra={"rllib": 0.01})
     ] = 0.01
@@ -71,9 +71,7 @@ class IMPALAConfig(AlgorithmConfig):
 def make_policy(
     config: IMPALAConfig, info: EnvInfo, seed: int, env_indices: np.ndarray
 ) -> ActorCriticPolicy:
-    policy = ActorCriticPolicy(
-        info.observation_space, info.action_space, info.frame_stack, config.model, seed
-    )
+    policy = actor_critic.make_policy(config, info, seed, env_indices)
     policy.use_precision(config.precision)
     return policy
 
@@ -126,7 +124,7 @@ class IMPALAUpdate:
             batch[c.VALID],
             config.gamma,
             config.vf_loss_coeff,
-            config.entropy_coeff,
+            config.entropy_at(timesteps),
             config.vtrace_clip_rho_threshold,
             1.0,
             config.vtrace_clip_pg_rho_threshold,

@@ -17,6 +17,7 @@ _ALGORITHMS = {
     "A3C": "a3c:A3C",
     "APEX": "apex_dqn:APEX",
     "IMPALA": "impala:IMPALA",
+    "PPO": "ppo:PPO",
 }
 
 

@@ -36,6 +36,8 @@ class Fragment:
     episodes: list[Episode] = field(default_factory=list)  # finished within these rows
     worker_index: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
+    # Recurrent state after the last row, each [B, ...]. For the worker's own use: it is not sent.
+    state_out: tuple[np.ndarray, ...] = ()
 
     @property
     def columns(self) -> dict[str, np.ndarray]:

@@ -67,7 +67,7 @@ def a2c_loss(
     """Mnih et al. 2016, "Asynchronous methods": logits [T, B, A], everything else [T, B]."""
     assert logits.dim() == 3 and actions.shape == logits.shape[:2]
     normalised = torch.log_softmax(logits, dim=-1)
-    return _combine(
+    return combine(
         policy_gradient_loss(_chosen(normalised, actions), advantages, valid, reduction),
         value_loss(values, value_targets, valid, reduction),
         reduce_valid(-(normalised.exp() * normalised).sum(-1), valid, reduction),
@@ -118,7 +118,7 @@ def impala_loss(
         pg_rho_bar,
         lambda_,
     )
-    return _combine(
+    return combine(
         policy_gradient_loss(logp, corrected.pg_advantages, valid, reduction),
         value_loss(values, corrected.vs, valid, reduction),
         reduce_valid(-(normalised.exp() * normalised).sum(-1), valid, reduction),
@@ -157,7 +157,7 @@ def _ratio_metrics(corrected: VTrace, valid: Tensor, rho_bar: float) -> dict[str
     }
 
 
-def _combine(
+def combine(
     policy: Tensor,
     value: Tensor,
     entropy_: Tensor,

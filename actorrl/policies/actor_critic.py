@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from actorrl.data import columns as c
+from actorrl.data.frame_stack import stack_frames_numpy
 from actorrl.errors import ConfigError
 from actorrl.models.actor_critic import ActorCriticNetwork
 from actorrl.models.distributions import sample_numpy
@@ -103,6 +104,22 @@ class ActorCriticPolicy(Policy):
                 logits, values = self.model(x)
         return logits.cpu().numpy(), values.cpu().numpy(), state
 
+    # ---- estimating in the worker (GAE) ---------------------------------------------------------
+
+    def last_values(self, columns: Mapping[str, Array], state: ArrayState) -> Array:
+        """V of the observation after a fragment's last row, [B]; `state` is that after the row.
+
+        With the weights that acted: call it before the next `load_flat`.
+        """
+        if c.FRAMES in columns:
+            frames, age = columns[c.FRAMES][-self.frame_stack :], columns[c.AGE][-1:]
+            obs = stack_frames_numpy(frames, age, self.frame_stack)[0]
+        else:
+            obs = columns[c.OBS][-1]
+        if self._numpy_forward is not None:
+            return self._numpy_forward(obs)[1]
+        return self._torch_forward(obs, state)[1]
+
     # ---- learning -------------------------------------------------------------------------------
 
     def forward_sequence(self, columns: Mapping[str, Tensor], T: int, B: int) -> SequenceOutput:
@@ -111,7 +128,7 @@ class ActorCriticPolicy(Policy):
         Reads OBS [T+1, B, ...], or FRAMES and AGE; with an LSTM also AGE and state_in(i) [B, H].
         The state starts as the worker's at row 0 and is zeroed before every row of age 0.
         """
-        obs = self._observations(columns)
+        obs = self.observations(columns)
         assert obs.shape[:2] == (T + 1, B), (tuple(obs.shape), T, B)
         if self.recurrent:
             state = (columns[c.state_in(0)], columns[c.state_in(1)])
@@ -140,7 +157,7 @@ class ActorCriticPolicy(Policy):
         values: Tensor = self.model(self._final_observations(columns))[1]
         return values
 
-    def _observations(self, columns: Mapping[str, Tensor]) -> Tensor:
+    def observations(self, columns: Mapping[str, Tensor]) -> Tensor:
         """[T+1, B, ...], frames stacked to [T+1, B, k, H, W]."""
         if c.FRAMES not in columns:
             return columns[c.OBS]

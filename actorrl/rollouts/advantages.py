@@ -5,7 +5,49 @@ Letters: T rows of a fragment, B environments, K final observations.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Protocol
+
 import numpy as np
+
+from actorrl.data import columns as c
+from actorrl.data.fragment import Fragment
+
+
+class ValuePolicy(Protocol):
+    """What is asked of the policy that acted, while it has the weights that it acted with."""
+
+    def last_values(
+        self, columns: Mapping[str, np.ndarray], state: tuple[np.ndarray, ...], /
+    ) -> np.ndarray: ...  # [B]
+
+    def final_values(self, columns: Any, /) -> Any: ...  # [K], of FINAL_OBS
+
+    def tensors(self, columns: Mapping[str, np.ndarray], /) -> Any: ...
+
+
+def add_advantages(
+    fragment: Fragment, policy: ValuePolicy, gamma: float, lambda_: float, clip_rewards: bool
+) -> None:
+    """Put ADVANTAGES and VALUE_TARGETS beside the columns of a worker's own fragment."""
+    columns = fragment.columns
+    values = columns[c.VF_PREDS]
+    rewards = columns[c.REWARDS]
+    rows = columns.get(c.FINAL_ROWS)
+    finals = None
+    if rows is not None and len(rows):
+        finals = policy.final_values(policy.tensors(columns)).cpu().numpy()
+    last = policy.last_values(columns, fragment.state_out)
+    columns[c.ADVANTAGES], columns[c.VALUE_TARGETS] = gae(
+        np.clip(rewards, -1.0, 1.0) if clip_rewards else rewards,
+        values,
+        next_values(np.concatenate([values, last[None]]), rows, finals),
+        columns[c.TERMINATEDS],
+        columns[c.TRUNCATEDS],
+        columns[c.VALID],
+        gamma,
+        lambda_,
+    )
 
 
 def next_values(

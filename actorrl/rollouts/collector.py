@@ -98,6 +98,7 @@ class Collector:
                 columns[c.REWARDS], columns[c.TERMINATEDS] | columns[c.TRUNCATEDS], columns[c.VALID]
             ),
             worker_index=self.worker_index,
+            state_out=self._state,
         )
 
     def _start(self) -> None:

@@ -12,7 +12,7 @@ from actorrl.algorithms.restoring import checked
 from actorrl.testing.probe_envs import MemoryCue
 from tests.roles import worlds
 
-UPDATES = {"A2C": 400, "IMPALA": 400}
+UPDATES = {"A2C": 400, "IMPALA": 400, "PPO": 60}
 
 
 def mean_return(name: str, model: dict[str, Any]) -> float:
@@ -29,11 +29,11 @@ def mean_return(name: str, model: dict[str, Any]) -> float:
     return sum(last) / len(last)
 
 
-@pytest.mark.parametrize("name", ["A2C", "IMPALA"])
+@pytest.mark.parametrize("name", list(UPDATES))
 def test_an_lstm_learns_what_to_remember(name: str) -> None:
     assert mean_return(name, {"use_lstm": True, "lstm_cell_size": 24}) > 0.9
 
 
-@pytest.mark.parametrize("name", ["A2C", "IMPALA"])
+@pytest.mark.parametrize("name", list(UPDATES))
 def test_without_memory_the_answer_stays_at_chance(name: str) -> None:
     assert mean_return(name, {}) < 0.62

@@ -13,12 +13,14 @@ from actorrl.algorithms.registry import config_class
 ITERATIONS = 12
 
 
-def rows_of(results: Path, name: str, **settings: Any) -> list[dict[str, Any]]:
+def rows_of(
+    results: Path, name: str, algo: str = "A2C", iterations: int = ITERATIONS, **settings: Any
+) -> list[dict[str, Any]]:
     """Rows of a run, without what may differ."""
-    config = config_class("A2C")().environment("CartPole-v1").debugging(seed=7)
+    config = config_class(algo)().environment("CartPole-v1").debugging(seed=7)
     config.training(evaluation_interval=5, evaluation_duration=3, **settings)
     with config.build(results=results, name=name) as algo:
-        for _ in range(ITERATIONS):
+        for _ in range(iterations):
             algo.train(stay=True)
     lines = (results / name / "result.json").read_text().splitlines()
     return [comparable(json.loads(line)) for line in lines]
@@ -52,6 +54,16 @@ def test_a2c_with_two_worker_processes_gives_the_same_rows_twice(
     assert one[-1]["evaluation"]["episodes"] == 3 and one[-1]["episodes_total"] > 5
     params = json.loads((tmp_path / "a" / "params.json").read_text())
     assert params["reproducible"] == "yes: synchronous" and params["seed"] == 7
+
+
+SMALL = {"train_batch_size": 200, "evaluation_interval": 2}
+
+
+@pytest.mark.parametrize("algo", ["PPO"])
+def test_other_synchronous_algorithms_give_the_same_rows_twice(algo: str, tmp_path: Path) -> None:
+    one, other = (rows_of(tmp_path, n, algo, 4, num_workers=2, **SMALL) for n in ("a", "b"))
+    assert len(one) == 4 and one[-1]["timesteps_total"] >= 800
+    assert one == other
 
 
 def test_another_seed_gives_another_run(tmp_path: Path) -> None:

@@ -93,8 +93,8 @@ def test_names_of_algorithms_that_are_not_built_are_told_apart() -> None:
     assert algorithm_name("apex") == "APEX"
     with pytest.raises(ConfigError, match="unknown algorithm 'PP0', did you mean 'PPO'"):
         algorithm_name("PP0")
-    with pytest.raises(ConfigError, match="ppo is not built yet, built are"):
-        algorithm_name("ppo")
+    with pytest.raises(ConfigError, match="marwil is not built yet, built are"):
+        algorithm_name("marwil")
 
 
 def test_algorithm_and_environment_have_to_be_named() -> None:

@@ -12,8 +12,13 @@ import pytest
 
 from tests.system.runs import actorrl, rows_in
 
-ALGORITHMS = ["A2C", "A3C", "IMPALA", "APEX"]
-MOST_ENV_STEPS = 1_000_000
+MOST_ENV_STEPS = {
+    "A2C": 1_000_000,
+    "A3C": 1_000_000,
+    "IMPALA": 1_000_000,
+    "APEX": 1_000_000,
+    "PPO": 150_000,
+}
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -28,9 +33,9 @@ def learn(algo: str, seed: int, home: Path) -> int:
     return int(last["timesteps_total"])
 
 
-@pytest.mark.parametrize("algo", ALGORITHMS)
+@pytest.mark.parametrize("algo", list(MOST_ENV_STEPS))
 def test_cartpole_is_solved_and_then_played_as_well(algo: str, tmp_path: Path) -> None:
-    assert learn(algo, 101, tmp_path) <= MOST_ENV_STEPS
+    assert learn(algo, 101, tmp_path) <= MOST_ENV_STEPS[algo]
     done = actorrl("evaluate", str(tmp_path / "run"), "--episodes", "20", "--json", home=tmp_path)
     assert done.returncode == 0, done.stderr
     played = json.loads(done.stdout)
@@ -39,13 +44,11 @@ def test_cartpole_is_solved_and_then_played_as_well(algo: str, tmp_path: Path) -
 
 @pytest.mark.gates
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("algo", ALGORITHMS)
-def test_at_least_two_of_three_seeds_solve_cartpole_within_a_million_env_steps(
-    algo: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("algo", list(MOST_ENV_STEPS))
+def test_at_least_two_of_three_seeds_solve_cartpole_in_time(algo: str, tmp_path: Path) -> None:
     steps = []
     for seed in (201, 202, 203):
         home = tmp_path / str(seed)
         home.mkdir()
         steps.append(learn(algo, seed, home))
-    assert sum(s <= MOST_ENV_STEPS for s in steps) >= 2, steps
+    assert sum(s <= MOST_ENV_STEPS[algo] for s in steps) >= 2, steps

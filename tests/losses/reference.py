@@ -131,3 +131,48 @@ def random_fragment(seed, T, B, next_step=True, end_probability=0.15):
         "truncateds": truncateds,
         "valid": valid,
     }
+
+
+def ppo_loss(
+    logp,
+    old_logp,
+    entropy,
+    kl,
+    values,
+    old_values,
+    advantages,
+    targets,
+    valid,
+    clip_param,
+    vf_clip_param,
+    vf_loss_coeff,
+    entropy_coeff,
+    kl_coeff,
+):
+    """Schulman et al. 2017, equations 7 to 9, over the valid rows one by one."""
+    parts = {"policy_loss": 0.0, "vf_loss": 0.0, "entropy": 0.0, "kl": 0.0}
+    rows = list(zip(*np.nonzero(valid), strict=True))
+    for row in rows:
+        ratio = np.exp(logp[row]) / np.exp(old_logp[row])
+        if ratio > 1 + clip_param:
+            bounded = 1 + clip_param
+        elif ratio < 1 - clip_param:
+            bounded = 1 - clip_param
+        else:
+            bounded = ratio
+        parts["policy_loss"] -= min(ratio * advantages[row], bounded * advantages[row]) / len(rows)
+        error = (values[row] - targets[row]) ** 2
+        if vf_clip_param is not None:
+            moved = values[row] - old_values[row]
+            moved = min(max(moved, -vf_clip_param), vf_clip_param)
+            error = max(error, (old_values[row] + moved - targets[row]) ** 2)
+        parts["vf_loss"] += 0.5 * error / len(rows)
+        parts["entropy"] += entropy[row] / len(rows)
+        parts["kl"] += kl[row] / len(rows)
+    total = (
+        parts["policy_loss"]
+        + vf_loss_coeff * parts["vf_loss"]
+        - entropy_coeff * parts["entropy"]
+        + kl_coeff * parts["kl"]
+    )
+    return total, parts

@@ -64,7 +64,8 @@ def test_every_importance_ratio_is_one_on_every_valid_row(case):
     stream = Stream(policy, B)
     saw_invalid = saw_reset = False
     for _ in range(3):  # the second and third start with a state and lead-in frames
-        columns = policy.tensors(stream.collect(T))
+        arrays = stream.collect(T)
+        columns, last = policy.tensors(arrays), policy.last_values(arrays, stream.state)
         with torch.set_grad_enabled(True):  # as a learner runs it
             logits, values = policy.forward_sequence(columns, T, B)
         logits, values = logits.detach(), values.detach()
@@ -86,6 +87,8 @@ def test_every_importance_ratio_is_one_on_every_valid_row(case):
         assert (result.rhos[~valid] == 0).all()
         torch.testing.assert_close(values[:-1], columns[c.VF_PREDS], atol=2e-5, rtol=1e-5)
         torch.testing.assert_close(logits, columns[c.ACTION_DIST_INPUTS], atol=2e-5, rtol=1e-5)
+        goes_on = arrays[c.AGE][-1] > 0  # elsewhere the value after the last row means nothing
+        np.testing.assert_allclose(last[goes_on], values[-1].numpy()[goes_on], atol=2e-5, rtol=1e-5)
         saw_invalid |= bool((~valid).any())
         saw_reset |= bool((columns[c.AGE][1:] == 0).any())
     assert saw_invalid and saw_reset
@@ -97,7 +100,7 @@ def test_the_learner_stacks_what_the_policy_saw(case):
     stream = Stream(policy, 3)
     for _ in range(2):
         columns = policy.tensors(stream.collect(9))
-        np.testing.assert_array_equal(policy._observations(columns).numpy(), stream.stacks)
+        np.testing.assert_array_equal(policy.observations(columns).numpy(), stream.stacks)
 
 
 @pytest.mark.parametrize("case", ["lstm", "frame stack", "frame stack and lstm"])

@@ -108,7 +108,7 @@ def workers(config: AlgorithmConfig, info: EnvInfo, seed: int = 0) -> WorkerSett
         env_config=config.env_config,
         num_workers=config.resolved_num_workers(),
         num_envs_per_worker=config.num_envs_per_worker,
-        fragment_length=config.rollout_fragment_length,
+        fragment_length=config.fragment_length(),
         seed=seed,
         autoreset=config.autoreset,
     )

@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here"),
     pytest.mark.timeout(300),
 ]
-ALGORITHMS = ["A2C", "A3C", "IMPALA", "APEX"]
+ALGORITHMS = ["A2C", "A3C", "IMPALA", "APEX", "PPO"]
 
 
 def config_of(name: str, **settings: Any) -> Any:

@@ -1,0 +1,261 @@
+"""PPO: proximal policy optimization (Schulman et al. 2017).
+
+    workers --[T, B] fragments, GAE--> learner: epochs of minibatches over the whole train batch
+       ^------------------------------ weights -----------------------------'
+
+T rows of a fragment, B environments of all workers, N valid rows of the train batch. All workers
+act with the version that the learner has, and values, log-probabilities and advantages are those of
+that version. Advantages are normalised once per train batch, over the valid rows of all workers.
+Losses are means over a minibatch, so `grad_clip` is of a mean.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from msgspec import Meta
+from torch import Tensor
+
+from actorrl.algorithms.actor_critic import GAEConfig, make_policy
+from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.optimizer import Optimizer
+from actorrl.data import columns as c
+from actorrl.data.fragment import Fragment
+from actorrl.envs.check import EnvInfo
+from actorrl.losses.policy_gradient import Loss, explained_variance
+from actorrl.losses.ppo import adapted_kl_coeff, normalised, ppo_loss
+from actorrl.models import distributions
+from actorrl.policies.actor_critic import ActorCriticPolicy
+from actorrl.policies.base import Policy
+from actorrl.roles.settings import Arrays, Body, Metrics, Postprocess, State
+from actorrl.rollouts.advantages import ValuePolicy, add_advantages
+from actorrl.runtime.program import Program
+from actorrl.topologies import synchronous
+
+
+class PPOConfig(GAEConfig):
+    reproducible: ClassVar[bool] = True
+
+    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-5})] = 5e-4
+    rollout_fragment_length: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                description='rows of a fragment; "auto": one round fills a train batch',
+                extra={"unit": "env steps"},
+            ),
+        ]
+        | Literal["auto"]
+    ) = "auto"
+    train_batch_size: Annotated[
+        int,
+        Meta(ge=1, description="rows of one update", extra={"unit": "env steps", "rllib": 4000}),
+    ] = 1024
+    sgd_minibatch_size: Annotated[
+        int,
+        Meta(ge=1, description="rows of one step", extra={"unit": "env steps"}),
+    ] = 128
+    num_sgd_iter: Annotated[
+        int, Meta(ge=1, description="epochs over a train batch", extra={"rllib": 30})
+    ] = 8
+    clip_param: Annotated[
+        float, Meta(gt=0, description="largest change of a ratio that pays", extra={"rllib": 0.3})
+    ] = 0.2
+    vf_clip_param: (
+        Annotated[
+            float,
+            Meta(
+                gt=0,
+                description="how far a value may move in a train batch; null: as far as it likes "
+                "(RLlib limits the squared error instead)",
+                extra={"unit": "return", "rllib": 10.0},
+            ),
+        ]
+        | None
+    ) = None
+    vf_loss_coeff: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 1.0
+    kl_coeff: Annotated[
+        float, Meta(ge=0, description="first weight of the KL term; 0: none", extra={"rllib": 0.2})
+    ] = 0.0
+    kl_target: Annotated[
+        float, Meta(gt=0, description="the KL that its weight is adapted to", extra={"unit": "nat"})
+    ] = 0.01
+    grad_clip: (
+        Annotated[float, Meta(gt=0, description="largest L2 norm of the gradient; null: no limit")]
+        | None
+    ) = 0.5
+    ALIASES: ClassVar[dict[str, str]] = {
+        **GAEConfig.ALIASES,
+        "sgd_batchsize": "sgd_minibatch_size",
+        "minibatch_size": "sgd_minibatch_size",
+        "num_epochs": "num_sgd_iter",
+        "kl_coefficient": "kl_coeff",
+    }
+
+
+# ---- policy: actor_critic.py's --------------------------------------------------------------
+
+
+# ---- postprocess ----------------------------------------------------------------------------
+
+
+def make_postprocess(
+    config: PPOConfig, clip_rewards: bool, policy: Policy, num_envs: int
+) -> Postprocess:
+    """Advantages and value targets with the weights that acted, in place of the rewards."""
+
+    def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:
+        estimator: ValuePolicy = policy  # type: ignore[assignment]  # an ActorCriticPolicy
+        add_advantages(fragment, estimator, config.gamma, config.lambda_, clip_rewards)
+        for name in (c.REWARDS, c.TERMINATEDS, c.TRUNCATEDS, c.FINAL_OBS, c.FINAL_ROWS):
+            fragment.columns.pop(name, None)
+        return fragment.to_message()
+
+    return postprocess
+
+
+# ---- update ---------------------------------------------------------------------------------
+
+
+class PPOUpdate:
+    """Epochs of minibatches over one train batch, then the KL term's next weight."""
+
+    def __init__(self, config: PPOConfig, info: EnvInfo, seed: int, device: str) -> None:
+        self._config = config
+        self.policy = make_policy(config, info, seed, np.arange(1))
+        self.policy.to(device)
+        self._optimizer = Optimizer(self.policy, config.lr, config.lr_schedule, config.grad_clip)
+        self._kl_coeff = config.kl_coeff
+
+    def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
+        config, valid = self._config, batch[c.VALID]
+        batch[c.ADVANTAGES] = normalised(batch[c.ADVANTAGES], valid)
+        explained = explained_variance(batch[c.VF_PREDS], batch[c.VALUE_TARGETS], valid)
+        entropy_coeff = config.entropy_at(timesteps)
+        rows = None if self.policy.recurrent else _valid_rows(self.policy, batch)
+        steps: list[Metrics] = []
+        for _ in range(config.num_sgd_iter):
+            epoch: list[Metrics] = []
+            for part in self._minibatches(batch, rows):
+                loss, metrics = self._loss(part, entropy_coeff)
+                epoch.append({**metrics, **self._optimizer.minimize(loss, timesteps)})
+            steps += epoch
+        kl = float(_mean([step["kl"] for step in epoch]))
+        self._kl_coeff = adapted_kl_coeff(self._kl_coeff, kl, config.kl_target)
+        return {
+            **{name: _mean([step[name] for step in steps]) for name in steps[0]},
+            "kl": kl,
+            "cur_kl_coeff": self._kl_coeff,
+            "vf_explained_var": explained,
+            "num_sgd_steps": len(steps),
+        }
+
+    def _minibatches(
+        self, batch: dict[str, Tensor], rows: dict[str, Tensor] | None
+    ) -> Iterator[dict[str, Tensor]]:
+        """The valid rows in a new order, or with an LSTM whole sequences, cut evenly."""
+        if rows is not None:
+            count, size = len(rows[c.VALID]), self._config.sgd_minibatch_size
+        else:
+            num_rows, count = batch[c.VALID].shape
+            size = max(1, self._config.sgd_minibatch_size // num_rows)
+        order = torch.from_numpy(self.policy.random.permutation(count)).to(batch[c.VALID].device)
+        for indices in torch.tensor_split(order, max(1, round(count / size))):
+            if rows is not None:
+                yield {name: column[indices] for name, column in rows.items()}
+            else:
+                yield {
+                    name: column.index_select(0 if c.is_state_in(name) else 1, indices)
+                    for name, column in batch.items()
+                }
+
+    def _forward(self, part: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits and values of a minibatch's rows."""
+        if not self.policy.recurrent:
+            logits, values = self.policy.model(part[c.OBS])
+            return logits, values
+        logits, values = self.policy.forward_sequence(part, *part[c.VALID].shape)
+        return logits, values[:-1]
+
+    def _loss(self, part: dict[str, Tensor], entropy_coeff: float) -> Loss:
+        """Of a minibatch of rows [n], or of sequences [T, b]."""
+        config, old_logits = self._config, part[c.ACTION_DIST_INPUTS]
+        logits, values = self._forward(part)
+        return ppo_loss(
+            distributions.log_prob(logits, part[c.ACTIONS]),
+            part[c.ACTION_LOGP],
+            distributions.entropy(logits),
+            distributions.kl(old_logits, logits),
+            values,
+            part[c.VF_PREDS],
+            part[c.ADVANTAGES],
+            part[c.VALUE_TARGETS],
+            part[c.VALID],
+            config.clip_param,
+            config.vf_clip_param,
+            config.vf_loss_coeff,
+            entropy_coeff,
+            self._kl_coeff,
+        )
+
+    def state_dict(self) -> State:
+        return {
+            "optimizer": self._optimizer.state_dict(),
+            "kl_coeff": self._kl_coeff,
+            "order": self.policy.random_state(),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._kl_coeff = float(state["kl_coeff"])
+        self.policy.set_random_state(state["order"])
+
+
+def _valid_rows(policy: ActorCriticPolicy, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The [N] valid rows of all [T, B] columns, with the observations that they were decided on."""
+    valid = batch[c.VALID]
+    kept = valid.flatten().nonzero().squeeze(1)
+    obs = policy.observations(batch)[:-1]
+    columns = {name: x for name, x in batch.items() if c.axes_of(name) is c.Axes.TB}
+    return {
+        name: column.flatten(0, 1).index_select(0, kept)
+        for name, column in {**columns, c.OBS: obs}.items()
+    }
+
+
+def _mean(values: list[Any]) -> Any:
+    return (
+        torch.stack(values).mean() if isinstance(values[0], Tensor) else sum(values) / len(values)
+    )
+
+
+# ---- program --------------------------------------------------------------------------------
+
+
+class PPO(Algorithm):
+    config_class = PPOConfig
+    make_policy = staticmethod(make_policy)
+
+    @staticmethod
+    def program(config: PPOConfig, setup: Setup) -> Program:
+        clips = config.clips_rewards(setup.info.frame_stack)
+        return synchronous.build(
+            "PPO",
+            setup.workers(config),
+            setup.learner(config, functools.partial(PPOUpdate, config, setup.info, setup.seed)),
+            functools.partial(make_policy, config, setup.info),
+            functools.partial(make_postprocess, config, clips),
+        )
+
+    @staticmethod
+    def iteration(config: PPOConfig) -> dict[str, float]:
+        return {"min_updates": 1, "min_env_steps": config.train_batch_size, "min_time_s": 0.0}
+
+
+PPOConfig.algorithm = PPO
+__all__ = ["PPO", "PPOConfig"]
