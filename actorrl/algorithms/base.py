@@ -59,6 +59,7 @@ class Setup(NamedTuple):
             fragment_length=config.fragment_length(),
             seed=self.seed,
             autoreset=config.autoreset,
+            recreate_failed_envs=config.recreate_failed_envs,
         )
 
     def learner(
@@ -144,6 +145,7 @@ class Algorithm:
         self._writer = ResultWriter(self._folder)
         self._evaluation: dict[str, Any] = {}
         self._restarts_before = 0
+        self._envs_recreated = 0
         self._stopped = False
         config = self.config
         self._inline = config.num_workers == 0
@@ -216,6 +218,7 @@ class Algorithm:
             "num_restarts": self._num_restarts(),
             "evaluation": self._evaluation,
         }
+        row["info"]["num_envs_recreated"] = self._envs_recreated
         self._writer.write(row)
         if self._keeper.recovery_due(time.monotonic()):
             self._keeper.save_recovery(self._state(), self._about())
@@ -468,6 +471,8 @@ class Algorithm:
     def _on_event(self, event: dict[str, Any]) -> None:
         details = {key: value for key, value in event.items() if key not in ("time", "event")}
         self._folder.append_event(event["event"], **details)
+        if event["event"] == "environments_recreated":
+            self._envs_recreated += event["environments"]
         self._actors_changed.set()
 
     def _write_status(self, state: str) -> None:

@@ -37,6 +37,7 @@ class AlgorithmConfig(Config):
         "num_env_runners": "num_workers",
         "num_envs_per_env_runner": "num_envs_per_worker",
         "sample_batch_size": "rollout_fragment_length",
+        "restart_failed_sub_environments": "recreate_failed_envs",
         "train_batch_size_per_learner": "train_batch_size",
         "timesteps_per_batch": "train_batch_size",
         "min_iter_time_s": "min_time_s_per_iteration",
@@ -79,6 +80,14 @@ class AlgorithmConfig(Config):
         Literal["next_step", "same_step"] | None,
         Meta(description="how ended environments are reset; null is the environment's own way"),
     ] = None
+
+    recreate_failed_envs: Annotated[
+        bool,
+        Meta(
+            description="an environment that fails is made anew alone, its episode dropped; "
+            "steps environments one by one. false: the run ends, showing the failure"
+        ),
+    ] = False
 
     train_batch_size: Annotated[
         int, Meta(ge=1, description="rows of one update", extra={"unit": "env steps"})
@@ -208,6 +217,11 @@ class AlgorithmConfig(Config):
 
     def validate(self) -> list[str]:
         lines = [f"model.{line}" for line in self.model.validate()]
+        if self.recreate_failed_envs and self.autoreset == "same_step":
+            lines.append(
+                "recreate_failed_envs: true needs autoreset 'next_step' (or null), where a row can "
+                "be no transition"
+            )
         return lines + schedule_lines("lr_schedule", self.lr_schedule)
 
 

@@ -61,6 +61,9 @@ class AtariConfig(Config):
 class AtariVector:
     """B emulators in one vectoriser. Observations: uint8 [B, H, W], or [B, 1, H, W] if k = 1."""
 
+    num_recreated = 0
+    last_failure = ""
+
     def __init__(
         self,
         env_id: str,
@@ -181,7 +184,12 @@ def make_atari_vector(
 
 
 def make_atari_python(
-    env_id: str, contexts: Sequence[EnvContext], *, seed: int | None, autoreset: Autoreset
+    env_id: str,
+    contexts: Sequence[EnvContext],
+    *,
+    seed: int | None,
+    autoreset: Autoreset,
+    recreate_failed: bool = False,
 ) -> PythonVector:
     """The same frames from our own loop over Gymnasium's wrapper; needs OpenCV."""
     config = atari_config(contexts[0])
@@ -191,6 +199,7 @@ def make_atari_python(
         seed=seed,
         autoreset=autoreset,
         frame_stack=config.frame_stack,
+        recreate_failed=recreate_failed,
     )
 
 

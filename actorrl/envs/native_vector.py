@@ -22,6 +22,8 @@ class NativeVector:
     """A Gymnasium vector environment in NEXT_STEP mode. One seed serves all of its environments."""
 
     frame_stack = 1
+    num_recreated = 0
+    last_failure = ""
     autoreset: Autoreset = "next_step"
 
     def __init__(

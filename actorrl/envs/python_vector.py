@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,13 +13,18 @@ from actorrl.envs.failure import Phase, failure
 from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import Autoreset, StepResult
+from actorrl.errors import EnvironmentFailure
+
+_MAX_FAILURES_IN_A_ROW = 3  # of one environment, without a step that went well between them
 
 
 class PythonVector:
     """Makes one environment per context, and steps them one after the other.
 
     Environment i is seeded with `seed + i` at its first reset, and never again. An error of one
-    of them is raised as EnvironmentFailure that names worker, environment and phase.
+    of them is raised as EnvironmentFailure that names worker, environment and phase. With
+    `recreate_failed` that one is closed and made anew instead, under a seed of its own, and
+    `num_recreated` counts it, unless it fails again and again.
     """
 
     def __init__(
@@ -29,13 +35,20 @@ class PythonVector:
         seed: int | None = None,
         autoreset: Autoreset = "next_step",
         frame_stack: int = 1,
+        recreate_failed: bool = False,
     ) -> None:
+        assert not (recreate_failed and autoreset == "same_step"), "its row is to be no transition"
         self.num_envs = len(contexts)
         self.autoreset: Autoreset = autoreset
         self.frame_stack = frame_stack
         self._contexts = contexts
-        self._seed = seed
-        self.envs = [self._make(creator, i) for i in range(self.num_envs)]
+        self._seed = self._first_seed = seed
+        self._creator = creator
+        self._recreate_failed = recreate_failed
+        self._failures_in_a_row = [0] * self.num_envs
+        self.num_recreated = 0
+        self.last_failure = ""  # for which one was made anew
+        self.envs = [self._make(i) for i in range(self.num_envs)]
         self._raw_space = self.envs[0].observation_space
         self._preprocessor = preprocessor_for(self._raw_space)
         self.observation_space = self._preprocessor.space
@@ -46,7 +59,10 @@ class PythonVector:
         seed = self._seed if seed is None else seed
         raw = self._empty(self.num_envs)
         for i in range(self.num_envs):
-            raw[i] = self._reset_one(i, None if seed is None else seed + i)
+            try:
+                raw[i] = self._reset_one(i, None if seed is None else seed + i)
+            except EnvironmentFailure as failure:
+                raw[i] = self._recreate(i, failure)
         self._ended = np.zeros(self.num_envs, np.bool_)
         self._seed = None
         return self._preprocessor.transform(raw)
@@ -56,16 +72,23 @@ class PythonVector:
         rewards = np.zeros(self.num_envs, np.float32)
         terminateds = np.zeros(self.num_envs, np.bool_)
         truncateds = np.zeros(self.num_envs, np.bool_)
+        broken: list[int] = []
         for i, action in enumerate(self._env_actions(actions)):
-            if self._ended[i]:
-                raw[i] = self._reset_one(i, None)
-            else:
-                raw[i], rewards[i], terminateds[i], truncateds[i] = self._step_one(i, action)
+            try:
+                if self._ended[i]:
+                    raw[i] = self._reset_one(i, None)
+                else:
+                    raw[i], rewards[i], terminateds[i], truncateds[i] = self._step_one(i, action)
+                    self._failures_in_a_row[i] = 0
+            except EnvironmentFailure as failure:
+                raw[i] = self._recreate(i, failure)
+                broken.append(i)
         obs = self._preprocessor.transform(raw)
         ended = terminateds | truncateds
         if self.autoreset == "next_step":
             self._ended = ended
-            return StepResult(obs, rewards, terminateds, truncateds)
+            broken_envs = np.array(broken, np.int64) if broken else None
+            return StepResult(obs, rewards, terminateds, truncateds, broken_envs=broken_envs)
         final_envs = np.flatnonzero(ended)
         if not len(final_envs):
             return StepResult(obs, rewards, terminateds, truncateds)
@@ -77,11 +100,33 @@ class PythonVector:
         for env in self.envs:
             env.close()
 
-    def _make(
-        self, creator: Callable[[EnvContext], gym.Env[Any, Any]], i: int
-    ) -> gym.Env[Any, Any]:
+    def _recreate(self, i: int, failure: EnvironmentFailure) -> Any:
+        """The first observation of the one that takes the place of environment i. Raises the
+        failure unless that is wanted and helps."""
+        while True:
+            self._failures_in_a_row[i] += 1
+            if not self._recreate_failed or self._failures_in_a_row[i] > _MAX_FAILURES_IN_A_ROW:
+                raise failure
+            self.num_recreated += 1
+            self.last_failure = str(failure)
+            with contextlib.suppress(Exception):  # it is broken: closing it may fail as well
+                self.envs[i].close()
+            try:
+                self.envs[i] = self._make(i)
+                return self._reset_one(i, self._seed_of_next(i))
+            except EnvironmentFailure as another:
+                failure = another
+
+    def _seed_of_next(self, i: int) -> int | None:
+        """Not that of its predecessor, whose episodes it would repeat."""
+        if self._first_seed is None:
+            return None
+        sequence = np.random.SeedSequence([self._first_seed, i, self.num_recreated])
+        return int(sequence.generate_state(1)[0])
+
+    def _make(self, i: int) -> gym.Env[Any, Any]:
         try:
-            env = creator(self._contexts[i])
+            env = self._creator(self._contexts[i])
             if not isinstance(env, gym.Env):
                 raise TypeError(
                     f"expected a gymnasium.Env, got a {type(env).__module__}.{type(env).__name__}"
@@ -146,7 +191,7 @@ class PythonVector:
         obs[envs] = self._preprocessor.transform(raw)
         return obs
 
-    def _failure(self, error: Exception, phase: Phase, i: int) -> Exception:
+    def _failure(self, error: Exception, phase: Phase, i: int) -> EnvironmentFailure:
         return failure(error, phase, self._contexts[i].worker_index, i)
 
 

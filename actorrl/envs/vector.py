@@ -28,6 +28,9 @@ class StepResult(NamedTuple):
     truncateds: np.ndarray  # [B] bool
     final_obs: np.ndarray | None = None  # SAME_STEP: [K, ...]; None under NEXT_STEP or if K = 0
     final_envs: np.ndarray | None = None  # SAME_STEP: [K] int64, whose they are
+    # Environments that failed and were made anew, int64: their row is no transition, `obs` is the
+    # first observation of the new one. Only under NEXT_STEP.
+    broken_envs: np.ndarray | None = None
 
 
 class VectorEnv(Protocol):
@@ -44,6 +47,10 @@ class VectorEnv(Protocol):
     def action_space(self) -> gym.Space[Any]: ...
     @property
     def autoreset(self) -> Autoreset: ...
+    @property
+    def num_recreated(self) -> int: ...  # environments that failed and were made anew
+    @property
+    def last_failure(self) -> str: ...  # why the last of them was
     @property
     def frame_stack(self) -> int: ...  # k > 1: observations are single frames, to be stacked by k
 
@@ -62,14 +69,17 @@ def make_vector(
     seed: int | None = None,
     autoreset: Autoreset | None = None,
     native: bool = True,
+    recreate_failed: bool = False,
 ) -> VectorEnv:
     """A vector of `num_envs` environments; `env` is what `registry.resolve` returned.
 
     The environment's own vectoriser is taken where it has one that does what is asked for; it is
     worth a factor of ten. `native=False` keeps to our own loop. `seed` is the first environment's,
-    the others count on from it. Called by the worker in its own process; raises
+    the others count on from it. `recreate_failed`: an environment that fails is made anew, alone;
+    only our own loop can do that, under NEXT_STEP. Called by the worker in its own process; raises
     EnvironmentFailure.
     """
+    native = native and not recreate_failed
     from actorrl.envs.atari import make_atari_python, make_atari_vector
     from actorrl.envs.native_vector import NativeVector, native_entry_point
     from actorrl.envs.python_vector import PythonVector
@@ -83,8 +93,12 @@ def make_vector(
         assert isinstance(env, str)
         import_plugin(env)
         if env.startswith("ALE/"):
-            make = make_atari_vector if native else make_atari_python
-            return make(env, contexts, seed=seed, autoreset=autoreset or "next_step")
+            mode = autoreset or "next_step"
+            if native:
+                return make_atari_vector(env, contexts, seed=seed, autoreset=mode)
+            return make_atari_python(
+                env, contexts, seed=seed, autoreset=mode, recreate_failed=recreate_failed
+            )
         if native and autoreset != "same_step" and native_entry_point(env, env_config):
             return NativeVector(env, contexts, seed=seed)
     return PythonVector(
@@ -92,4 +106,5 @@ def make_vector(
         contexts,
         seed=seed,
         autoreset=autoreset or "next_step",
+        recreate_failed=recreate_failed,
     )

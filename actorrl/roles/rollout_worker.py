@@ -36,7 +36,12 @@ class Sampling:
             num_workers=settings.num_workers,
             seed=seed,
             autoreset=settings.autoreset,
+            recreate_failed=settings.recreate_failed_envs,
         )
+        if settings.recreate_failed_envs:
+            print("recreate_failed_envs: environments are stepped one by one", flush=True)
+        self._num_recreated = 0
+        self._tell_event = context.event
         indices = settings.env_indices(index)
         self.policy: Policy = make_policy(seed, indices)
         self.collector = Collector(
@@ -56,7 +61,14 @@ class Sampling:
         return self.policy.version
 
     def collect(self) -> Fragment:
-        return self.collector.collect()
+        fragment = self.collector.collect()
+        recreated = self.env.num_recreated - self._num_recreated
+        if recreated:
+            self._num_recreated += recreated
+            self._tell_event(
+                "environments_recreated", environments=recreated, reason=self.env.last_failure
+            )
+        return fragment
 
     def metrics(self, actor: Actor) -> Body:
         """Totals since the start; the driver takes differences."""

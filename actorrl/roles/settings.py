@@ -37,6 +37,7 @@ class WorkerSettings:
     fragment_length: int
     seed: int
     autoreset: Autoreset | None = None
+    recreate_failed_envs: bool = False
 
     @property
     def num_envs_total(self) -> int:

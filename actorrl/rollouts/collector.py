@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from actorrl.data import columns as c
-from actorrl.data.fragment import Fragment, single_group
+from actorrl.data.fragment import Episode, Fragment, single_group
 from actorrl.data.frame_stack import frame_rows
 from actorrl.envs.vector import StepResult, VectorEnv
 from actorrl.rollouts.episodes import EpisodeTracker
@@ -76,6 +76,7 @@ class Collector:
         self._obs: np.ndarray | None = None  # [B, ...], or the last k frames [k, B, H, W]
         self._age = np.zeros(env.num_envs, np.int32)
         self._ended = np.zeros(env.num_envs, np.bool_)  # did the last row end an episode?
+        self._broken: list[tuple[int, int, bool]] = []  # of the fragment: row, environment, cut
         self._state: tuple[np.ndarray, ...] = ()
         self._fresh_state: tuple[np.ndarray, ...] = ()
 
@@ -94,12 +95,21 @@ class Collector:
             groups=single_group(columns),
             num_env_steps=num_env_steps,
             policy_version=version,
-            episodes=self.tracker.add(
-                columns[c.REWARDS], columns[c.TERMINATEDS] | columns[c.TRUNCATEDS], columns[c.VALID]
-            ),
+            episodes=self._finished_episodes(columns),
             worker_index=self.worker_index,
             state_out=self._state,
         )
+
+    def _finished_episodes(self, columns: dict[str, np.ndarray]) -> list[Episode]:
+        ended = columns[c.TERMINATEDS] | columns[c.TRUNCATEDS]
+        broken = None
+        if self._broken:
+            broken = np.zeros(ended.shape, np.bool_)
+            for t, env, is_cut in self._broken:
+                broken[t, env] = True
+                if is_cut:
+                    ended[t - 1, env] = False  # no end of its own
+        return self.tracker.add(columns[c.REWARDS], ended, columns[c.VALID], broken)
 
     def _start(self) -> None:
         """Reset the environments; each first observation has age 0."""
@@ -134,6 +144,7 @@ class Collector:
     def _fill(self, columns: dict[str, np.ndarray]) -> None:
         """Act and step, T times."""
         finals: list[tuple[np.ndarray, np.ndarray]] = []
+        self._broken.clear()
         for t in range(self.fragment_length):
             self._reset_state(columns[c.AGE][t])
             if t == 0:
@@ -211,6 +222,26 @@ class Collector:
             np.multiply(result.rewards, valid, out=columns[c.REWARDS][t])
             np.multiply(age[t] + 1, valid, out=age[t + 1])
         self._ended = ended
+        if result.broken_envs is not None:
+            for env in result.broken_envs.tolist():
+                self._write_broken(columns, t, env)
+
+    def _write_broken(self, columns: dict[str, np.ndarray], t: int, env: int) -> None:
+        """An environment broke in row t: the row is no decision, and the episode is cut before it,
+        as a truncation would. (Where the row before is in the last fragment, that one ended there
+        anyway, and n-step tails find the row that is no decision.)"""
+        columns[c.VALID][t, env] = False
+        columns[c.REWARDS][t, env] = 0.0
+        columns[c.AGE][t + 1, env] = 0
+        is_cut = (
+            t > 0
+            and bool(columns[c.VALID][t - 1, env])
+            and not columns[c.TERMINATEDS][t - 1, env]
+            and not columns[c.TRUNCATEDS][t - 1, env]
+        )
+        if is_cut:
+            columns[c.TRUNCATEDS][t - 1, env] = True
+        self._broken.append((t, env, is_cut))
 
     def _write_finals(
         self, columns: dict[str, np.ndarray], finals: list[tuple[np.ndarray, np.ndarray]]

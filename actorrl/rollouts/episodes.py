@@ -20,21 +20,31 @@ class EpisodeTracker:
         self._returns = np.zeros(num_envs, np.float64)  # of the episodes under way
         self._lengths = np.zeros(num_envs, np.int64)
 
-    def add(self, rewards: np.ndarray, ended: np.ndarray, valid: np.ndarray) -> list[Episode]:
-        """The episodes that ended in these rows, [T, B] each, in order of their ends."""
+    def add(
+        self,
+        rewards: np.ndarray,
+        ended: np.ndarray,
+        valid: np.ndarray,
+        broken: np.ndarray | None = None,
+    ) -> list[Episode]:
+        """The episodes that ended in these rows, [T, B] each, in order of their ends. One that
+        broke at a row (`broken`) has no result."""
         num_rows, num_envs = rewards.shape
         rewards = np.where(valid, rewards, 0.0).astype(np.float64)
         start = np.zeros(num_envs, np.int64)  # first row that is not summed yet
         episodes = []
-        for t, b in np.argwhere(ended & valid).tolist():
+        ended = ended & valid
+        over = ended if broken is None else ended | broken
+        for t, b in np.argwhere(over).tolist():
             rows = slice(start[b], t + 1)
-            episodes.append(
-                Episode(
-                    env_index=self._first_env_index + b,
-                    episode_return=float(self._returns[b] + rewards[rows, b].sum()),
-                    length=int(self._lengths[b] + valid[rows, b].sum()),
+            if ended[t, b]:
+                episodes.append(
+                    Episode(
+                        env_index=self._first_env_index + b,
+                        episode_return=float(self._returns[b] + rewards[rows, b].sum()),
+                        length=int(self._lengths[b] + valid[rows, b].sum()),
+                    )
                 )
-            )
             start[b] = t + 1
             self._returns[b] = 0.0
             self._lengths[b] = 0

@@ -135,9 +135,16 @@ class NStep:
         for name in (c.ACTIONS, c.Q_VALUES, c.OBS, c.AGE, c.FRAMES):
             if name in columns:
                 new[name] = columns[name]
-        if not self._carried:
-            return new
-        return {name: np.concatenate([self._carried[name], new[name]]) for name in new}
+        joined = new
+        if self._carried:
+            joined = {name: np.concatenate([self._carried[name], new[name]]) for name in new}
+        # A row that is no decision has an end before it, told or not: an environment that broke at
+        # the first row of a fragment ended an episode in the fragment before.
+        num_rows = len(joined[_ENDED])
+        no_decision = ~columns[c.VALID][-(num_rows - 1) :] if num_rows > 1 else None
+        if no_decision is not None:
+            joined[_ENDED][num_rows - 1 - len(no_decision) : num_rows - 1] |= no_decision
+        return joined
 
     def _complete(self, found: _Windows, has_q_values: bool, columns: Columns) -> np.ndarray:
         """Which windows [L, B] are known to their end, their bootstrap's action values included."""

@@ -31,6 +31,7 @@ from actorrl.runtime.starter import Process, Started, Starter
 from actorrl.wire import sockets
 from actorrl.wire.messages import (
     PROTOCOL_VERSION,
+    ActorEvent,
     ActorExited,
     ActorFailed,
     ActorHello,
@@ -226,7 +227,7 @@ class _Agent:
 
     def _take_from_actors(self) -> None:
         for route, message in _received(self._actors, num_frames=2):
-            if not isinstance(message, (ActorHello, ActorReady, ActorFailed)):
+            if not isinstance(message, (ActorHello, ActorReady, ActorFailed, ActorEvent)):
                 continue
             running = self._running.get(message.name)
             if running is None or running.incarnation != message.incarnation:

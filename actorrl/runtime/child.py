@@ -16,6 +16,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 import msgspec
@@ -27,6 +28,7 @@ from actorrl.runtime.mailbox import Mailbox
 from actorrl.runtime.refs import set_process_caller
 from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.messages import (
+    ActorEvent,
     ActorFailed,
     ActorHello,
     ActorReady,
@@ -133,12 +135,16 @@ class _Child:
         spec = self._spec
         cls, args, kwargs, links = cloudpickle.loads(spec.blob)
         mailbox = Mailbox(spec.name, spec.incarnation, spec.host, self._door, links, gpus=spec.gpus)
+        mailbox.on_event = self._tell_event
         set_process_caller(mailbox.caller)
         mailbox.adopt(cls(*args, **kwargs))
         self._mailbox = mailbox
         assert mailbox.actor is not None
         self._control.serve(mailbox.actor)
         return mailbox
+
+    def _tell_event(self, event: str, details: dict[str, Any]) -> None:
+        self._control.tell(ActorEvent(self._spec.name, self._spec.incarnation, event, details))
 
     def on_control(self, message: Control) -> None:
         """Called by the control thread."""

@@ -96,11 +96,17 @@ class Cluster:
 
     def _start_inline(self) -> None:
         self._world = InprocWorld(self.program)
+        self._world.on_event = self._on_inline_event
         self._bind(self._world.driver_door)
         self._world.start()
         for name, slot in self._supervisor.slots.items():
             slot.incarnation, slot.pid = 1, os.getpid()
             self._supervisor.ready(name, 1, time.monotonic())
+
+    def _on_inline_event(self, name: str, event: str, details: dict[str, Any]) -> None:
+        self._on_event(
+            {"time": time.time(), "event": event, "actor": name, "incarnation": 1, **details}
+        )
 
     def _start_processes(self, places: dict[str, Place], timeout_s: float) -> None:
         self._service = Service(

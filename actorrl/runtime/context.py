@@ -64,6 +64,10 @@ class Context:
         """Run `action` on the main thread soon. The only method that other threads may call."""
         self._mailbox.post(action)
 
+    def event(self, event: str, **details: Any) -> None:
+        """Have the run's events.jsonl keep this; numbers, text and lists of them."""
+        self._mailbox.on_event(event, details)
+
     @property
     def waits(self) -> dict[str, float]:
         """Seconds since the start that this actor spent waiting: for `credit`, `state`, `input`."""

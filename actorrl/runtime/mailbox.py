@@ -68,6 +68,7 @@ class Mailbox:
         self.outs: dict[str, LinkOut] = {}
         self.states: dict[str, StateIn] = {}
         self.waits: dict[str, float] = {"credit": 0.0, "state": 0.0, "input": 0.0}
+        self.on_event: Callable[[str, dict[str, Any]], None] = lambda event, details: None
         self.stopping = False
         self._backlog: collections.deque[Message] = collections.deque()
         self._posted: collections.deque[Callable[[], None]] = collections.deque()

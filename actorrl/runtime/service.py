@@ -35,6 +35,7 @@ from actorrl.runtime.supervisor import (
 )
 from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.messages import (
+    ActorEvent,
     ActorExited,
     ActorFailed,
     ActorHello,
@@ -223,6 +224,8 @@ class Service(threading.Thread):
                 self._event("actor_ready", actor=name, incarnation=incarnation, pid=slot.pid)
             case ActorFailed(name, incarnation):
                 self._failures[(name, incarnation)] = message
+            case ActorEvent(name, incarnation, event, details):
+                self._event(event, actor=name, incarnation=incarnation, **details)
             case ActorExited():
                 self._on_exited(message, now)
             case AgentStopped(killed, unkillable):

@@ -181,6 +181,15 @@ class ActorFailed(msgspec.Struct, tag=True):
     fatal: bool
 
 
+class ActorEvent(msgspec.Struct, tag=True):
+    """Something that the run's events.jsonl is to keep, such as what a fault has lost."""
+
+    name: str
+    incarnation: int
+    event: str
+    details: dict[str, Any]
+
+
 Control = (
     StartActor
     | KillActor
@@ -193,6 +202,7 @@ Control = (
     | ActorHello
     | ActorReady
     | ActorFailed
+    | ActorEvent
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import cloudpickle
 import numpy as np
@@ -130,6 +132,7 @@ class InprocWorld:
         self.mailboxes: dict[str, Mailbox] = {}
         self.blocks: dict[str, InprocBlock] = {}
         self.driver_door = DriverDoor(DRIVER, self)
+        self.on_event: Callable[[str, str, dict[str, Any]], None] = lambda *event: None
         self._program = program
         self._doors: dict[str, InprocDoor] = {DRIVER: self.driver_door}
         self._running: list[str] = []
@@ -142,8 +145,12 @@ class InprocWorld:
             self.mailboxes[name] = Mailbox(
                 name, 1, HOST, door, self._program.links, inline=True, gpus=[]
             )
+            self.mailboxes[name].on_event = functools.partial(self._tell_event, name)
         for name in self._program.nodes:
             self._start(name)
+
+    def _tell_event(self, name: str, event: str, details: dict[str, Any]) -> None:
+        self.on_event(name, event, details)
 
     def _start(self, name: str) -> None:
         """Unless it was started by a call of one that was started earlier."""
