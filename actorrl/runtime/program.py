@@ -106,8 +106,9 @@ class Node:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     restart: Restart
-    cpu: float
-    gpu: float
+    cpu: float  # cores; steers where it goes
+    gpu: float  # whole GPUs, or a part of one
+    mem: int  # bytes
 
 
 class Program:
@@ -128,16 +129,18 @@ class Program:
         restart: Restart = Restart.PERMANENT,
         cpu: float = 1.0,
         gpu: float = 0.0,
+        mem: int = 0,
         **kwargs: Any,
     ) -> ActorRef:
-        """One more actor of `role`; the rest goes to its constructor, in its own process."""
+        """One more actor of `role`. It asks its host for `cpu` cores, `gpu` GPUs (whole ones or a
+        part of one) and `mem` bytes; the rest goes to its constructor, in its own process."""
         if not (isinstance(cls, type) and issubclass(cls, Actor)):
             raise ProgramError(f"{cls!r} cannot be added: it is not a subclass of Actor")
         if not role.isidentifier() or role == DRIVER:
             raise ProgramError(f"{role!r} is no role name: letters, digits and _ only")
         index = sum(node.role == role for node in self.nodes.values())
         name = f"{role}/{index}"
-        self.nodes[name] = Node(name, role, index, cls, args, kwargs, restart, cpu, gpu)
+        self.nodes[name] = Node(name, role, index, cls, args, kwargs, restart, cpu, gpu, mem)
         self.refs[name] = ActorRef(name, cls)
         return self.refs[name]
 

@@ -278,9 +278,8 @@ class Service(threading.Thread):
                     self._announce()
 
     def _start_actor(self, name: str, incarnation: int) -> None:
-        node = self._program.nodes[name]
         gpus = list(self._places[name].gpus)
-        self.agent.say(StartActor(name, incarnation, self._blobs[name], bool(node.gpu), gpus))
+        self.agent.say(StartActor(name, incarnation, self._blobs[name], bool(gpus), gpus))
         kind = "actor_started" if incarnation == 1 else "actor_restarted"
         self._event(kind, actor=name, incarnation=incarnation, host=HOST)
 

@@ -1,0 +1,57 @@
+"""What hosts offer: the list's word, else what was counted, else what is assumed."""
+
+from __future__ import annotations
+
+import pytest
+
+from actorrl.errors import PlacementError
+from actorrl.runtime.actor import Actor
+from actorrl.runtime.host_specs import ClusterSpec, HostSpec, NetworkSpec, ResourceSpec, SshSpec
+from actorrl.runtime.offers import assumed_offers, offers
+from actorrl.runtime.placement import Host, place
+from actorrl.runtime.program import Program
+
+REMOTE = SshSpec(host="x", user="u")
+HERE = Host("here", 2, 16, ("A", "B"))
+
+
+def spec(*hosts: HostSpec) -> ClusterSpec:
+    return ClusterSpec(hosts=hosts, network=NetworkSpec(ports=(5000, 5009)))
+
+
+def test_auto_is_what_was_counted():
+    hosts = spec(HostSpec(name="local", roles=("rollout",)))
+    assert offers(hosts, {"local": HERE}) == [
+        Host("local", 2, 16, ("A", "B"), roles=("rollout",), num_ports=10)
+    ]
+
+
+def test_the_lists_word_goes_before_what_was_counted():
+    said = HostSpec(name="local", resources=ResourceSpec(cpu=9, gpu=1, mem=5))
+    (host,) = offers(spec(said), {"local": HERE})
+    assert (host.num_cpus, host.memory_bytes, host.gpus) == (9, 5, ("A",))
+
+
+def test_gpus_that_a_host_does_not_have_are_refused():
+    said = HostSpec(name="local", resources=ResourceSpec(gpu=3))
+    with pytest.raises(PlacementError, match="local has 2 GPUs, and the host list says gpu: 3"):
+        offers(spec(said), {"local": HERE})
+
+
+def test_a_host_that_was_not_reached_offers_nothing():
+    hosts = spec(HostSpec(name="local"), HostSpec(name="x", ssh=REMOTE))
+    assert [host.name for host in offers(hosts, {"x": HERE})] == ["x"]
+
+
+def test_before_a_host_is_reached_one_core_and_what_is_asked_for_are_assumed():
+    program = Program("p")
+    program.add("learner", Actor, gpu=1, mem=10**12)
+    program.add_group("rollout", Actor, count=2, gpu=0.5)
+    remote = HostSpec(name="x", ssh=REMOTE)
+    told = HostSpec(name="y", ssh=REMOTE, resources=ResourceSpec(cpu=8, gpu=0, mem=7))
+    local, x, y = assumed_offers(spec(HostSpec(name="local"), remote, told), HERE, program)
+    assert (local.num_cpus, local.gpus, local.assumed) == (2, ("A", "B"), ())
+    assert (x.num_cpus, len(x.gpus), x.memory_bytes) == (1, 3, None)
+    assert x.assumed == ("cores", "GPUs", "memory")
+    assert (y.num_cpus, y.gpus, y.memory_bytes, y.assumed) == (8, (), 7, ())
+    assert place(program, [x])[0]["learner/0"].gpus == ("assumed-0",)
