@@ -2,7 +2,8 @@
 
 What a peer starts (calls, stream elements, requests) arrives in the inbox and is answered through
 it; the answers to what this process started (replies, credits, responses) arrive on the lines. So a
-process that waits for an answer need not look at its inbox.
+process that waits for an answer need not look at its inbox. Peers of the same host are reached over
+sockets in the file system and shared memory, those of other hosts over TCP (`outside`).
 
 An endpoint belongs to one thread, except `post_peers` and `wake`. The table of peers changes only
 in `take_peers`, which its owner calls, and in `receive`: never in the middle of a send. `drops`
@@ -18,20 +19,20 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import zmq
 
 from actorrl.errors import WireError
-from actorrl.wire import frames, sockets
+from actorrl.wire import chunks, frames, sockets
 from actorrl.wire.blocks import BlockReader, BlockWriter
-from actorrl.wire.messages import Kind, Message, Peer
+from actorrl.wire.messages import ANSWERS, Message, Peer
+from actorrl.wire.outside import Allow, Outside, Route
 from actorrl.wire.shared_memory import MemoryClient, SlabReader, SlabWriter
+from actorrl.wire.sockets import TcpDoor
 
 # plain numbers: pyzmq's enums cost a microsecond each time they are combined
 _NOBLOCK, _POLLIN, _EVENTS = int(zmq.NOBLOCK), int(zmq.POLLIN), int(zmq.EVENTS)
 _DRAIN = 64  # messages taken from one socket before the others have their turn
 _ZERO_COPY_BYTES = 64 * 1024
-_ANSWERS = (Kind.REPLY, Kind.FAILURE, Kind.CREDIT, Kind.RESPONSE)
 SLAB_THRESHOLD_BYTES = 32 * 1024  # below this a frame is cheaper than a slab
 
 
@@ -39,8 +40,15 @@ class Endpoint:
     """ZeroMQ's endpoint; `runtime.launchers.inproc` has the one without sockets."""
 
     def __init__(
-        self, name: str, incarnation: int, address: str, memory: MemoryClient | None = None
+        self,
+        name: str,
+        incarnation: int,
+        address: str,
+        memory: MemoryClient | None = None,
+        host: str = "",
+        tcp: TcpDoor | None = None,
     ) -> None:
+        """`tcp` opens the door to other hosts than `host`. Raises WireError if that fails."""
         self.name = name
         self.incarnation = incarnation
         self.peers: dict[str, Peer] = {}
@@ -48,25 +56,78 @@ class Endpoint:
         self.on_peers: Callable[[list[str]], None] = lambda changed: None
         self._context = sockets.new_context()
         self._inbox = sockets.router(self._context, address)
+        self._host = host
+        self._outside = self._open_outside(tcp) if tcp is not None else None
+        self._unreachable: dict[str, str] = {}
         self._lines: dict[str, zmq.Socket] = {}
         self._memory = memory
         self._slabs_out: dict[tuple[str, str], SlabWriter] = {}
         self._slabs_in = SlabReader(memory) if memory is not None else None
-        self._posted: collections.deque[dict[str, Peer]] = collections.deque()
+        self._posted: collections.deque[Callable[[], None]] = collections.deque()
         self._watched: dict[Any, Callable[[], None]] = {}
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._wake_lock = threading.Lock()
         self._all = zmq.Poller()
         self._answers = zmq.Poller()
         self._all.register(self._inbox, zmq.POLLIN)
+        if self._outside is not None:
+            self._all.register(self._outside.inbox, zmq.POLLIN)
         for poller in (self._all, self._answers):
             poller.register(self._wake_fd, zmq.POLLIN)
+
+    def _open_outside(self, tcp: TcpDoor) -> Outside:
+        try:
+            return Outside(self._context, tcp, self.drops, self._on_broken, self._on_offender)
+        except WireError:
+            self._inbox.close(linger=0)
+            self._context.term()
+            raise
+
+    # ---- other hosts --------------------------------------------------------------------
+
+    @property
+    def tcp_address(self) -> str:
+        """Where processes of other hosts reach this one; empty if they do not."""
+        return "" if self._outside is None else self._outside.address
+
+    @property
+    def trouble(self) -> dict[str, str]:
+        """Why peers of other hosts cannot be reached, by name; within 5 s, until they can."""
+        if self._outside is None:
+            return {}
+        return self._unreachable | self._outside.keeper.trouble
+
+    def permit(self, allow: Allow) -> None:
+        """From now on take in from other hosts only what `allow(source, kind, name)` says."""
+        if self._outside is not None:
+            self._outside.allow = allow
+
+    def metrics(self) -> dict[str, int]:
+        """What went to and came from other hosts (see `Outside.metrics`), and all drops."""
+        outside = {} if self._outside is None else self._outside.metrics()
+        return outside | {f"dropped: {reason}": count for reason, count in self.drops.items()}
+
+    def _on_broken(self, line: str) -> None:
+        """The connection was lost, or refused: what was in flight is gone. The doorkeeper's
+        thread."""
+        self._posted.append(lambda: self._renew(line.rstrip("!")))
+        self.wake()
+
+    def _on_offender(self) -> None:
+        self._posted.append(lambda: self._adopt(self.peers))
+
+    def _renew(self, name: str) -> None:
+        if name in self.peers:
+            self._hang_up(name, forget=False)
+            self.on_peers([name])
 
     # ---- peers --------------------------------------------------------------------------
 
     def post_peers(self, table: dict[str, Peer]) -> None:
         """Tell the endpoint, from any thread, who lives where; its own thread looks later."""
-        self._posted.append(table)
+        if self._outside is not None:
+            self._outside.admit(table, self._host)
+        self._posted.append(lambda: self._adopt(table))
         self.wake()
 
     def wake(self) -> None:
@@ -78,24 +139,34 @@ class Endpoint:
     def take_peers(self) -> None:
         """Look at the newest table that was posted; tells `on_peers` what has changed."""
         while self._posted:
-            table = self._posted.popleft()
-            changed = [
-                name
-                for name in self.peers.keys() | table.keys()
-                if self.peers.get(name) != table.get(name)
-            ]
-            self.peers = table
-            for name in changed:
-                self._forget(name)
-            if changed:
-                self.on_peers(sorted(changed))
+            self._posted.popleft()()
 
-    def _forget(self, name: str) -> None:
+    def _adopt(self, table: dict[str, Peer]) -> None:
+        if self._outside is not None:
+            offenders = self._outside.offenders
+            table = {name: peer for name, peer in table.items() if peer.key not in offenders}
+        changed = [
+            name
+            for name in self.peers.keys() | table.keys()
+            if self.peers.get(name) != table.get(name)
+        ]
+        self.peers = table
+        for name in changed:
+            self._hang_up(name, forget=True)
+        if changed:
+            self.on_peers(sorted(changed))
+
+    def _hang_up(self, name: str, forget: bool) -> None:
+        """Close the lines to a peer; it may be dialled again, or (`forget`) is another now."""
+        if forget:
+            self._unreachable.pop(name, None)
         for line_name in (name, name + "!"):
             line = self._lines.pop(line_name, None)
             if line is not None:
                 self._all.unregister(line)
                 self._answers.unregister(line)
+                if self._outside is not None:
+                    self._outside.hang_up(line_name, line, forget)
                 line.close(linger=0)
         for key in [key for key in self._slabs_out if key[1] == name]:
             del self._slabs_out[key]
@@ -110,7 +181,7 @@ class Endpoint:
         """Whether its sender may still be heard: an answer, only if it comes from the process that
         was asked; anything else, unless its sender's successor is up already."""
         peer = self.peers.get(message.source)
-        if message.kind in _ANSWERS:
+        if message.kind in ANSWERS:
             return peer is not None and peer.incarnation == message.incarnation
         return peer is None or message.incarnation >= peer.incarnation
 
@@ -123,10 +194,16 @@ class Endpoint:
         """
         if not self.knows(to):
             return False
+        line = self._lines.get(to)
+        if line is None and (line := self._dial(to)) is None:
+            return False
         message.source, message.incarnation = self.name, self.incarnation
-        parts = self._encode(to, message, num_slots)
+        if self._outside is not None and self._outside.owns(line):
+            parts = self._outside.encode(message)
+        else:
+            parts = self._encode(to, message, num_slots)
         try:
-            self._line(to).send_multipart(parts, flags=_NOBLOCK, copy=_copy(parts))
+            line.send_multipart(parts, flags=_NOBLOCK, copy=_copy(parts))
         except zmq.Again:
             return False
         return True
@@ -134,21 +211,34 @@ class Endpoint:
     def answer(self, to: Message, message: Message, num_slots: int = 0) -> bool:
         """Answer a message that came into the inbox; False if its sender has gone."""
         message.source, message.incarnation = self.name, self.incarnation
-        parts = self._encode(to.source, message, num_slots)
+        if isinstance(to.route, Route):
+            assert self._outside is not None
+            inbox, route, parts = self._outside.inbox, to.route.id, self._outside.encode(message)
+        else:
+            inbox, route, parts = self._inbox, to.route, self._encode(to.source, message, num_slots)
         try:
-            self._inbox.send_multipart([to.route, *parts], flags=_NOBLOCK, copy=_copy(parts))
+            inbox.send_multipart([route, *parts], flags=_NOBLOCK, copy=_copy(parts))
         except zmq.ZMQError:  # gone, or it does not read
             self.drops["answer to a peer that has gone"] += 1
             return False
         return True
 
-    def _line(self, to: str) -> zmq.Socket:
-        line = self._lines.get(to)
-        if line is None:
-            address = self.peers[to.rstrip("!")].address + ("!" if to.endswith("!") else "")
-            line = self._lines[to] = sockets.dealer(self._context, address)
-            self._all.register(line, zmq.POLLIN)
-            self._answers.register(line, zmq.POLLIN)
+    def _dial(self, to: str) -> zmq.Socket | None:
+        """A new line; None to who cannot be reached from here, with the reason in `trouble`."""
+        name = to.rstrip("!")
+        peer = self.peers[name]
+        if self._outside is None or peer.host == self._host:
+            suffix = "!" if to.endswith("!") else ""
+            line = sockets.dealer(self._context, peer.address + suffix)
+        else:
+            try:
+                line = self._outside.dial(to, peer)
+            except WireError as error:
+                self._unreachable[name] = str(error)
+                return None
+        self._lines[to] = line
+        self._all.register(line, zmq.POLLIN)
+        self._answers.register(line, zmq.POLLIN)
         return line
 
     def _encode(self, to: str, message: Message, num_slots: int) -> list[Any]:
@@ -207,27 +297,38 @@ class Endpoint:
             os.eventfd_read(self._wake_fd)
 
     def _drain(self, socket: zmq.Socket, received: list[Message]) -> None:
-        is_inbox = socket is self._inbox
+        outside = self._outside
+        if outside is not None and outside.owns(socket):
+            take = outside.take
+        else:
+            take = self._take_inbox if socket is self._inbox else self._take_line
         for _ in range(_DRAIN):
             if not int(socket.getsockopt(_EVENTS)) & _POLLIN:  # an exception costs ten times more
                 return
-            parts = socket.recv_multipart(flags=_NOBLOCK, copy=False)
-            route = parts[0].bytes if is_inbox else None
-            message = self._decode(parts[1:] if is_inbox else parts)
-            if message is not None:
-                message.route = route
+            message = take(socket)
+            if message is None:
+                continue
+            if self.is_current(message):
                 received.append(message)
+            else:
+                self.drops["from an old incarnation"] += 1
+
+    def _take_inbox(self, socket: zmq.Socket) -> Message | None:
+        route, *parts = socket.recv_multipart(flags=_NOBLOCK, copy=False)
+        message = self._decode(parts)
+        if message is not None:
+            message.route = route.bytes
+        return message
+
+    def _take_line(self, socket: zmq.Socket) -> Message | None:
+        return self._decode(socket.recv_multipart(flags=_NOBLOCK, copy=False))
 
     def _decode(self, parts: list[zmq.Frame]) -> Message | None:
         try:
-            message = frames.decode([part.buffer for part in parts], self._open_slab)
+            return frames.decode([part.buffer for part in parts], self._open_slab)
         except WireError:
             self.drops["malformed"] += 1
             return None
-        if not self.is_current(message):
-            self.drops["from an old incarnation"] += 1
-            return None
-        return message
 
     def _open_slab(self, source: str, incarnation: int, link: str, generation: int) -> Any:
         if self._slabs_in is None:
@@ -243,6 +344,8 @@ class Endpoint:
             line.close()
         self._lines.clear()
         self._inbox.close()
+        if self._outside is not None:
+            self._outside.close()
         self._context.term()
         with self._wake_lock:  # the number may soon be somebody else's descriptor
             os.close(self._wake_fd)
@@ -253,8 +356,4 @@ class Endpoint:
 
 def _copy(parts: list[Any]) -> bool:
     """Zero-copy sends cost a handshake with ZeroMQ's collector: worth it for large frames only."""
-    return all(_nbytes(part) < _ZERO_COPY_BYTES for part in parts)
-
-
-def _nbytes(part: Any) -> int:
-    return int(part.nbytes) if isinstance(part, np.ndarray) else len(part)
+    return all(chunks.nbytes(part) < _ZERO_COPY_BYTES for part in parts)

@@ -2,16 +2,18 @@
 
 The header is msgpack and holds everything but the value: who speaks, which incarnation, which
 call or link, and the table of arrays (name, dtype, shape, place). An array is a frame of its own,
-or a stretch of a slab of shared memory that both sides have mapped. Ownership: a sender may not
-write to an array after handing it over; a receiver's view keeps the whole message alive, so whoever
-stores must copy.
+or a stretch of a slab of shared memory that both sides have mapped; between hosts its frame may be
+compressed. Ownership: a sender may not write to an array after handing it over; a receiver's view
+keeps the whole message alive, so whoever stores must copy.
 
 Every number is checked against what has arrived before anything is allocated or viewed.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +22,7 @@ import numpy as np
 
 from actorrl.errors import WireError
 from actorrl.wire import values
+from actorrl.wire.compression import LZ4, MAX_UNPACKED_BYTES, RAW, Compressor, unpack
 from actorrl.wire.messages import PROTOCOL_VERSION, Kind, Message
 
 MAX_HEADER_BYTES = 64 * 1024
@@ -40,13 +43,14 @@ OpenSlab = Callable[[str, int, str, int], np.ndarray]
 
 
 class ArrayEntry(msgspec.Struct, array_like=True, gc=False):
-    """One array: its name (empty for an array inside the value), dtype, shape, and offset in the
-    slab, or -1 when it is the next frame."""
+    """One array: its name (empty for an array inside the value), dtype, shape, offset in the slab,
+    or -1 when it is the next frame, and how that frame is compressed."""
 
     name: str
     dtype: str
     shape: list[int]
     offset: int
+    codec: int = RAW
 
 
 class Header(msgspec.Struct, array_like=True, gc=False):
@@ -56,7 +60,8 @@ class Header(msgspec.Struct, array_like=True, gc=False):
     incarnation: int
     name: str
     number: int
-    deadline_ms: int  # on the host's monotonic clock, which its processes share; -1: none
+    deadline_ms: int  # on the host's monotonic clock, which its processes share; -1: none.
+    # Between hosts it is what remained when the message was sent
     slot: int
     generation: int  # of the slab; 0: none
     arrays: list[ArrayEntry]
@@ -78,7 +83,37 @@ def encode(message: Message, generation: int = 0, offsets: list[int] | None = No
         entries.append(_entry(name, array, -1 if offsets is None else offsets[index]))
         if offsets is None:
             frames.append(_raw(array))
-    frames[0] = _encoder.encode(
+    # a point in time and not what remains: a message may wait long before it is decoded
+    deadline_ms = -1 if message.deadline is None else int(message.deadline * 1000)
+    frames[0] = _header(message, deadline_ms, generation, entries)
+    return frames
+
+
+def encode_compressed(message: Message, compressor: Compressor) -> tuple[list[Buffer], int]:
+    """The frames of a message to another host, and the bytes that they hold when unpacked."""
+    payload, inner = values.pack(message.body)
+    entries = []
+    frames: list[Buffer] = [b"", payload]
+    room = MAX_UNPACKED_BYTES
+    raw_nbytes = len(payload)
+    for name, array in itertools.chain((("", array) for array in inner), message.arrays.items()):
+        entry = _entry(name, array, -1)
+        packed = compressor.shrink(message.name, name, array, room)
+        if packed is not None:
+            entry.codec = LZ4
+            room -= array.nbytes
+        entries.append(entry)
+        frames.append(_raw(array) if packed is None else packed)
+        raw_nbytes += array.nbytes
+    deadline_ms = -1
+    if message.deadline is not None:
+        deadline_ms = max(0, int((message.deadline - time.monotonic()) * 1000))
+    frames[0] = header = _header(message, deadline_ms, 0, entries)
+    return frames, raw_nbytes + len(header)
+
+
+def _header(message: Message, deadline_ms: int, generation: int, arrays: list[ArrayEntry]) -> bytes:
+    return _encoder.encode(
         Header(
             PROTOCOL_VERSION,
             int(message.kind),
@@ -86,18 +121,12 @@ def encode(message: Message, generation: int = 0, offsets: list[int] | None = No
             message.incarnation,
             message.name,
             message.number,
-            _deadline_ms(message.deadline),
+            deadline_ms,
             message.slot,
             generation,
-            entries,
+            arrays,
         )
     )
-    return frames
-
-
-def _deadline_ms(deadline: float | None) -> int:
-    """A point in time and not what remains: a message may wait long before it is decoded."""
-    return -1 if deadline is None else int(deadline * 1000)
 
 
 def check_sendable(arrays: dict[str, np.ndarray]) -> None:
@@ -119,9 +148,9 @@ def _raw(array: np.ndarray) -> Buffer:
     return array if array.flags.c_contiguous else array.copy()
 
 
-def decode(frames: list[Any], open_slab: OpenSlab | None = None) -> Message:
+def decode(frames: list[Any], open_slab: OpenSlab | None = None, outside: bool = False) -> Message:
     """The message in `frames`; its arrays are views. Raises WireError, and nothing else, for bytes
-    that are not a message of this protocol."""
+    that are not a message of this protocol. `outside` says that it comes from another host."""
     if len(frames) < 2:
         raise WireError(f"a message has at least 2 frames, got {len(frames)}")
     header = _decode_header(frames[0])
@@ -144,9 +173,15 @@ def decode(frames: list[Any], open_slab: OpenSlab | None = None) -> Message:
         number=header.number,
         source=header.source,
         incarnation=header.incarnation,
-        deadline=None if header.deadline_ms < 0 else header.deadline_ms / 1000,
+        deadline=_deadline(header.deadline_ms, outside),
         slot=header.slot,
     )
+
+
+def _deadline(deadline_ms: int, outside: bool) -> float | None:
+    if deadline_ms < 0:
+        return None
+    return deadline_ms / 1000 + (time.monotonic() if outside else 0.0)
 
 
 def _decode_header(frame: Any) -> Header:
@@ -171,6 +206,7 @@ def _decode_arrays(
     named: dict[str, np.ndarray] = {}
     inner: list[np.ndarray] = []
     next_frame = 2
+    room = MAX_UNPACKED_BYTES
     for entry in entries:
         count = _checked_count(entry)
         if entry.offset >= 0:
@@ -178,8 +214,12 @@ def _decode_arrays(
         else:
             if next_frame >= len(frames):
                 raise WireError("fewer frames than the array table names")
-            array = _from_frame(entry, count, frames[next_frame])
+            frame = frames[next_frame]
             next_frame += 1
+            if entry.codec != RAW:
+                room -= count
+                frame = _unpacked(entry, count, frame, room)
+            array = _from_frame(entry, count, frame)
         if entry.name:
             array.flags.writeable = False  # whether it came as a frame or in a slab
             named[entry.name] = array
@@ -199,6 +239,14 @@ def _checked_count(entry: ArrayEntry) -> int:
     if math.prod(max(1, size) for size in shape) > MAX_ELEMENTS:
         raise WireError(f"array {entry.name!r} has shape {shape}, which is no array's")
     return math.prod(shape)
+
+
+def _unpacked(entry: ArrayEntry, count: int, frame: Any, room: int) -> bytes:
+    if entry.codec != LZ4 or entry.dtype != "|u1":
+        raise WireError(f"array {entry.name!r} of {entry.dtype} has codec {entry.codec}")
+    if room < 0:
+        raise WireError(f"compressed arrays of more than {MAX_UNPACKED_BYTES} bytes")
+    return unpack(frame, count)
 
 
 def _from_frame(entry: ArrayEntry, count: int, frame: Any) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 
 from actorrl.errors import WireError
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class Kind(enum.IntEnum):
@@ -31,6 +31,9 @@ class Kind(enum.IntEnum):
     REQUEST = 7  # one request of a request link
     RESPONSE = 8  # its answer
     REPORT = 9  # metrics; may be lost, is counted
+
+
+ANSWERS = (Kind.REPLY, Kind.FAILURE, Kind.CREDIT, Kind.RESPONSE)  # to what the receiver started
 
 
 @dataclass(slots=True)
@@ -57,11 +60,15 @@ class Message:
 
 
 class Peer(msgspec.Struct, array_like=True, frozen=True):
-    """Where an actor can be reached: its incarnation, its inbox, and its host's agent."""
+    """Where an actor can be reached: its incarnation, its inbox, and its host's agent. From other
+    hosts: its TCP inbox, and that of its control lane (empty: the same), by its public key."""
 
     incarnation: int
     address: str
     host: str
+    tcp: str = ""
+    key: str = ""
+    tcp_control: str = ""
 
 
 class AgentConfig(msgspec.Struct, kw_only=True):
