@@ -48,6 +48,19 @@ class EnvironmentFailure(ActorRLError):
         self.exit_code = EXIT_USAGE if during_check else EXIT_FAILED
 
 
+class HostError(ActorRLError):
+    """A host cannot be reached, trusted or prepared. The text is one screen at most: the host, what
+    happened, and in further lines what to do."""
+
+    exit_code = EXIT_UNREACHABLE
+
+
+class VersionError(HostError):
+    """A host's Python minor version, protocol or actorrl differs from the driver's."""
+
+    exit_code = EXIT_VERSION
+
+
 class PlacementError(ActorRLError):
     """The actors cannot be placed on the hosts at hand."""
 

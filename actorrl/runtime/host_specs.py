@@ -251,6 +251,13 @@ class SshKeys(msgspec.Struct, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    known_hosts: (
+        Annotated[
+            str,
+            Meta(description="File of the host keys that you trust. Else `~/.ssh/known_hosts`."),
+        ]
+        | None
+    ) = None
     connect_timeout_s: (
         Annotated[float, Meta(gt=0, description="To reach and log in, all hops together. Else 10.")]
         | None

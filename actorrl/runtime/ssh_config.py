@@ -87,7 +87,9 @@ class SshConfig:
             proxy_jump=self._chain(hops, for_hops, timeout_s, depth),
             connect_timeout_s=timeout_s,
             host_key_alias=found.get("hostkeyalias"),
-            known_hosts=_known_hosts(found),
+            known_hosts=_known_hosts(
+                given.get("known_hosts") or (is_hop and otherwise.get("known_hosts")), found
+            ),
         )
 
     def _chain(
@@ -142,7 +144,9 @@ def _identity(
     return None, only
 
 
-def _known_hosts(found: Mapping[str, Any]) -> tuple[str, ...]:
+def _known_hosts(given: Any, found: Mapping[str, Any]) -> tuple[str, ...]:
+    if given:
+        return (os.path.abspath(os.path.expanduser(given)),)
     user = str(found.get("userknownhostsfile") or "~/.ssh/known_hosts ~/.ssh/known_hosts2")
     everyone = str(found.get("globalknownhostsfile") or "/etc/ssh/ssh_known_hosts")
     words = [*user.split(), *everyone.split()]

@@ -145,3 +145,9 @@ def test_a_file_that_is_no_ssh_config_is_refused_by_name(resolve, tmp_path):
 def test_a_port_that_is_none_is_refused(resolve, port):
     with pytest.raises(ConfigError, match="port"):
         resolve(f"Host a\n Port {port}\n", "a")
+
+
+def test_a_file_of_trusted_keys_holds_for_the_host_and_its_hops():
+    given = {"known_hosts": "/k/lab", "proxy_jump": ["jump"]}
+    spec = SshConfig(None).resolve(parse_address("h"), given, given)
+    assert spec.known_hosts == ("/k/lab",) == spec.proxy_jump[0].known_hosts

@@ -1,0 +1,64 @@
+"""scripts/sandbox: hosts of their own, and nothing left of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+from actorrl.runtime.hosts import load_cluster
+from actorrl.runtime.launchers.connection import connect
+from actorrl.runtime.launchers.remote_command import run
+from tests.cluster import sandboxes
+
+ASK = b"hostname; ls /tmp /dev/shm /root; readlink /proc/self/ns/net /proc/self/ns/pid\n"
+
+
+def test_a_host_has_its_own_name_and_files_and_namespaces(flat):
+    cluster = load_cluster(flat.directory / "cluster.yml")
+    assert [host.name for host in cluster.hosts] == ["local", *flat.addresses]
+    said = []
+    for host in cluster.remote_hosts:
+        connection = connect(host.ssh, host.name)
+        said.append(run(connection, ASK, 30).output.decode().split())
+        connection.close()
+    assert [words[0] for words in said] == ["h1", "h2"]
+    assert not {said[0][-1], said[0][-2]} & {said[1][-1], said[1][-2]}
+    assert os.readlink("/proc/self/ns/net") not in said[0]
+
+
+def test_nothing_is_left_of_a_sandbox_and_another_one_stays(flat, tmp_path):
+    before = _what_is_there()
+    sandbox = sandboxes.up(tmp_path / "s", 2, "--jump")
+    assert len(_what_is_there()) > len(before)
+    sandboxes.down(sandbox.directory)
+    sandboxes.down(sandbox.directory)  # nothing to do, no error
+    assert _what_is_there() == before
+    assert not sandbox.directory.exists()
+
+
+def test_without_namespaces_the_hosts_are_servers_on_the_loopback_interface(tmp_path):
+    sandbox = sandboxes.up(tmp_path / "s", 2, "--loopback")
+    try:
+        for host in load_cluster(sandbox.directory / "cluster.yml").remote_hosts:
+            connection = connect(host.ssh, host.name)
+            assert run(connection, b"echo $SSH_CONNECTION\n", 30).output.split()[2] == b"127.0.0.1"
+            connection.close()
+    finally:
+        sandboxes.down(sandbox.directory)
+
+
+def _what_is_there() -> set[str]:
+    spaces = subprocess.check_output(["ip", "netns", "list"], text=True).split("\n")
+    links = json.loads(subprocess.check_output(["ip", "-j", "link"], text=True))
+    servers = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline") as file:
+                command = file.read()
+        except OSError:
+            continue
+        if command.startswith("sshd") and "sandbox" in command:
+            servers.append(pid)
+    names = {line.split()[0] for line in spaces if line} | {link["ifname"] for link in links}
+    return {name for name in names if name.startswith("arl")} | set(servers)
