@@ -157,6 +157,7 @@ class Algorithm:
         self._reporter = Reporter(window, self._inline)
         recover = functools.partial(restoring.newest_learner_state, str(self._folder.path))
         program = type(self).program(config, Setup(self.info, self._seed, recover))
+        program.limit_progress(config.progress_limit_s)
         self._folder.write_params(self._params(program))
         self._cluster = Cluster(
             program,

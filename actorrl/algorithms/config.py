@@ -19,6 +19,7 @@ from msgspec import Meta
 from actorrl.config import Config, apply
 from actorrl.errors import ConfigError
 from actorrl.models.model_config import ModelConfig
+from actorrl.runtime.program import PROGRESS_LIMIT_S
 
 if TYPE_CHECKING:
     from actorrl.algorithms.base import Algorithm
@@ -117,6 +118,15 @@ class AlgorithmConfig(Config):
         Annotated[int, Meta(ge=1, description="torch threads of the learner; null: free cores")]
         | None
     ) = None
+    progress_limit_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="a process that ends no environment step, update or message for so long "
+            "hangs: it is killed and started again",
+            extra={"unit": "s"},
+        ),
+    ] = PROGRESS_LIMIT_S
     min_time_s_per_iteration: Annotated[
         float, Meta(ge=0, description="shortest iteration of train()", extra={"unit": "s"})
     ] = 1.0

@@ -16,6 +16,7 @@ from torch.optim.rmsprop import rmsprop
 from actorrl.policies.base import Policy
 from actorrl.policies.exploration import PiecewiseSchedule
 from actorrl.roles.settings import State
+from actorrl.runtime.refs import beat
 
 _MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "rmsprop": ("square_avg",)}
 _RMSPROP_DECAY = 0.99
@@ -58,6 +59,7 @@ class Optimizer:
         norm = flat.clip_gradient(self._grad_clip)
         step = self._adam if self._name == "adam" else self._rmsprop
         step([flat.vector.data], [flat.gradient], lr)
+        beat()  # an update of many minibatches may take longer than a learner's progress limit
         return {"grad_gnorm": norm, "cur_lr": lr}
 
     def _adam(self, weights: list[Tensor], gradients: list[Tensor], lr: float) -> None:

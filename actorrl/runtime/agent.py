@@ -18,7 +18,6 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,9 @@ import zmq
 
 from actorrl.errors import WireError
 from actorrl.runtime import child, inventory, strays
-from actorrl.runtime.starter import Process, Started, Starter
+from actorrl.runtime.running import Running
+from actorrl.runtime.starter import Started, Starter
+from actorrl.runtime.vitals import Vitals
 from actorrl.wire import sockets
 from actorrl.wire.messages import (
     PROTOCOL_VERSION,
@@ -36,6 +37,7 @@ from actorrl.wire.messages import (
     ActorFailed,
     ActorHello,
     ActorReady,
+    ActorSilent,
     ActorSpec,
     AgentConfig,
     AgentHello,
@@ -52,7 +54,6 @@ from actorrl.wire.messages import (
 from actorrl.wire.shared_memory import MemoryServer
 
 _POLL_MS = 500
-_LOG_TAIL_BYTES = 4000
 _ORPHAN_GRACE_S = 1.0  # what actors get when the driver is gone: all must have ended within 5 s
 _REAP_S = 2.0
 _LAST_WORDS_S = 0.2
@@ -76,23 +77,6 @@ def main() -> None:
         os._exit(code)  # not multiprocessing's exit hook: it would join what may be stuck
 
 
-@dataclass
-class _Running:
-    """One actor, from the order to start it to its end."""
-
-    name: str
-    incarnation: int
-    log_file: str
-    log_start: int  # what lies before in the log is its predecessors'
-    process: Process | None = None  # until the starter has started it
-    route: bytes | None = None  # of its control thread, once it has said hello
-    has_failed: bool = False  # it has said why it is about to end
-
-    @property
-    def slot(self) -> str:
-        return f"{self.name.replace('/', '-')}.{self.incarnation}"
-
-
 class _Agent:
     def __init__(self, config: AgentConfig) -> None:
         self._config = config
@@ -107,7 +91,8 @@ class _Agent:
         self._actors = sockets.router(self._context, self._address)
         self._memory_address = str(self._dir / "memory")
         self._memory = MemoryServer(self._memory_address)
-        self._running: dict[str, _Running] = {}
+        self._vitals = Vitals(self._memory)
+        self._running: dict[str, Running] = {}
         self._started: collections.deque[Started] = collections.deque()
         self._started_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._starter = Starter(config.preload, self._on_started)
@@ -134,6 +119,7 @@ class _Agent:
         while self._stop_at is None or self._running:
             for source, _ in self._poller.poll(self._patience_ms()):
                 self._on_ready(source)
+            self._look_after_actors()
             if self._stop_at is not None and time.monotonic() > self._stop_at:
                 break
         self._leave()
@@ -173,22 +159,23 @@ class _Agent:
             case KillActor(name, incarnation):
                 running = self._running.get(name)
                 if running is not None and running.incarnation == incarnation:
-                    _kill(running)
+                    running.kill()
             case Peers():
                 for running in self._running.values():
                     self._tell(running, message)
             case DumpStack(name):
                 running = self._running.get(name)
-                if running is not None and running.process is not None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(running.process.pid, signal.SIGUSR1)
+                if running is not None:
+                    running.dump_stack("its threads, as somebody wants to know:")
             case StopAll(grace_s):
                 self._stop(grace_s)
 
     def _order(self, start: StartActor) -> None:
         log_file = Path(self._config.log_dir) / f"{start.name.replace('/', '-')}.log"
         log_start = log_file.stat().st_size if log_file.exists() else 0
-        running = _Running(start.name, start.incarnation, str(log_file), log_start)
+        running = Running(
+            start.name, start.incarnation, str(log_file), log_start, start.progress_limit_s
+        )
         self._running[start.name] = running
         spec = ActorSpec(
             name=start.name,
@@ -201,6 +188,7 @@ class _Agent:
             log_file=str(log_file),
             blob=start.blob,
             gpus=start.gpus,
+            beat_index=self._vitals.beat_index(start.name),
         )
         self._starter.order(spec, start.fresh_interpreter)
 
@@ -218,6 +206,7 @@ class _Agent:
             running = self._running[started.name]
             if started.process is not None:
                 running.process = started.process
+                self._vitals.born(started.name, started.process.pid)
                 self._poller.register(started.process.sentinel, zmq.POLLIN)
             else:
                 del self._running[started.name]
@@ -236,20 +225,22 @@ class _Agent:
                 running.route = route
                 if self._stop_at is not None:
                     self._tell(running, StopAll(0.0))
+            if isinstance(message, ActorReady):
+                self._vitals.ready(running.name, running.progress_limit_s)
             running.has_failed |= isinstance(message, ActorFailed)
             self._say(message)
 
-    def _tell(self, running: _Running, message: Control) -> None:
+    def _tell(self, running: Running, message: Control) -> None:
         if running.route is not None:
             with contextlib.suppress(zmq.ZMQError):
                 self._actors.send_multipart([running.route, encode_control(message)], zmq.NOBLOCK)
 
-    def _by_sentinel(self, source: int) -> _Running | None:
+    def _by_sentinel(self, source: int) -> Running | None:
         return next(
             (r for r in self._running.values() if r.process and r.process.sentinel == source), None
         )
 
-    def _on_exit(self, running: _Running) -> None:
+    def _on_exit(self, running: Running) -> None:
         process = running.process
         code = process.exit_code() if process is not None else None
         if process is None or code is None:
@@ -262,9 +253,32 @@ class _Agent:
         self._memory.forget(f"{running.name}.{running.incarnation}")
         for suffix in ("", "!"):
             (self._dir / f"{running.slot}{suffix}").unlink(missing_ok=True)
-        self._say(ActorExited(running.name, running.incarnation, code, _tail(running)))
+        self._say(
+            ActorExited(
+                running.name,
+                running.incarnation,
+                code,
+                running.log_tail(),
+                self._vitals.rss(running.name),
+                code == -signal.SIGKILL and not running.was_killed and self._vitals.out_of_memory(),
+            )
+        )
+        self._vitals.ended(running.name)
 
-    def _hear_last_words(self, running: _Running, code: int) -> None:
+    def _look_after_actors(self) -> None:
+        for silence in self._vitals.look():
+            running = self._running.get(silence.slot)
+            if running is None or self._stop_at is not None:
+                continue
+            self._say(
+                ActorSilent(running.name, running.incarnation, silence.seconds, silence.at_limit)
+            )
+            if silence.at_limit:
+                running.kill()
+            else:
+                running.dump_stack(f"no progress for {silence.seconds:.0f} s; its threads:")
+
+    def _hear_last_words(self, running: Running, code: int) -> None:
         """They come before the notice of its end, and may still be on their way."""
         self._take_from_actors()
         deadline = time.monotonic() + _LAST_WORDS_S
@@ -318,19 +332,3 @@ def _received(socket: zmq.Socket, num_frames: int) -> Iterator[list[Any]]:
                 yield [*routes, decode_control(frame)]
         except WireError:
             traceback.print_exc()
-
-
-def _kill(running: _Running) -> None:
-    if running.process is not None:
-        strays.kill_group(running.process.pid)
-
-
-def _tail(running: _Running) -> str:
-    """The end of what this incarnation wrote into its log."""
-    try:
-        with open(running.log_file, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(running.log_start, size - _LOG_TAIL_BYTES))
-            return file.read().decode(errors="replace")
-    except OSError:
-        return ""

@@ -117,6 +117,8 @@ class Caller:
         self.on_other: Callable[[Message], None] = lambda message: None
         # raises when the run is over: nobody would answer any more
         self.check: Callable[[], None] = lambda: None
+        # whoever waits does not hang: the call's deadline ends it
+        self.beat: Callable[[], None] = lambda: None
 
     @property
     def name(self) -> str:
@@ -169,6 +171,7 @@ class Caller:
         if future.to == self.name and self._only_thread is not None:
             raise CallCycle(f"{self.name} waits for its own {future.method}()", executed="maybe")
         while not future.resolved:
+            self.beat()
             remaining_ms = (future.deadline - time.monotonic()) * 1000
             if remaining_ms <= 0:
                 with self._turns.take():

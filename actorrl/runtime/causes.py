@@ -15,6 +15,8 @@ def reason(exited: ActorExited, failed: ActorFailed | None) -> str:
     if failed is not None:
         first_line = failed.message.splitlines()[0] if failed.message else ""
         return f"{failed.type_name}: {first_line}"
+    if exited.out_of_memory:
+        return f"{exit_code_text(exited.code)}: the host was out of memory"
     if exited.code > 0 and exited.log_tail.strip():
         return f"{exit_code_text(exited.code)}: {exited.log_tail.strip().splitlines()[-1]}"
     return exit_code_text(exited.code)
@@ -29,7 +31,14 @@ def root_cause(
         return EnvironmentFailure(failed.message, failed.user_traceback)
     lines = (failed.traceback if failed is not None else exited.log_tail).strip().splitlines()
     detail = "\n".join(_crash(lines) or lines[-_TAIL_LINES:])
-    return RunFailed(f"{verdict.slot} failed for good: {verdict.reason}\n{detail}{log_hint}")
+    memory = f"\n  its memory at last: {_size(exited.rss_bytes)}" if exited.rss_bytes else ""
+    return RunFailed(
+        f"{verdict.slot} failed for good: {verdict.reason}\n{detail}{memory}{log_hint}"
+    )
+
+
+def _size(nbytes: int) -> str:
+    return f"{nbytes / 2**30:.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.0f} MiB"
 
 
 def _crash(lines: list[str]) -> list[str]:

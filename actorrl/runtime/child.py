@@ -25,6 +25,7 @@ from actorrl.errors import ActorRLError, EnvironmentFailure
 from actorrl.runtime.control import ControlThread
 from actorrl.runtime.failure import Failure
 from actorrl.runtime.mailbox import Mailbox
+from actorrl.runtime.progress import Beat
 from actorrl.runtime.refs import set_process_caller
 from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.messages import (
@@ -34,7 +35,6 @@ from actorrl.wire.messages import (
     ActorReady,
     ActorSpec,
     Control,
-    DumpStack,
     Peers,
     StopAll,
 )
@@ -97,8 +97,8 @@ class _Child:
 
     def __init__(self, spec: ActorSpec) -> None:
         self._spec = spec
-        memory = MemoryClient(spec.memory_address)
-        self._door = Endpoint(spec.name, spec.incarnation, spec.address, memory)
+        self._memory = MemoryClient(spec.memory_address)
+        self._door = Endpoint(spec.name, spec.incarnation, spec.address, self._memory)
         self._mailbox: Mailbox | None = None
         self._may_go_on = threading.Event()  # the first table of peers came, or a stop
         self._stop_wanted = False
@@ -134,7 +134,10 @@ class _Child:
     def _adopt(self) -> Mailbox:
         spec = self._spec
         cls, args, kwargs, links = cloudpickle.loads(spec.blob)
-        mailbox = Mailbox(spec.name, spec.incarnation, spec.host, self._door, links, gpus=spec.gpus)
+        beat = Beat(self._memory, spec.beat_index) if spec.beat_index >= 0 else lambda: None
+        mailbox = Mailbox(
+            spec.name, spec.incarnation, spec.host, self._door, links, gpus=spec.gpus, beat=beat
+        )
         mailbox.on_event = self._tell_event
         set_process_caller(mailbox.caller)
         mailbox.adopt(cls(*args, **kwargs))
@@ -157,8 +160,6 @@ class _Child:
                 self._may_go_on.set()
                 if self._mailbox is not None:
                     self._mailbox.stop()
-            case DumpStack():
-                faulthandler.dump_traceback(all_threads=True)
 
 
 def _failed(spec: ActorSpec, error: BaseException) -> ActorFailed:

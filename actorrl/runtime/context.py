@@ -60,6 +60,11 @@ class Context:
         """Run `action` on the main thread about every `seconds`, between messages."""
         self._mailbox.schedule(seconds, action)
 
+    def beat(self) -> None:
+        """Say that a long computation on the main thread goes on: an actor that neither ends a
+        round of its main loop nor says this counts as hung after its `progress_limit_s`."""
+        self._mailbox.beat()
+
     def post(self, action: Callable[[], None]) -> None:
         """Run `action` on the main thread soon. The only method that other threads may call."""
         self._mailbox.post(action)

@@ -58,12 +58,15 @@ class Mailbox:
         links: dict[str, Link],
         inline: bool = False,
         gpus: list[str] | None = None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
+        self.beat = beat
         self.door = door
         self.links = links
         self.caller = Caller(door, None if inline else threading.get_ident())
         self.caller.on_other = self._answer_while_waiting
+        self.caller.beat = beat
         self.context = Context(self, name, incarnation, host, inline, gpus or [])
         self.outs: dict[str, LinkOut] = {}
         self.states: dict[str, StateIn] = {}
@@ -134,6 +137,7 @@ class Mailbox:
 
     def turn(self, timeout_ms: int) -> bool:
         """One round. Returns whether anything was done."""
+        self.beat()
         blocked = self._blocked_by()
         busy = blocked is None or bool(self._backlog or self._posted)
         before = time.monotonic()
@@ -189,6 +193,7 @@ class Mailbox:
     # ---- messages -----------------------------------------------------------------------
 
     def _handle(self, message: Message) -> None:
+        self.beat()
         match message.kind:
             case Kind.CALL | Kind.TELL:
                 self.run_method(message, "main")

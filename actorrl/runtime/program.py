@@ -29,6 +29,9 @@ from actorrl.errors import ProgramError
 from actorrl.runtime.actor import Actor
 from actorrl.runtime.refs import DRIVER, ActorRef, GroupRef, names_of
 
+PROGRESS_LIMIT_S = 600.0
+"""An actor that finishes no round of its main loop for so long hangs, unless it says `beat()`."""
+
 
 class Restart(enum.Enum):
     """OTP's words: when an actor that ended is started again."""
@@ -109,6 +112,7 @@ class Node:
     cpu: float  # cores; steers where it goes
     gpu: float  # whole GPUs, or a part of one
     mem: int  # bytes
+    progress_limit_s: float
 
 
 class Program:
@@ -130,17 +134,21 @@ class Program:
         cpu: float = 1.0,
         gpu: float = 0.0,
         mem: int = 0,
+        progress_limit_s: float = PROGRESS_LIMIT_S,
         **kwargs: Any,
     ) -> ActorRef:
         """One more actor of `role`. It asks its host for `cpu` cores, `gpu` GPUs (whole ones or a
-        part of one) and `mem` bytes; the rest goes to its constructor, in its own process."""
+        part of one) and `mem` bytes. Without progress for `progress_limit_s` it is killed and
+        started again. The rest goes to its constructor, in its own process."""
         if not (isinstance(cls, type) and issubclass(cls, Actor)):
             raise ProgramError(f"{cls!r} cannot be added: it is not a subclass of Actor")
         if not role.isidentifier() or role == DRIVER:
             raise ProgramError(f"{role!r} is no role name: letters, digits and _ only")
         index = sum(node.role == role for node in self.nodes.values())
         name = f"{role}/{index}"
-        self.nodes[name] = Node(name, role, index, cls, args, kwargs, restart, cpu, gpu, mem)
+        self.nodes[name] = Node(
+            name, role, index, cls, args, kwargs, restart, cpu, gpu, mem, progress_limit_s
+        )
         self.refs[name] = ActorRef(name, cls)
         return self.refs[name]
 
@@ -150,6 +158,11 @@ class Program:
         """`count` actors of one role with the same arguments; each learns its index from its
         context."""
         return GroupRef(role, [self.add(role, cls, *args, **kwargs) for _ in range(count)])
+
+    def limit_progress(self, seconds: float) -> None:
+        """The same limit for all actors that have been added."""
+        for node in self.nodes.values():
+            node.progress_limit_s = seconds
 
     def link(
         self,

@@ -31,6 +31,15 @@ def set_process_caller(caller: Caller) -> None:
     _process_caller[:] = [caller]
 
 
+def beat() -> None:
+    """`context.beat` for code that has no context, such as an optimizer's step: say, on the main
+    thread of whatever actor runs now, that a long computation goes on. Elsewhere it does nothing.
+    """
+    caller = CURRENT.get()
+    if caller is not None:
+        caller.beat()
+
+
 class ActorRef:
     """The name of an actor. `ref.method.call(...)` gives a Future, `ref.method.tell(...)` nothing.
 

@@ -40,6 +40,7 @@ from actorrl.wire.messages import (
     ActorFailed,
     ActorHello,
     ActorReady,
+    ActorSilent,
     AgentHello,
     AgentStopped,
     Control,
@@ -226,6 +227,8 @@ class Service(threading.Thread):
                 self._failures[(name, incarnation)] = message
             case ActorEvent(name, incarnation, event, details):
                 self._event(event, actor=name, incarnation=incarnation, **details)
+            case ActorSilent():
+                self._on_silent(message)
             case ActorExited():
                 self._on_exited(message, now)
             case AgentStopped(killed, unkillable):
@@ -234,6 +237,15 @@ class Service(threading.Thread):
                     self._event("actors_killed", actors=killed)
                 self._ended = True
 
+    def _on_silent(self, message: ActorSilent) -> None:
+        self._supervisor.silent(
+            message.name, message.incarnation, message.seconds, message.at_limit
+        )
+        event = "actor_hung" if message.at_limit else "actor_silent"
+        self._event(
+            event, actor=message.name, incarnation=message.incarnation, seconds=message.seconds
+        )
+
     def _on_exited(self, message: ActorExited, now: float) -> None:
         name, incarnation = message.name, message.incarnation
         failed = self._failures.pop((name, incarnation), None)
@@ -241,7 +253,12 @@ class Service(threading.Thread):
         reason = slot.verdict or causes.reason(message, failed)
         if not self._stopping or failed is not None:
             self._event(
-                "actor_exited", actor=name, incarnation=incarnation, pid=slot.pid, reason=reason
+                "actor_exited",
+                actor=name,
+                incarnation=incarnation,
+                pid=slot.pid,
+                reason=reason,
+                rss_bytes=message.rss_bytes,
             )
         fatal = failed is not None and failed.fatal
         commands = self._supervisor.exited(name, incarnation, message.code, reason, fatal, now)
@@ -278,8 +295,13 @@ class Service(threading.Thread):
                     self._announce()
 
     def _start_actor(self, name: str, incarnation: int) -> None:
+        node = self._program.nodes[name]
         gpus = list(self._places[name].gpus)
-        self.agent.say(StartActor(name, incarnation, self._blobs[name], bool(gpus), gpus))
+        self.agent.say(
+            StartActor(
+                name, incarnation, self._blobs[name], bool(gpus), gpus, node.progress_limit_s
+            )
+        )
         kind = "actor_started" if incarnation == 1 else "actor_restarted"
         self._event(kind, actor=name, incarnation=incarnation, host=HOST)
 

@@ -1,9 +1,10 @@
 """Who is started, started again, or given up. Pure: events in, commands out, time passed in.
 
-OTP's words: every slot is one_for_one, with a restart kind and an intensity. A slot that ends waits
-a growing time before it is started again; too many restarts, or the same failure three times before
-it was ever ready, end the run and show the first cause. A gap between two ticks (a debugger,
-SIGSTOP, a sleeping laptop) moves every deadline and ends nobody.
+OTP's words: every slot is one_for_one, with a restart kind and an intensity; so has every group,
+the slots of one role. A slot that ends waits a growing time before it is started again; too many
+restarts of one slot or group, or the same failure three times before it was ever ready, end the run
+and show the first cause. A gap between two ticks (a debugger, SIGSTOP, a sleeping laptop) moves
+every deadline and ends nobody.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import enum
+import random
 
 from actorrl.runtime.program import Restart
 
@@ -31,8 +33,12 @@ class Policy:
 
     max_restarts: int = 5  # per slot, within the window
     window_s: float = 300.0
+    group_restarts: int = 10  # per role, within its window, or for a large one:
+    group_restarts_per_slot: float = 2.0  # all may die at once, and once again
+    group_window_s: float = 60.0
     backoff_s: float = 0.2
     backoff_limit_s: float = 30.0
+    jitter: float = 0.2  # of a backoff, so that not all come back in the same moment
     same_failure_limit: int = 3  # before the slot was ever ready
     start_timeout_s: float = 120.0
     healthy_s: float = 60.0  # after so long the backoff starts anew
@@ -54,6 +60,16 @@ class Slot:
     due: float = 0.0  # when a waiting slot is started
     started: float = 0.0
     failures: list[str] = dataclasses.field(default_factory=list)  # before the first READY
+    recent: collections.deque[float] = dataclasses.field(default_factory=collections.deque)
+
+    @property
+    def group(self) -> str:
+        return self.name.partition("/")[0]
+
+
+@dataclasses.dataclass
+class _Group:
+    num_slots: int = 0
     recent: collections.deque[float] = dataclasses.field(default_factory=collections.deque)
 
 
@@ -88,9 +104,15 @@ Command = Start | Kill | Announce | Fail
 class Supervisor:
     """See the module. Called by one thread."""
 
-    def __init__(self, restarts: dict[str, Restart], policy: Policy | None = None) -> None:
+    def __init__(
+        self, restarts: dict[str, Restart], policy: Policy | None = None, seed: int = 0
+    ) -> None:
         self.policy = policy or Policy()
         self.slots = {name: Slot(name, restart) for name, restart in restarts.items()}
+        self._groups: dict[str, _Group] = {}
+        for slot in self.slots.values():
+            self._groups.setdefault(slot.group, _Group()).num_slots += 1
+        self._random = random.Random(seed)
         self.stopping = False
         self._last_tick: float | None = None
 
@@ -110,6 +132,12 @@ class Supervisor:
             slot.state, slot.ever_ready, slot.started = SlotState.READY, True, now
             slot.failures.clear()
         return []
+
+    def silent(self, name: str, incarnation: int, seconds: float, at_limit: bool) -> None:
+        """It has made no progress for so long; at its limit the agent has killed it."""
+        slot = self._current(name, incarnation)
+        if slot is not None and at_limit:
+            slot.verdict = f"hung: no progress for {seconds:.0f} s, its stack is in its log"
 
     def exited(
         self, name: str, incarnation: int, code: int, reason: str, fatal: bool, now: float
@@ -171,20 +199,34 @@ class Supervisor:
                 return self._fail(slot, f"{slot.name} failed {len(slot.failures)} times: {reason}")
         if was_ready_s > policy.healthy_s:
             slot.recent.clear()
-        while slot.recent and slot.recent[0] < now - policy.window_s:
-            slot.recent.popleft()
+        _expire(slot.recent, now - policy.window_s)
         if len(slot.recent) >= policy.max_restarts:
             return self._fail(
                 slot,
                 f"{slot.name} ended {len(slot.recent) + 1} times within {policy.window_s:g} s:"
                 f" {reason}",
             )
-        doublings = min(len(slot.recent), _MAX_DOUBLINGS)
-        backoff = min(policy.backoff_limit_s, policy.backoff_s * 2.0**doublings)
+        group = self._groups[slot.group]
+        _expire(group.recent, now - policy.group_window_s)
+        allowed = max(policy.group_restarts, policy.group_restarts_per_slot * group.num_slots)
+        if len(group.recent) >= allowed:
+            return self._fail(
+                slot,
+                f"{slot.group}: {len(group.recent) + 1} ends within {policy.group_window_s:g} s,"
+                f" the last of {slot.name}: {reason}",
+            )
+        backoff = self._backoff(len(slot.recent))
         slot.recent.append(now)
+        group.recent.append(now)
         slot.restarts += 1
         slot.state, slot.due = SlotState.WAITING, now + backoff
         return []
+
+    def _backoff(self, num_recent: int) -> float:
+        policy = self.policy
+        doublings = min(num_recent, _MAX_DOUBLINGS)
+        backoff = min(policy.backoff_limit_s, policy.backoff_s * 2.0**doublings)
+        return backoff * (1.0 + self._random.uniform(-policy.jitter, policy.jitter))
 
     def _fail(self, slot: Slot, reason: str) -> list[Command]:
         slot.state = SlotState.FAILED
@@ -199,6 +241,8 @@ class Supervisor:
             slot.due += gap
             slot.started += gap
             slot.recent = collections.deque(time + gap for time in slot.recent)
+        for group in self._groups.values():
+            group.recent = collections.deque(time + gap for time in group.recent)
 
     def _current(self, name: str, incarnation: int) -> Slot | None:
         slot = self.slots.get(name)
@@ -209,6 +253,11 @@ class Supervisor:
         """Every slot is up, or has ended and is not to be started again."""
         settled = (SlotState.READY, SlotState.STOPPED)
         return all(slot.state in settled for slot in self.slots.values())
+
+
+def _expire(times: collections.deque[float], oldest: float) -> None:
+    while times and times[0] < oldest:
+        times.popleft()
 
 
 def _wants_restart(restart: Restart, code: int) -> bool:

@@ -98,6 +98,7 @@ class ActorSpec(msgspec.Struct, kw_only=True):
     log_file: str
     blob: bytes
     gpus: list[str] = []
+    beat_index: int = -1  # of its word in the agent's table of beats; -1: nobody watches
 
 
 # ---- driver -> agent ------------------------------------------------------------------------
@@ -109,6 +110,7 @@ class StartActor(msgspec.Struct, tag=True):
     blob: bytes
     fresh_interpreter: bool
     gpus: list[str]
+    progress_limit_s: float  # without a beat for so long it is killed
 
 
 class KillActor(msgspec.Struct, tag=True):
@@ -129,7 +131,7 @@ class StopAll(msgspec.Struct, tag=True):
 
 
 class DumpStack(msgspec.Struct, tag=True):
-    """Write the stacks of all threads into the actor's log; also agent -> actor."""
+    """Have the stacks of all threads written into the actor's log."""
 
     name: str
 
@@ -146,12 +148,24 @@ class AgentHello(msgspec.Struct, tag=True):
 
 
 class ActorExited(msgspec.Struct, tag=True):
-    """`code` is the exit code, negative for a signal; `log_tail` the end of its log."""
+    """`code` is the exit code, negative for a signal; `log_tail` the end of its log; `rss_bytes`
+    what it held when last looked at, 0 if nobody did."""
 
     name: str
     incarnation: int
     code: int
     log_tail: str
+    rss_bytes: int = 0
+    out_of_memory: bool = False  # the kernel has killed for want of memory
+
+
+class ActorSilent(msgspec.Struct, tag=True):
+    """It has made no progress for so long. Its stack is in its log; at the limit it is killed."""
+
+    name: str
+    incarnation: int
+    seconds: float
+    at_limit: bool
 
 
 class AgentStopped(msgspec.Struct, tag=True):
@@ -205,6 +219,7 @@ Control = (
     | DumpStack
     | AgentHello
     | ActorExited
+    | ActorSilent
     | AgentStopped
     | ActorHello
     | ActorReady

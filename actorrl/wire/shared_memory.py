@@ -52,6 +52,10 @@ class MemoryServer:
     def fileno(self) -> int:
         return self._listener.fileno()
 
+    def hold(self, name: str, nbytes: int) -> np.ndarray:
+        """Make a memory that the agent itself looks at; the others `open` it."""
+        return np.frombuffer(mmap.mmap(self._make(_Ask("keep", name, nbytes)), 0), dtype=np.uint8)
+
     def accept(self) -> socket.socket | None:
         """A new client's connection, to be polled and handed to `serve`."""
         try:

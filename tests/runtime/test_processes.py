@@ -185,8 +185,8 @@ def test_a_start_that_takes_too_long_names_who_is_late(run_id):
             if self.context.index == 1:
                 time.sleep(1000)
 
-    with pytest.raises(RunFailed, match=r"not ready within 1 s: worker/1$"):
-        cluster_of(2, Slow, run_id=run_id).start(timeout_s=1.0)
+    with pytest.raises(RunFailed, match=r"not ready within 5 s: worker/1$"):
+        cluster_of(2, Slow, run_id=run_id).start(timeout_s=5.0)
     assert left_of(run_id) == []
 
 

@@ -20,6 +20,7 @@ POLICY = Policy(
     window_s=100.0,
     backoff_s=1.0,
     backoff_limit_s=3.0,
+    jitter=0.0,
     same_failure_limit=3,
     start_timeout_s=20.0,
     healthy_s=50.0,
@@ -112,6 +113,65 @@ def test_too_many_restarts_within_the_window_end_the_run():
     assert fail == Fail("a/0 ended 4 times within 100 s: the last", "a/0")
     assert sup.stopping and sup.slots["a/0"].state is SlotState.FAILED
     assert tick_to(sup, now, now + 10) == []
+
+
+def large_group(size: int, **changes) -> Supervisor:
+    fields = {name: getattr(POLICY, name) for name in POLICY.__dataclass_fields__}
+    policy = Policy(**{**fields, "max_restarts": 1000, **changes})
+    sup = Supervisor({f"a/{index}": Restart.PERMANENT for index in range(size)}, policy)
+    sup.tick(0.0)
+    return sup
+
+
+def end_all(sup: Supervisor, now: float) -> list[object]:
+    commands: list[object] = []
+    for name, slot in sup.slots.items():
+        bring_up(sup, now, name)
+        commands += sup.exited(name, slot.incarnation, -9, f"{name} {now}", False, now)
+    return commands
+
+
+def test_a_large_group_may_die_at_once_and_once_again():
+    sup = large_group(30)
+    end_all(sup, 0.0)
+    tick_to(sup, 0.0, 4.0)
+    assert set(end_all(sup, 4.0)) == {Announce()}
+    tick_to(sup, 4.0, 8.0)
+    bring_up(sup, 8.0, "a/7")
+    *_, fail = sup.exited("a/7", 3, -9, "killed", False, 8.0)
+    assert fail == Fail("a: 61 ends within 60 s, the last of a/7: killed", "a/7")
+
+
+def test_what_a_group_lost_long_ago_does_not_count():
+    sup = large_group(1)
+    for now in range(0, 600, 10):
+        bring_up(sup, now)
+        assert end(sup, now, reason=str(now)) == [Announce()]
+        tick_to(sup, now, now + 9.5)
+    assert sup.slots["a/0"].restarts == 60
+
+
+def test_backoffs_differ_within_the_jitter_and_are_the_same_for_the_same_seed():
+    def dues(seed: int) -> list[float]:
+        names = {f"a/{index}": Restart.PERMANENT for index in range(20)}
+        sup = Supervisor(names, Policy(backoff_s=1.0, jitter=0.2), seed)
+        sup.tick(0.0)
+        for name in names:
+            sup.exited(name, 1, -9, name, False, 0.0)
+        return [slot.due for slot in sup.slots.values()]
+
+    assert dues(1) == dues(1) != dues(2)
+    assert all(0.8 <= due <= 1.2 for due in dues(1)) and len(set(dues(1))) > 10
+
+
+def test_one_that_hung_says_so_and_not_the_signal_that_ended_it():
+    sup = supervisor()
+    sup.tick(0.0)
+    bring_up(sup, 0.0)
+    sup.silent("a/0", 1, 5.0, at_limit=False)
+    sup.silent("a/0", 1, 10.0, at_limit=True)
+    assert end(sup, 10.0, code=-9, reason="killed by signal 9") == [Announce()]
+    assert sup.slots["a/0"].last_error == "hung: no progress for 10 s, its stack is in its log"
 
 
 def test_restarts_long_ago_do_not_count():

@@ -1,0 +1,55 @@
+"""One actor as its agent knows it, from the order to start it to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+
+from actorrl.runtime import strays
+from actorrl.runtime.starter import Process
+
+_LOG_TAIL_BYTES = 4000
+
+
+@dataclass
+class Running:
+    name: str
+    incarnation: int
+    log_file: str
+    log_start: int  # what lies before in the log is its predecessors'
+    progress_limit_s: float
+    process: Process | None = None  # until the starter has started it
+    route: bytes | None = None  # of its control thread, once it has said hello
+    has_failed: bool = False  # it has said why it is about to end
+    was_killed: bool = False  # by its agent
+
+    @property
+    def slot(self) -> str:
+        """A file name for this incarnation."""
+        return f"{self.name.replace('/', '-')}.{self.incarnation}"
+
+    def kill(self) -> None:
+        self.was_killed = True
+        if self.process is not None:
+            strays.kill_group(self.process.pid)
+
+    def dump_stack(self, why: str) -> None:
+        """Have its threads written into its log, by a signal handler in C: it also answers while
+        the process holds its GIL."""
+        if self.process is not None:
+            with contextlib.suppress(OSError), open(self.log_file, "a") as log:
+                log.write(f"{self.name}: {why}\n")
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGUSR1)
+
+    def log_tail(self) -> str:
+        """The end of what this incarnation wrote into its log."""
+        try:
+            with open(self.log_file, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(self.log_start, size - _LOG_TAIL_BYTES))
+                return file.read().decode(errors="replace")
+        except OSError:
+            return ""

@@ -1,0 +1,88 @@
+"""What an agent sees of its actors without asking them: whether they get on, and their memory."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from actorrl.runtime.progress import ProgressTable, Silence, Watch
+from actorrl.wire.shared_memory import MemoryServer
+
+_LOOK_S = 0.5
+_OOM_S = 10.0  # a kill so soon after the kernel has counted one of its own was that one
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Vitals:
+    """Looked at about twice a second, by the agent's only loop."""
+
+    def __init__(self, memory: MemoryServer) -> None:
+        self._table = ProgressTable(memory)
+        self._watch = Watch()
+        self._pids: dict[str, int] = {}
+        self._rss: dict[str, int] = {}
+        self._next_look = 0.0
+        self._oom_kills = oom_kills()
+        self._oom_at = float("-inf")
+
+    def beat_index(self, slot: str) -> int:
+        return self._table.index(slot)
+
+    def born(self, slot: str, pid: int) -> None:
+        self._pids[slot] = pid
+
+    def ready(self, slot: str, limit_s: float) -> None:
+        """From now on it has to get on. Before, its start is bounded by the supervisor."""
+        if self._table.index(slot) >= 0:
+            self._watch.add(slot, limit_s, self._table.count(slot), time.monotonic())
+
+    def ended(self, slot: str) -> None:
+        self._watch.remove(slot)
+        self._pids.pop(slot, None)
+        self._rss.pop(slot, None)
+
+    def look(self) -> list[Silence]:
+        """Who has been silent for too long; also takes everybody's memory."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return []
+        self._next_look = now + _LOOK_S
+        self._look_for_oom(now)
+        for slot, pid in self._pids.items():
+            self._rss[slot] = rss_bytes(pid) or self._rss.get(slot, 0)
+        counts = {slot: self._table.count(slot) for slot in self._watch.slots()}
+        return self._watch.look(counts, now)
+
+    def rss(self, slot: str) -> int:
+        """Bytes, when last looked at; 0 before."""
+        return self._rss.get(slot, 0)
+
+    def out_of_memory(self) -> bool:
+        """Whether the kernel has just killed somebody for want of memory."""
+        now = time.monotonic()
+        self._look_for_oom(now)
+        return now - self._oom_at < _OOM_S
+
+    def _look_for_oom(self, now: float) -> None:
+        count = oom_kills()
+        if count > self._oom_kills:
+            self._oom_kills, self._oom_at = count, now
+
+
+def rss_bytes(pid: int) -> int:
+    """What a process holds in memory; 0 once it has ended."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return 0
+
+
+def oom_kills() -> int:
+    """How often the kernel has killed for want of memory, of the machine or of a control group."""
+    try:
+        with open("/proc/vmstat", "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(b"oom_kill ")), 0)
