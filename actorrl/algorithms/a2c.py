@@ -78,7 +78,8 @@ def compute_loss(
     num_rows, num_envs = rewards.shape
     if clip_rewards:
         rewards = rewards.clamp(-1.0, 1.0)
-    logits, values = policy.forward_sequence(batch, num_rows, num_envs)
+    inputs, values = policy.forward_sequence(batch, num_rows, num_envs)
+    dist = policy.distribution(inputs)
     returns = lambda_returns(
         rewards,
         values[:-1].detach(),
@@ -90,9 +91,9 @@ def compute_loss(
         config.lambda_,
     )
     return a2c_loss(
-        logits,
+        dist.logp(batch[c.ACTIONS]),
+        dist.entropy(),
         values[:-1],
-        batch[c.ACTIONS],
         returns.advantages,
         returns.value_targets,
         batch[c.VALID],

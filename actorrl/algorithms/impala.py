@@ -111,12 +111,13 @@ class IMPALAUpdate:
         num_rows, num_envs = rewards.shape
         if self._clip_rewards:
             rewards = rewards.clamp(-1.0, 1.0)
-        logits, values = self.policy.forward_sequence(batch, num_rows, num_envs)
+        inputs, values = self.policy.forward_sequence(batch, num_rows, num_envs)
+        dist = self.policy.distribution(inputs)
         loss, metrics = impala_loss(
-            logits,
+            dist.logp(batch[c.ACTIONS]),
+            dist.entropy(),
             values[:-1],
             self.policy.next_values(batch, values),
-            batch[c.ACTIONS],
             batch[c.ACTION_LOGP],
             rewards,
             batch[c.TERMINATEDS],

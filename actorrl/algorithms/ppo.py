@@ -28,7 +28,7 @@ from actorrl.data.fragment import Fragment
 from actorrl.envs.check import EnvInfo
 from actorrl.losses.policy_gradient import Loss, explained_variance
 from actorrl.losses.ppo import adapted_kl_coeff, normalised, ppo_loss
-from actorrl.models import distributions
+from actorrl.models.action_distribution import ActionDistribution
 from actorrl.policies.actor_critic import ActorCriticPolicy
 from actorrl.policies.base import Policy
 from actorrl.roles.settings import Arrays, Body, Metrics, Postprocess, State
@@ -174,23 +174,24 @@ class PPOUpdate:
                     for name, column in batch.items()
                 }
 
-    def _forward(self, part: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits and values of a minibatch's rows."""
+    def _forward(self, part: dict[str, Tensor]) -> tuple[ActionDistribution, Tensor]:
+        """Distribution and values of a minibatch's rows."""
         if not self.policy.recurrent:
-            logits, values = self.policy.model(part[c.OBS])
-            return logits, values
-        logits, values = self.policy.forward_sequence(part, *part[c.VALID].shape)
-        return logits, values[:-1]
+            inputs, values = self.policy.model(part[c.OBS])
+            return self.policy.distribution(inputs), values
+        inputs, values = self.policy.forward_sequence(part, *part[c.VALID].shape)
+        return self.policy.distribution(inputs), values[:-1]
 
     def _loss(self, part: dict[str, Tensor], entropy_coeff: float) -> Loss:
         """Of a minibatch of rows [n], or of sequences [T, b]."""
-        config, old_logits = self._config, part[c.ACTION_DIST_INPUTS]
-        logits, values = self._forward(part)
+        config = self._config
+        dist, values = self._forward(part)
+        old_dist = self.policy.distribution(part[c.ACTION_DIST_INPUTS])
         return ppo_loss(
-            distributions.log_prob(logits, part[c.ACTIONS]),
+            dist.logp(part[c.ACTIONS]),
             part[c.ACTION_LOGP],
-            distributions.entropy(logits),
-            distributions.kl(old_logits, logits),
+            dist.entropy(),
+            old_dist.kl(dist),
             values,
             part[c.VF_PREDS],
             part[c.ADVANTAGES],

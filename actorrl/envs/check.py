@@ -59,10 +59,18 @@ def _try_out(vector: VectorEnv) -> None:
     """One reset and one step, with an action that the environment's own space gives."""
     _check_obs(vector.reset(), vector.observation_space, "reset")
     vector.action_space.seed(0)
-    result = vector.step(np.asarray(vector.action_space.sample())[None])
+    result = vector.step(_one_action(vector.action_space))
     _check_obs(result.obs, vector.observation_space, "step")
     if not np.isfinite(result.rewards).all():
         raise EnvironmentFailure(f"step() returned the reward {result.rewards[0]}")
+
+
+def _one_action(space: gym.Space[Any]) -> Any:
+    """As policies hand over the actions of one environment."""
+    action = space.sample()
+    if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
+        return [action]
+    return np.asarray(action)[None]
 
 
 def _check_obs(obs: np.ndarray, space: gym.spaces.Box, phase: str) -> None:
@@ -77,10 +85,19 @@ def _check_obs(obs: np.ndarray, space: gym.spaces.Box, phase: str) -> None:
     )
 
 
+def _can_act(space: gym.Space[Any]) -> bool:
+    if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
+        parts = space.values() if isinstance(space, gym.spaces.Dict) else space
+        return all(_can_act(part) for part in parts)
+    kinds = gym.spaces
+    return isinstance(space, kinds.Discrete | kinds.Box | kinds.MultiDiscrete | kinds.MultiBinary)
+
+
 def _describe(env: EnvLike, name: str, notice: str | None, vector: VectorEnv) -> EnvInfo:
-    if not isinstance(vector.action_space, gym.spaces.Discrete | gym.spaces.Box):
+    if not _can_act(vector.action_space):
         raise ValueError(
-            f"actions of the space {vector.action_space} are not supported; Discrete and Box are"
+            f"actions of the space {vector.action_space} are not supported; Discrete, Box, "
+            "MultiDiscrete, MultiBinary, and Dict and Tuple of these are"
         )
     spec = gym.spec(env) if isinstance(env, str) else None
     raw_space: gym.Space[Any] = vector.observation_space

@@ -1,8 +1,9 @@
 """Policy gradients with a learned value function: A2C, A3C, IMPALA.
 
-T rows in time, B environments, A actions. Whether a loss is a mean over valid rows or a sum decides
-what learning rate and gradient clipping mean: `reduction` names it, and callers keep it beside
-their `grad_clip`.
+T rows in time, B environments. Log-probabilities and entropies come from the policy's
+`ActionDistribution`: the losses know no action space. Whether a loss is a mean over valid rows or
+a sum decides what learning rate and gradient clipping mean: `reduction` names it, and callers keep
+it beside their `grad_clip`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import torch
 from torch import Tensor
 
 from actorrl.losses.vtrace import VTrace, vtrace
-from actorrl.models import distributions
 
 Reduction = Literal["mean", "sum"]
 
@@ -48,15 +48,10 @@ def value_loss(
     return reduce_valid(0.5 * errors.square(), valid, reduction)
 
 
-def entropy(logits: Tensor, valid: Tensor, reduction: Reduction = "mean") -> Tensor:
-    """Entropy in nats over the valid rows, logits [T, B, A]; losses subtract it."""
-    return reduce_valid(distributions.entropy(logits), valid, reduction)
-
-
 def a2c_loss(
-    logits: Tensor,
+    logp: Tensor,
+    entropy: Tensor,
     values: Tensor,
-    actions: Tensor,
     advantages: Tensor,
     value_targets: Tensor,
     valid: Tensor,
@@ -64,13 +59,11 @@ def a2c_loss(
     entropy_coeff: float = 0.01,
     reduction: Reduction = "mean",
 ) -> Loss:
-    """Mnih et al. 2016, "Asynchronous methods": logits [T, B, A], everything else [T, B]."""
-    assert logits.dim() == 3 and actions.shape == logits.shape[:2]
-    normalised = torch.log_softmax(logits, dim=-1)
+    """Mnih et al. 2016, "Asynchronous methods"; all [T, B], `logp` is of the actions taken."""
     return combine(
-        policy_gradient_loss(_chosen(normalised, actions), advantages, valid, reduction),
+        policy_gradient_loss(logp, advantages, valid, reduction),
         value_loss(values, value_targets, valid, reduction),
-        reduce_valid(-(normalised.exp() * normalised).sum(-1), valid, reduction),
+        reduce_valid(entropy, valid, reduction),
         vf_loss_coeff,
         entropy_coeff,
         {"vf_explained_var": explained_variance(values, value_targets, valid)},
@@ -78,10 +71,10 @@ def a2c_loss(
 
 
 def impala_loss(
-    logits: Tensor,
+    logp: Tensor,
+    entropy: Tensor,
     values: Tensor,
     next_values: Tensor,
-    actions: Tensor,
     behaviour_logp: Tensor,
     rewards: Tensor,
     terminateds: Tensor,
@@ -96,13 +89,10 @@ def impala_loss(
     lambda_: float = 1.0,
     reduction: Reduction = "mean",
 ) -> Loss:
-    """Espeholt et al. 2018, section 4.2: logits [T, B, A], everything else [T, B].
+    """Espeholt et al. 2018, section 4.2; all [T, B], `logp` is of the actions taken.
 
     `values` are of the T observations acted on, `next_values` of those after them (see vtrace).
     """
-    assert logits.dim() == 3 and actions.shape == logits.shape[:2]
-    normalised = torch.log_softmax(logits, dim=-1)
-    logp = _chosen(normalised, actions)
     corrected = vtrace(
         behaviour_logp,
         logp.detach(),
@@ -121,7 +111,7 @@ def impala_loss(
     return combine(
         policy_gradient_loss(logp, corrected.pg_advantages, valid, reduction),
         value_loss(values, corrected.vs, valid, reduction),
-        reduce_valid(-(normalised.exp() * normalised).sum(-1), valid, reduction),
+        reduce_valid(entropy, valid, reduction),
         vf_loss_coeff,
         entropy_coeff,
         {
@@ -141,11 +131,6 @@ def explained_variance(values: Tensor, targets: Tensor, valid: Tensor) -> Tensor
 
 def _variance(x: Tensor, valid: Tensor) -> Tensor:
     return reduce_valid((x - reduce_valid(x, valid)).square(), valid)
-
-
-def _chosen(normalised: Tensor, actions: Tensor) -> Tensor:
-    """Log-probabilities of the actions taken, [T, B, A] and [T, B] -> [T, B]."""
-    return normalised.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
 
 
 def _ratio_metrics(corrected: VTrace, valid: Tensor, rho_bar: float) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """Body, optional LSTM, and the two heads of an actor-critic.
 
-L rows in time, B sequences side by side, N rows in any order, A actions.
+L rows in time, B sequences side by side, N rows in any order, n inputs of the action distribution.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Float32 = NDArray[np.float32]
 
 
 class ActorCriticNetwork(nn.Module):
-    """observations -> logits [.., A] and state values [..].
+    """observations -> inputs of the action distribution [.., n] and state values [..].
 
     `body_precision` is float32, or bfloat16 to run body and LSTM input in it under autocast; LSTM
     state, heads and everything after them stay in float32.
     """
 
     def __init__(
-        self, observation_space: Any, num_actions: int, frame_stack: int, config: ModelConfig
+        self, observation_space: Any, num_outputs: int, frame_stack: int, config: ModelConfig
     ) -> None:
         super().__init__()
         self.body_precision = torch.float32
@@ -45,7 +45,9 @@ class ActorCriticNetwork(nn.Module):
             self.value_body = body_for(observation_space, frame_stack, config)
             self.value_post = MLP(size, config.post_fcnet_hiddens, config.fcnet_activation)
         # Nearly equal probabilities at first; values of ordinary size.
-        self.policy_head = linear(self.post.output_size, num_actions, 0.01)
+        means = num_outputs // 2 if config.free_log_std else num_outputs
+        self.policy_head = linear(self.post.output_size, means, 0.01)
+        self.log_std = nn.Parameter(torch.zeros(means)) if config.free_log_std else None
         self.value_head = linear(self.post.output_size, 1, 1.0)
 
     def initial_state(self, batch: int) -> State:
@@ -53,7 +55,7 @@ class ActorCriticNetwork(nn.Module):
         return self.core.initial_state(batch) if self.core is not None else ()
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """obs [N, ...] -> logits [N, A], values [N]; only without an LSTM."""
+        """obs [N, ...] -> inputs [N, n], values [N]; only without an LSTM."""
         assert self.core is None, "an LSTM needs its state, use `sequence`"
         features = self._features(self.body, obs)
         own = features if self.value_body is None else self._features(self.value_body, obs)
@@ -62,19 +64,19 @@ class ActorCriticNetwork(nn.Module):
     def sequence(
         self, obs: Tensor, state: State = (), resets: Tensor | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        """obs [L, B, ...] -> logits [L, B, A], values [L, B], state after row L-1.
+        """obs [L, B, ...] -> inputs [L, B, n], values [L, B], state after row L-1.
 
         `resets [L, B]`: the state is zeroed before these rows; None resets nowhere.
         """
         rows, batch = obs.shape[:2]
         flat = obs.flatten(0, 1)
         if self.core is None:
-            logits, values = self(flat)
+            inputs, values = self(flat)
         else:
             features = self._features(self.body, flat).view(rows, batch, -1)
             outputs, state = self.core(features, state, resets)
-            logits, values = self._heads(*(outputs.flatten(0, 1),) * 2)
-        return logits.view(rows, batch, -1), values.view(rows, batch), state
+            inputs, values = self._heads(*(outputs.flatten(0, 1),) * 2)
+        return inputs.view(rows, batch, -1), values.view(rows, batch), state
 
     def _features(self, body: nn.Module, obs: Tensor) -> Tensor:
         if self.body_precision == torch.float32:
@@ -87,10 +89,13 @@ class ActorCriticNetwork(nn.Module):
     def _heads(self, features: Tensor, value_features: Tensor) -> tuple[Tensor, Tensor]:
         features = self.post(features)
         own = features if self.value_body is None else self.value_post(value_features)
-        return self.policy_head(features), self.value_head(own).squeeze(-1)
+        inputs = self.policy_head(features)
+        if self.log_std is not None:
+            inputs = torch.cat([inputs, self.log_std.expand_as(inputs)], dim=-1)
+        return inputs, self.value_head(own).squeeze(-1)
 
     def numpy_forward(self) -> Callable[[NDArray[Any]], tuple[Float32, Float32]] | None:
-        """obs [B, ...] -> logits [B, A], values [B] over the same weights, if the network is small.
+        """obs [B, ...] -> inputs [B, n], values [B] over the same weights, if the network is small.
 
         None for images, LSTMs, large networks, bfloat16 and weights that are not on the CPU.
         """
@@ -102,11 +107,15 @@ class ActorCriticNetwork(nn.Module):
         policy_parts = _chain(self.body, self.post)
         value_parts = _chain(*own_parts) if own_parts else None
         policy_head, value_head = NumpyLinear(self.policy_head), NumpyLinear(self.value_head)
+        log_std = None if self.log_std is None else self.log_std.detach().numpy()
 
         def forward(obs: NDArray[Any]) -> tuple[Float32, Float32]:
             features = policy_parts(obs)
             own = features if value_parts is None else value_parts(obs)
-            return policy_head(features), value_head(own)[:, 0]
+            inputs = policy_head(features)
+            if log_std is not None:
+                inputs = np.concatenate([inputs, np.broadcast_to(log_std, inputs.shape)], axis=1)
+            return inputs, value_head(own)[:, 0]
 
         return forward
 

@@ -15,6 +15,8 @@ from torch import Tensor
 
 Float32 = NDArray[np.float32]
 
+_SMALLEST = np.float32(1e-30)
+
 
 def log_prob(logits: Tensor, actions: Tensor) -> Tensor:
     """log pi(action), [..., A] and [...] -> [...]."""
@@ -57,9 +59,8 @@ def sample_numpy(
     scores: Any = normalised
     if not greedy:
         race = random.standard_exponential(logits.shape, dtype=np.float32)
-        # Exp(1) can be exactly 0 in float32: its log -inf wins the race, a draw without harm.
-        with np.errstate(divide="ignore"):
-            np.log(race, out=race)
+        # Exp(1) can be exactly 0 in float32, and would win the race even for a masked action.
+        np.log(np.maximum(race, _SMALLEST, out=race), out=race)
         scores = np.subtract(normalised, race, out=race)
     actions = scores.argmax(axis=1)
     return actions, normalised[np.arange(len(actions)), actions]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -44,6 +44,16 @@ class ModelConfig(Config):
             "the value's larger gradients spoil a small shared body",
             extra={"rllib": False},
         ),
+    ] = None
+    free_log_std: Annotated[
+        bool,
+        Meta(
+            description="log-deviations of continuous actions are variables of their own, the same "
+            "for all observations"
+        ),
+    ] = False
+    custom_action_dist: Annotated[
+        Any, Meta(description="class of the action distribution; null: the action space's own")
     ] = None
     use_lstm: Annotated[bool, Meta(description="an LSTM after the body")] = False
     lstm_cell_size: Annotated[

@@ -1,6 +1,7 @@
-"""The policy of A2C, A3C and IMPALA: a categorical distribution and a state value.
+"""The policy of the on-policy algorithms: a distribution over actions and a state value.
 
-T rows of a fragment, B environments, K final observations, A actions, k frames in a stack.
+T rows of a fragment, B environments, K final observations, n inputs of the distribution, k frames
+in a stack.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from torch import Tensor
 from actorrl.data import columns as c
 from actorrl.data.frame_stack import stack_frames_numpy
 from actorrl.errors import ConfigError
+from actorrl.models.action_distribution import ActionDistribution
+from actorrl.models.action_families import distribution_for
 from actorrl.models.actor_critic import ActorCriticNetwork
-from actorrl.models.distributions import sample_numpy
 from actorrl.models.frames import stack_frames
 from actorrl.models.model_config import ModelConfig
 from actorrl.policies.base import (
@@ -24,7 +26,6 @@ from actorrl.policies.base import (
     ArrayState,
     Policy,
     as_tensor,
-    discrete_size,
     seeded,
 )
 
@@ -32,7 +33,7 @@ from actorrl.policies.base import (
 class SequenceOutput(NamedTuple):
     """What a learner sees of a fragment, with gradient."""
 
-    logits: Tensor  # [T, B, A]
+    inputs: Tensor  # [T, B, n], of the action distribution
     values: Tensor  # [T+1, B]; the last row is the bootstrap value
 
 
@@ -54,11 +55,11 @@ class ActorCriticPolicy(Policy):
         seed: int = 0,
     ) -> None:
         super().__init__(observation_space, action_space, frame_stack, seed)
-        self.num_actions = discrete_size(action_space)
         self.model_config = model_config or ModelConfig()
+        self._family = distribution_for(action_space, self.model_config)
         with seeded(seed):
             model = ActorCriticNetwork(
-                observation_space, self.num_actions, frame_stack, self.model_config
+                observation_space, self._family.num_inputs, frame_stack, self.model_config
             )
         self._adopt(model)
 
@@ -84,11 +85,11 @@ class ActorCriticPolicy(Policy):
 
     def act(self, obs: Array, state: ArrayState = (), explore: bool = True) -> Act:
         if self._numpy_forward is not None:
-            logits, values = self._numpy_forward(obs)
+            inputs, values = self._numpy_forward(obs)
         else:
-            logits, values, state = self._torch_forward(obs, state)
-        actions, logp = sample_numpy(logits, self.random, greedy=not explore)
-        extras = {c.ACTION_LOGP: logp, c.ACTION_DIST_INPUTS: logits, c.VF_PREDS: values}
+            inputs, values, state = self._torch_forward(obs, state)
+        actions, logp = self._family.draw(inputs, self.random, not explore)
+        extras = {c.ACTION_LOGP: logp, c.ACTION_DIST_INPUTS: inputs, c.VF_PREDS: values}
         return Act(actions, extras, state)
 
     def _torch_forward(self, obs: Array, state: ArrayState) -> tuple[Array, Array, ArrayState]:
@@ -97,12 +98,12 @@ class ActorCriticPolicy(Policy):
             x = as_tensor(obs, device)
             if self.recurrent:
                 tensors = tuple(as_tensor(part, device) for part in state)
-                logits, values, tensors = self.model.sequence(x.unsqueeze(0), tensors)
-                logits, values = logits[0], values[0]
+                inputs, values, tensors = self.model.sequence(x.unsqueeze(0), tensors)
+                inputs, values = inputs[0], values[0]
                 state = tuple(part.cpu().numpy() for part in tensors)
             else:
-                logits, values = self.model(x)
-        return logits.cpu().numpy(), values.cpu().numpy(), state
+                inputs, values = self.model(x)
+        return inputs.cpu().numpy(), values.cpu().numpy(), state
 
     # ---- estimating in the worker (GAE) ---------------------------------------------------------
 
@@ -132,10 +133,17 @@ class ActorCriticPolicy(Policy):
         assert obs.shape[:2] == (T + 1, B), (tuple(obs.shape), T, B)
         if self.recurrent:
             state = (columns[c.state_in(0)], columns[c.state_in(1)])
-            logits, values, _ = self.model.sequence(obs, state, columns[c.AGE] == 0)
+            inputs, values, _ = self.model.sequence(obs, state, columns[c.AGE] == 0)
         else:
-            logits, values, _ = self.model.sequence(obs)
-        return SequenceOutput(logits[:T], values)
+            inputs, values, _ = self.model.sequence(obs)
+        return SequenceOutput(inputs[:T], values)
+
+    def distribution(self, inputs: Tensor) -> ActionDistribution:
+        """What `forward_sequence` and ACTION_DIST_INPUTS mean: logp, entropy, kl of stored actions.
+
+        Leading axes are free: [T, B, n] goes with actions [T, B, ...].
+        """
+        return self._family.bind(inputs)
 
     def next_values(self, columns: Mapping[str, Tensor], values: Tensor) -> Tensor:
         """V of the observation after each row's action, [T+1, B] -> [T, B], without gradient.

@@ -130,11 +130,12 @@ def test_a_learner_can_learn_from_a_fragment(settings):
     chances = []
     for _ in range(20):
         logits, values = policy.forward_sequence(tensors, T, B)
+        dist = policy.distribution(logits)
         loss = impala_loss(
-            logits,
+            dist.logp(tensors[c.ACTIONS]),
+            dist.entropy(),
             values[:-1],
             policy.next_values(tensors, values),
-            tensors[c.ACTIONS],
             tensors[c.ACTION_LOGP],
             tensors[c.REWARDS],
             tensors[c.TERMINATEDS],

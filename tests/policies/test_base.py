@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Discrete, Text
 
 from actorrl.errors import ConfigError
 from actorrl.models.catalog import ModelConfig
@@ -35,11 +35,10 @@ def test_actions_of_a_space_that_does_not_start_at_zero():
     assert set(policy.act(np.ones((100, 4))).actions) == {0, 1, 2}
 
 
-@pytest.mark.parametrize("space", [Box(-1, 1, (2,)), MultiDiscrete([2, 2])])
-def test_other_action_spaces_are_refused_by_name(space):
+def test_other_action_spaces_are_refused_by_name():
     with pytest.raises(ConfigError) as error:
-        ActorCriticPolicy(VECTOR, space)
-    assert str(space) in str(error.value)
+        ActorCriticPolicy(VECTOR, Text(5))
+    assert str(Text(5)) in str(error.value)
 
 
 def test_single_actions_with_and_without_state():

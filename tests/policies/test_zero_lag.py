@@ -9,7 +9,6 @@ from gymnasium.spaces import Box, Discrete
 
 from actorrl.data import columns as c
 from actorrl.losses.vtrace import vtrace
-from actorrl.models import distributions
 from actorrl.models.catalog import ModelConfig
 from actorrl.policies.actor_critic import ActorCriticPolicy
 from tests.policies.fragments import Stream
@@ -70,7 +69,7 @@ def test_every_importance_ratio_is_one_on_every_valid_row(case):
             logits, values = policy.forward_sequence(columns, T, B)
         logits, values = logits.detach(), values.detach()
         valid = columns[c.VALID]
-        logp = distributions.log_prob(logits, columns[c.ACTIONS])
+        logp = policy.distribution(logits).logp(columns[c.ACTIONS])
         result = vtrace(
             columns[c.ACTION_LOGP],
             logp,
@@ -150,6 +149,6 @@ def test_a_learner_on_cuda_agrees_with_acting_on_the_cpu(case):
     columns = Stream(acting, B).collect(T)
     tensors = learning.tensors(columns)
     logits, _ = learning.forward_sequence(tensors, T, B)
-    logp = distributions.log_prob(logits, tensors[c.ACTIONS])
+    logp = learning.distribution(logits).logp(tensors[c.ACTIONS])
     difference = (logp - tensors[c.ACTION_LOGP]).detach().abs()
     assert difference[tensors[c.VALID]].max() < 1e-4

@@ -8,7 +8,6 @@ import torch
 from actorrl.data import columns as c
 from actorrl.envs.vector import make_vector
 from actorrl.losses.vtrace import vtrace
-from actorrl.models import distributions
 from actorrl.models.catalog import ModelConfig
 from actorrl.policies.actor_critic import ActorCriticPolicy
 from actorrl.rollouts.collector import Collector
@@ -30,7 +29,7 @@ def ratios(env, settings, T, fragments):
         logits, values = policy.forward_sequence(columns, T, env.num_envs)
         result = vtrace(
             columns[c.ACTION_LOGP],
-            distributions.log_prob(logits, columns[c.ACTIONS]),
+            policy.distribution(logits).logp(columns[c.ACTIONS]),
             columns[c.REWARDS],
             values[:-1],
             policy.next_values(columns, values),
