@@ -67,7 +67,7 @@ class PythonVector:
         self._seed = None
         return self._preprocessor.transform(raw)
 
-    def step(self, actions: np.ndarray) -> StepResult:
+    def step(self, actions: Any) -> StepResult:
         raw = self._empty(self.num_envs)
         rewards = np.zeros(self.num_envs, np.float32)
         terminateds = np.zeros(self.num_envs, np.bool_)
@@ -139,10 +139,11 @@ class PythonVector:
         """Room for raw observations; fresh each time, since results are never written again."""
         return np.empty((num_envs, *(self._raw_space.shape or ())), self._raw_space.dtype)
 
-    def _env_actions(self, actions: np.ndarray) -> Sequence[Any]:
+    def _env_actions(self, actions: Any) -> Sequence[Any]:
         """One action per environment, of the type that it expects."""
         if isinstance(self.action_space, gym.spaces.Discrete):
-            return (actions + self._first_action).tolist()
+            counted: list[int] = (actions + self._first_action).tolist()
+            return counted
         return list(actions)
 
     def _reset_one(self, i: int, seed: int | None) -> Any:

@@ -55,7 +55,7 @@ class VectorEnv(Protocol):
     def frame_stack(self) -> int: ...  # k > 1: observations are single frames, to be stacked by k
 
     def reset(self, seed: int | None = None) -> np.ndarray: ...  # without: seeded as when made
-    def step(self, actions: np.ndarray) -> StepResult: ...
+    def step(self, actions: Any) -> StepResult: ...  # one action for each of B environments
     def close(self) -> None: ...
 
 

@@ -7,7 +7,7 @@ Letters: T rows of a fragment, B environments, k frames in a stack. Called by th
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class ActingPolicy(Protocol):
 
     def initial_state(self, num_envs: int, /) -> tuple[np.ndarray, ...]: ...
 
-    def env_actions(self, actions: np.ndarray, /) -> np.ndarray: ...
+    def env_actions(self, actions: np.ndarray, /) -> Any: ...  # B actions of the action space
 
 
 class Collector:

@@ -49,8 +49,8 @@ class Broken(ConstantReward):
         self.config = config
         if config.get("space") == "tuple":
             self.observation_space = gym.spaces.Tuple((gym.spaces.Discrete(2),))
-        if config.get("actions") == "tuple":
-            self.action_space = gym.spaces.Tuple((gym.spaces.Discrete(2),))
+        if config.get("actions") == "text":
+            self.action_space = gym.spaces.Tuple((gym.spaces.Text(2),))
 
     def reset(self, *, seed=None, options=None):
         obs, info = super().reset(seed=seed)
@@ -71,7 +71,7 @@ class Broken(ConstantReward):
         ({"value": 7.0}, r"element \[1\] is 7.0, allowed are -1.0 to 1.0"),
         ({"value": float("nan")}, r"element \[1\] is nan"),
         ({"space": "tuple"}, r"observations of the space Tuple\(Discrete\(2\)\) are not supported"),
-        ({"actions": "tuple"}, r"actions of the space Tuple\(Discrete\(2\)\) are not supported"),
+        ({"actions": "text"}, r"actions of the space Tuple\(Text\(.*\) are not supported"),
         ({"reward": float("nan")}, "returned the reward nan"),
         ({"reward": None}, "failed in step: TypeError"),
     ],
