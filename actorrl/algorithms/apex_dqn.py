@@ -21,8 +21,8 @@ from msgspec import Meta
 from torch import Tensor
 
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.optimizer import Optimizer
+from actorrl.algorithms.replay_config import ReplayConfig
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment
 from actorrl.envs.check import EnvInfo
@@ -38,7 +38,7 @@ from actorrl.runtime.program import Program
 from actorrl.topologies import distributed_replay
 
 
-class APEXConfig(AlgorithmConfig):
+class APEXConfig(ReplayConfig):
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
     rollout_fragment_length: Annotated[
         int,
@@ -78,13 +78,9 @@ class APEXConfig(AlgorithmConfig):
         float,
         Meta(gt=0, description="times a row is sampled, on average (RLlib: training_intensity)"),
     ] = 8.0
-    prioritized_replay_alpha: Annotated[float, Meta(ge=0, description="exponent of priorities")] = (
-        0.6
-    )
-    prioritized_replay_beta: Annotated[
-        float, Meta(ge=0, le=1, description="exponent of importance weights")
-    ] = 0.4
-    prioritized_replay_eps: Annotated[float, Meta(gt=0, description="added to priorities")] = 1e-6
+    prioritized_replay: Annotated[
+        bool, Meta(description="sample in proportion to priorities, else uniformly")
+    ] = True
     target_network_update_freq: Annotated[
         int,
         Meta(
@@ -99,12 +95,8 @@ class APEXConfig(AlgorithmConfig):
     epsilon_exponent: Annotated[float, Meta(ge=0, description="steepness of the ladder")] = 7.0
 
     ALIASES: ClassVar[dict[str, str]] = {
-        **AlgorithmConfig.ALIASES,
-        "training_intensity": "samples_per_insert",
+        **ReplayConfig.ALIASES,
         "num_replay_buffer_shards": "num_replay_shards",
-        "num_steps_sampled_before_learning_starts": "learning_starts",
-        "buffer_size": "replay_capacity",
-        "capacity": "replay_capacity",
     }
 
     def validate(self) -> list[str]:
@@ -115,13 +107,6 @@ class APEXConfig(AlgorithmConfig):
                 f" {self.replay_capacity} / {self.num_replay_shards} rows, expected at most"
                 f" {self.replay_capacity // self.num_replay_shards}"
             )
-        if self.learning_starts > self.replay_capacity:
-            lines.append(
-                f"learning_starts: {self.learning_starts} rows never fit into replay_capacity"
-                f" {self.replay_capacity}, expected at most that"
-            )
-        if self.model.use_lstm:
-            lines.append("model.use_lstm: APEX has no recurrent replay, expected false")
         return lines
 
 
@@ -261,7 +246,7 @@ def shard_settings(config: APEXConfig, info: EnvInfo, seed: int) -> ShardSetting
     """A shard's part of everything that counts rows."""
     shards = config.num_replay_shards
     rows = config.fragment_length() * config.num_envs_per_worker
-    overlap = (info.frame_stack + config.n_step) * config.num_envs_per_worker
+    overlap = config.frame_overlap(info, with_q_values=True)
     num_frames = 0
     if info.frame_stack > 1:
         # Several shards: fragments of a worker alternate, and each brings its lead-in along.
@@ -271,7 +256,7 @@ def shard_settings(config: APEXConfig, info: EnvInfo, seed: int) -> ShardSetting
         num_frames = frames_for(wanted, rows + overlap, workers)
     return ShardSettings(
         capacity=max(1, config.replay_capacity // shards),
-        alpha=config.prioritized_replay_alpha,
+        alpha=config.prioritized_replay_alpha if config.prioritized_replay else None,
         eps=config.prioritized_replay_eps,
         min_size=max(1, config.learning_starts // shards),
         samples_per_insert=config.samples_per_insert,

@@ -197,6 +197,10 @@ class AlgorithmConfig(Config):
         """Rollout actors: at least one, also with `num_workers=0`, where all share one process."""
         if self.num_workers is not None:
             return max(1, self.num_workers)
+        return self.default_num_workers()
+
+    def default_num_workers(self) -> int:
+        """What `num_workers: null` means."""
         return max(1, len(os.sched_getaffinity(0)) - 1)
 
     def num_envs_total(self) -> int:

@@ -16,6 +16,7 @@ _ALGORITHMS = {
     "A2C": "a2c:A2C",
     "A3C": "a3c:A3C",
     "APEX": "apex_dqn:APEX",
+    "DQN": "dqn:DQN",
     "IMPALA": "impala:IMPALA",
     "PPO": "ppo:PPO",
 }

@@ -1,30 +1,47 @@
 """Body and head of an action-value network.
 
-N rows in any order, A actions.
+N rows in any order, A actions, Z atoms of a distribution over returns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from actorrl.models.catalog import body_for
 from actorrl.models.model_config import ModelConfig
-from actorrl.models.networks import MLP, linear
+from actorrl.models.networks import ACTIVATIONS, MLP, linear
+from actorrl.models.noisy import NoisyLinear
 from actorrl.models.numpy_forward import NumpyLinear, NumpyMLP, fits_numpy
 
 Float32 = NDArray[np.float32]
+
+
+class Support(NamedTuple):
+    """Returns over which a distribution is kept: `num_atoms` of them, evenly from low to high."""
+
+    low: float
+    high: float
+    num_atoms: int
+
+    def values(self, device: torch.device | str = "cpu") -> Tensor:
+        """[Z]"""
+        return torch.linspace(self.low, self.high, self.num_atoms, device=device)
 
 
 class QNetwork(nn.Module):
     """obs [N, ...] -> Q [N, A].
 
     `dueling` (Wang et al. 2016): Q = V + advantage - mean advantage, each stream with hidden
-    layers `post_fcnet_hiddens` of its own (none: linear in the features).
+    layers `post_fcnet_hiddens` of its own (none: linear in the features). `support` (Bellemare et
+    al. 2017): the streams give logits of Z atoms, and Q is the distribution's mean. `noisy_sigma`
+    (Fortunato et al. 2018): the streams' layers are noisy, with this initial sigma.
     """
 
     def __init__(
@@ -34,21 +51,59 @@ class QNetwork(nn.Module):
         frame_stack: int,
         config: ModelConfig,
         dueling: bool = True,
+        support: Support | None = None,
+        noisy_sigma: float | None = None,
     ) -> None:
         super().__init__()
+        self.support = support
+        self.num_actions = num_actions
+        num_atoms = 1 if support is None else support.num_atoms
         self.body = body_for(observation_space, frame_stack, config)
-        self.advantages = _Stream(self.body, num_actions, config)
-        self.value = _Stream(self.body, 1, config) if dueling else None
+        self.advantages = _Stream(self.body, num_actions * num_atoms, config, noisy_sigma)
+        self.value = _Stream(self.body, num_atoms, config, noisy_sigma) if dueling else None
 
     def forward(self, obs: Tensor) -> Tensor:
+        if self.support is not None:
+            return self.mean_of(self.logits(obs))
         features = self.body(obs)
         q: Tensor = self.advantages(features)
         if self.value is not None:
             q = q - q.mean(dim=-1, keepdim=True) + self.value(features)
         return q
 
+    def logits(self, obs: Tensor) -> Tensor:
+        """Of the distribution of each action's return, [N, ...] -> [N, A, Z]."""
+        assert self.support is not None, "this network gives values, not distributions"
+        features = self.body(obs)
+        logits: Tensor = self.advantages(features)
+        logits = logits.view(len(features), self.num_actions, self.support.num_atoms)
+        if self.value is not None:
+            logits = logits - logits.mean(dim=1, keepdim=True)
+            logits = logits + self.value(features).unsqueeze(1)
+        return logits
+
+    def mean_of(self, logits: Tensor) -> Tensor:
+        """Q [N, A] of `logits` [N, A, Z]."""
+        assert self.support is not None
+        return torch.softmax(logits, dim=-1) @ self.support.values(logits.device)
+
+    def draw_noise(self, random: np.random.Generator, rows: int = 1) -> None:
+        """New noise for every noisy layer: one for all rows, or one of its own for each of `rows`.
+        It stays until the next draw."""
+        for module in self.modules():
+            if isinstance(module, NoisyLinear):
+                module.draw(random, rows)
+
+    def be_quiet(self) -> None:
+        """No noise until the next draw: the mean weights, for acting greedily."""
+        for module in self.modules():
+            if isinstance(module, NoisyLinear):
+                module.be_quiet()
+
     def numpy_forward(self) -> Callable[[NDArray[Any]], Float32] | None:
         """The same over the same weights in NumPy, or None if the network is not small."""
+        if self.support is not None or self.advantages.is_noisy:
+            return None
         streams = [self.advantages] if self.value is None else [self.advantages, self.value]
         if not fits_numpy([self.body, *(stream.hidden for stream in streams)]):
             return None
@@ -70,16 +125,38 @@ class QNetwork(nn.Module):
 class _Stream(nn.Module):
     """Hidden layers and a linear output, near zero at first: no action starts with a lead."""
 
-    def __init__(self, body: nn.Module, outputs: int, config: ModelConfig) -> None:
+    def __init__(
+        self, body: nn.Module, outputs: int, config: ModelConfig, noisy_sigma: float | None
+    ) -> None:
         super().__init__()
         size = int(body.output_size)  # type: ignore[arg-type]
-        self.hidden = MLP(size, config.post_fcnet_hiddens, config.fcnet_activation)
-        self.output = linear(self.hidden.output_size, outputs, 0.1)
+        self.is_noisy = noisy_sigma is not None
+        self.hidden: nn.Module
+        if noisy_sigma is None:
+            self.hidden = MLP(size, config.post_fcnet_hiddens, config.fcnet_activation)
+            self.output: nn.Module = linear(self.hidden.output_size, outputs, 0.1)
+        else:
+            sizes = [size, *config.post_fcnet_hiddens]
+            self.hidden = _NoisyMLP(sizes, config.fcnet_activation, noisy_sigma)
+            self.output = NoisyLinear(sizes[-1], outputs, noisy_sigma)
 
     def forward(self, features: Tensor) -> Tensor:
         output: Tensor = self.output(self.hidden(features))
         return output
 
     def numpy_forward(self) -> Callable[[Float32], Float32]:
+        assert isinstance(self.hidden, MLP)
         hidden, output = NumpyMLP(self.hidden), NumpyLinear(self.output)
         return lambda features: output(hidden(features))
+
+
+class _NoisyMLP(nn.Module):
+    def __init__(self, sizes: list[int], activation: str, sigma: float) -> None:
+        super().__init__()
+        self.activation = activation
+        self.layers = nn.ModuleList(NoisyLinear(a, b, sigma) for a, b in pairwise(sizes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = ACTIVATIONS[self.activation](layer(x))
+        return x

@@ -26,8 +26,8 @@ class DeterministicPolicy(Policy):
     """`model.actor` and `model.critics`, with an optimizer each over `flat.span("actor")` and
     `flat.span("critics")`.
 
-    `noise` is added to actions while exploring; the first `random_steps` env steps of this
-    process's environments act evenly at random instead.
+    `noise` is added to actions while exploring; in the run's first `random_steps` env steps it
+    acts evenly at random instead.
     """
 
     model: ActorAndCritics
@@ -71,8 +71,7 @@ class DeterministicPolicy(Policy):
         self._numpy_forward = self.model.actor.numpy_forward()  # type: ignore[operator]
 
     def act(self, obs: Array, state: ArrayState = (), explore: bool = True) -> Act:
-        if explore and self.random_steps > 0:
-            self.random_steps -= len(obs)
+        if explore and self.timesteps < self.random_steps:
             return Act(self._random_actions(len(obs)), {}, state)
         actions = self._actor_numpy(obs)
         if explore:

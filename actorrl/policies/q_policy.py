@@ -5,6 +5,7 @@ B environments side by side, N rows in any order, A actions.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from actorrl.data.frame_stack import frame_rows
 from actorrl.errors import ConfigError
 from actorrl.models.flat_parameters import Float32
 from actorrl.models.model_config import ModelConfig
-from actorrl.models.q_network import QNetwork
+from actorrl.models.q_network import QNetwork, Support
 from actorrl.policies.base import (
     Act,
     Array,
@@ -27,13 +28,16 @@ from actorrl.policies.base import (
     discrete_size,
     seeded,
 )
+from actorrl.policies.exploration import PiecewiseSchedule
 from actorrl.policies.target import TargetNetwork
 
 
 class QPolicy(Policy):
-    """`epsilons` [B] float: environment b of the worker acts at random with epsilons[b].
+    """`epsilons` [B] float: environment b of the worker acts at random with epsilons[b]. With an
+    `epsilon_schedule` over the run's env steps, that is the epsilon of all.
 
-    The values in Q_VALUES are those before epsilon: initial priorities are computed from them.
+    A noisy network explores by its noise: each environment acts with one of its own, new for every
+    row. The values in Q_VALUES are those before epsilon: initial priorities are computed from them.
     """
 
     model: QNetwork
@@ -49,6 +53,9 @@ class QPolicy(Policy):
         dueling: bool = True,
         double: bool = True,
         epsilons: Array | None = None,
+        epsilon_schedule: PiecewiseSchedule | None = None,
+        support: Support | None = None,
+        noisy_sigma: float | None = None,
     ) -> None:
         super().__init__(observation_space, action_space, frame_stack, seed)
         self.num_actions = discrete_size(action_space)
@@ -56,9 +63,20 @@ class QPolicy(Policy):
         if self.model_config.use_lstm:
             raise ConfigError("model.use_lstm: true is not accepted by a Q policy, expected false")
         self.dueling, self.double = dueling, double
-        self._arguments = (observation_space, self.num_actions, frame_stack, self.model_config)
+        self.noisy = noisy_sigma is not None
+        self._epsilon_schedule = epsilon_schedule
+        self._make_model = functools.partial(
+            QNetwork,
+            observation_space,
+            self.num_actions,
+            frame_stack,
+            self.model_config,
+            dueling,
+            support,
+            noisy_sigma,
+        )
         with seeded(seed):
-            model = QNetwork(*self._arguments, dueling)
+            model = self._make_model()
         self._adopt(model)
         self.set_epsilons(np.zeros(1) if epsilons is None else epsilons)
 
@@ -73,6 +91,10 @@ class QPolicy(Policy):
         self.epsilons = values
 
     def act(self, obs: Array, state: ArrayState = (), explore: bool = True) -> Act:
+        if self.noisy and explore:
+            self.model.draw_noise(self.random, len(obs))
+        elif self.noisy:
+            self.model.be_quiet()
         q = self.compute_q_values(obs)
         actions = q.argmax(axis=1)
         if explore:
@@ -81,6 +103,8 @@ class QPolicy(Policy):
 
     def _explore(self, actions: Array) -> None:
         """Replace actions [B] in place, each with its environment's probability."""
+        if self._epsilon_schedule is not None:
+            self.set_epsilons(self._epsilon_schedule(self.timesteps))
         if len(self.epsilons) not in (1, len(actions)):
             raise ValueError(f"{len(self.epsilons)} epsilons for {len(actions)} environments")
         (chosen,) = np.nonzero(self.random.random(len(actions)) < self.epsilons)
@@ -117,7 +141,7 @@ class QPolicy(Policy):
         q: Tensor = self.model(obs)
         return q
 
-    def make_target(self) -> TargetNetwork:
+    def make_target(self) -> QTarget:
         """A copy of the network that changes only when told to."""
         with seeded(0):
-            return TargetNetwork(self, QNetwork(*self._arguments, self.dueling))
+            return TargetNetwork(self, self._make_model())

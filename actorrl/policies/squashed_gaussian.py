@@ -30,8 +30,7 @@ class SquashedGaussianPolicy(Policy):
     categorical distribution, and critics that give all A values at once (Christodoulou 2019).
 
     `model.actor` and `model.critics` have an optimizer each over `flat.span("actor")` and
-    `flat.span("critics")`. The first `random_steps` env steps of this process's environments act
-    evenly at random.
+    `flat.span("critics")`. In the run's first `random_steps` env steps it acts evenly at random.
     """
 
     model: ActorAndCritics
@@ -89,8 +88,7 @@ class SquashedGaussianPolicy(Policy):
         self._numpy_forward = self.model.actor.numpy_forward()  # type: ignore[operator]
 
     def act(self, obs: Array, state: ArrayState = (), explore: bool = True) -> Act:
-        if explore and self.random_steps > 0:
-            self.random_steps -= len(obs)
+        if explore and self.timesteps < self.random_steps:
             return Act(self._random_actions(len(obs)), self._random_logp(len(obs)), state)
         inputs = self._actor_numpy(obs)
         if self.discrete:

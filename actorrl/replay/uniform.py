@@ -42,6 +42,11 @@ class UniformReplay:
         return self._rows.num_inserted
 
     @property
+    def num_dropped_updates(self) -> int:
+        """Priorities are not kept, so none is ever too late."""
+        return 0
+
+    @property
     def total_mass(self) -> float:
         """Sum of the rows' sampling masses, 1 each."""
         return float(len(self))

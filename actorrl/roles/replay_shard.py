@@ -12,32 +12,23 @@ import dataclasses
 import json
 from typing import Any
 
-import numpy as np
-
 from actorrl import failpoints
 from actorrl.data import columns as c
-from actorrl.replay.frame_store import RingFrameStore
+from actorrl.replay.buffer import BufferSettings, Replay, num_rows
 from actorrl.replay.limiter import SamplesPerInsert
-from actorrl.replay.prioritized import PrioritizedReplay
 from actorrl.runtime.actor import Actor, remote
-from actorrl.runtime.links import Asked, Item
+from actorrl.runtime.links import Arrays, Asked, Item
 
 _REPORT_S = 0.2
 
 
-@dataclasses.dataclass(frozen=True)
-class ShardSettings:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShardSettings(BufferSettings):
     """Of each shard: everything that counts rows is already divided by the number of shards."""
 
-    capacity: int
-    alpha: float
-    eps: float
     min_size: int
     samples_per_insert: float
     tolerance: float
-    seed: int
-    num_frames: int = 0  # of the frame ring; 0: observations are stored as they are
-    overlap_frames: int = 0  # with which a fragment repeats the end of its worker's last one
 
 
 class ReplayShard(Actor):
@@ -48,7 +39,7 @@ class ReplayShard(Actor):
 
     def on_start(self) -> None:
         settings = self._settings
-        self._replay: PrioritizedReplay | None = None
+        self._replay: Replay | None = None
         self._random_state = ""  # to go on from, once there is a buffer
         self._limiter = SamplesPerInsert(
             settings.samples_per_insert, settings.min_size, settings.tolerance
@@ -68,46 +59,25 @@ class ReplayShard(Actor):
     def _insert(self, item: Item) -> None:
         if failpoints.ACTIVE:
             failpoints.reach("shard.before_insert")
-        body = item.body
-        rows = dict(item.arrays)
-        frames = rows.pop(c.FRAMES, None)
-        priorities = rows.pop(c.PRIORITIES)
-        num_rows = len(priorities)
-        if num_rows:
-            replay = self._buffer(frames)
-            if frames is None:
-                replay.add(rows, priorities)
-            else:  # flat frames: as if of one environment
-                replay.add(
-                    rows,
-                    priorities,
-                    frames=frames[:, None],
-                    stream=item.source,
-                    overlap=self._settings.overlap_frames,
-                )
+        rows = item.arrays
+        count = num_rows(rows)
+        if count:
+            if self._replay is None:
+                self._make_replay(rows)
+            self._settings.add(self._require_replay(), rows, item.source)
         if failpoints.ACTIVE:
             failpoints.reach("shard.mid_insert")
-        self._limiter.inserted(num_rows)
-        self._news["num_env_steps"] += body["num_env_steps"]
-        self._news["episodes"] += body["episodes"]
+        self._limiter.inserted(count)
+        self._news["num_env_steps"] += item.body["num_env_steps"]
+        self._news["episodes"] += item.body["episodes"]
         item.release()
 
-    def _buffer(self, frames: np.ndarray | None) -> PrioritizedReplay:
-        if self._replay is None:
-            settings = self._settings
-            store = None
-            if frames is not None:
-                store = RingFrameStore(settings.num_frames, frames.shape[1:])
-            incarnation = self.context.incarnation
-            self._replay = PrioritizedReplay(
-                settings.capacity,
-                alpha=settings.alpha,
-                eps=settings.eps,
-                seed=settings.seed + 1009 * self.context.index + incarnation,
-                frame_store=store,
-                generation=incarnation,
-            )
-            self.set_random_state(self._random_state)
+    def _make_replay(self, rows: Arrays) -> None:
+        self._replay = self._settings.make(rows, self.context.index, self.context.incarnation)
+        self.set_random_state(self._random_state)
+
+    def _require_replay(self) -> Replay:
+        assert self._replay is not None
         return self._replay
 
     # ---- batches out --------------------------------------------------------------------
@@ -118,10 +88,10 @@ class ReplayShard(Actor):
 
     def _respond(self, request: Asked) -> None:
         num_samples = request.body["num_samples"]
-        assert self._replay is not None
-        batch = self._replay.sample(num_samples)
+        replay = self._require_replay()
+        batch = replay.sample(num_samples)
         self._limiter.sampled(num_samples)
-        request.respond({"mass": self._replay.total_mass}, batch)
+        request.respond({"mass": replay.total_mass}, batch)
 
     def on_priorities(self, item: Item) -> None:
         if self._replay is not None:
@@ -133,7 +103,7 @@ class ReplayShard(Actor):
         while going:
             going = False
             inserts = self._waiting_inserts
-            if inserts and self._limiter.can_insert(_num_rows(inserts[0])):
+            if inserts and self._limiter.can_insert(num_rows(inserts[0].arrays)):
                 self._insert(self._waiting_inserts.popleft())
                 going = True
             if self._waiting_requests and self._limiter.can_sample(
@@ -177,7 +147,3 @@ class ReplayShard(Actor):
         }
         self._news = {"num_env_steps": 0, "episodes": []}
         inserts.send(body)
-
-
-def _num_rows(item: Item) -> int:
-    return len(item.arrays[c.PRIORITIES])

@@ -1,0 +1,249 @@
+"""DQN with all Rainbow switches (Mnih et al. 2015; Hessel et al. 2018, "Rainbow").
+
+    workers --[N] n-step rows--> learner: buffer, double Q --weights--> workers
+
+N rows, A actions, Z atoms. A round: each environment makes `rollout_fragment_length` steps, then as
+many updates follow as `samples_per_insert` asks for. The loss is the mean over the batch of weight
+x Huber(TD), or with `num_atoms` > 1 of weight x KL, so `grad_clip` is of a mean. The target network
+is copied every `target_network_update_freq` learner updates.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, ClassVar, cast
+
+import msgspec
+import numpy as np
+import torch
+from msgspec import Meta
+from torch import Tensor
+
+from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.optimizer import Optimizer
+from actorrl.algorithms.replay_config import LocalReplayConfig
+from actorrl.data import columns as c
+from actorrl.envs.check import EnvInfo
+from actorrl.losses.distributional import categorical_td
+from actorrl.losses.q_learning import double_q_td, huber
+from actorrl.models.model_config import ModelConfig
+from actorrl.models.q_network import QNetwork, Support
+from actorrl.policies.exploration import EpsilonSchedule
+from actorrl.policies.q_policy import QPolicy
+from actorrl.roles.replay_rows import n_step_rows
+from actorrl.roles.settings import Metrics, State
+from actorrl.runtime.program import Program
+from actorrl.topologies import local_replay
+
+
+class DQNConfig(LocalReplayConfig):
+    lr: Annotated[float, Meta(gt=0, description="step size")] = 5e-4
+    rollout_fragment_length: Annotated[
+        int, Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"})
+    ] = 1
+    train_batch_size: Annotated[
+        int, Meta(ge=1, description="rows of one update", extra={"unit": "rows", "rllib": 32})
+    ] = 64
+    grad_clip: (
+        Annotated[
+            float,
+            Meta(gt=0, description="largest L2 norm of the gradient", extra={"rllib": 40.0}),
+        ]
+        | None
+    ) = 10.0
+    model: Annotated[ModelConfig, Meta(description="the network")] = msgspec.field(
+        default_factory=lambda: ModelConfig(fcnet_hiddens=[128, 128], fcnet_activation="relu")
+    )
+    n_step: Annotated[
+        int,
+        Meta(ge=1, description="rewards summed in a row", extra={"unit": "env steps", "rllib": 1}),
+    ] = 3
+    samples_per_insert: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="times a row is sampled, on average (RLlib: training_intensity); "
+            "train_batch_size of it is one update per env step",
+            extra={"rllib": 32.0},
+        ),
+    ] = 16.0
+    prioritized_replay: Annotated[
+        bool, Meta(description="sample in proportion to priorities, else uniformly")
+    ] = True
+    double_q: Annotated[bool, Meta(description="double Q-learning")] = True
+    dueling: Annotated[bool, Meta(description="dueling network")] = True
+    num_atoms: Annotated[
+        int, Meta(ge=1, description="atoms of the distribution of returns; 1: values only")
+    ] = 1
+    v_min: Annotated[float, Meta(description="smallest return of the distribution")] = -10.0
+    v_max: Annotated[float, Meta(description="largest return of the distribution")] = 10.0
+    noisy: Annotated[bool, Meta(description="noisy layers explore, in the place of epsilon")] = (
+        False
+    )
+    sigma0: Annotated[float, Meta(gt=0, description="initial noise of the noisy layers")] = 0.5
+    target_network_update_freq: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="learner updates between two copies into the target network",
+            extra={"unit": "updates", "rllib": 500},
+        ),
+    ] = 250
+    tau: Annotated[
+        float, Meta(gt=0, le=1, description="share of the way that the target network moves")
+    ] = 1.0
+    initial_epsilon: Annotated[float, Meta(ge=0, le=1, description="epsilon at the start")] = 1.0
+    final_epsilon: Annotated[
+        float, Meta(ge=0, le=1, description="epsilon from epsilon_timesteps on")
+    ] = 0.02
+    epsilon_timesteps: Annotated[
+        int, Meta(ge=1, description="how long epsilon falls", extra={"unit": "env steps"})
+    ] = 10_000
+
+    ALIASES: ClassVar[dict[str, str]] = {
+        **LocalReplayConfig.ALIASES,
+        "exploration_initial_eps": "initial_epsilon",
+        "exploration_final_eps": "final_epsilon",
+    }
+
+    def validate(self) -> list[str]:
+        lines = super().validate()
+        if self.num_atoms > 1 and self.v_min >= self.v_max:
+            lines.append(f"v_min: {self.v_min} is not below v_max {self.v_max}, expected less")
+        return lines
+
+
+# ---- policy ---------------------------------------------------------------------------------
+
+
+def make_policy(config: DQNConfig, info: EnvInfo, seed: int, env_indices: np.ndarray) -> QPolicy:
+    initial, final = config.initial_epsilon, config.final_epsilon
+    if config.noisy:
+        initial = final = 0.0
+    support = Support(config.v_min, config.v_max, config.num_atoms)
+    return QPolicy(
+        info.observation_space,
+        info.action_space,
+        info.frame_stack,
+        config.model,
+        seed,
+        dueling=config.dueling,
+        double=config.double_q,
+        epsilon_schedule=EpsilonSchedule(initial, final, config.epsilon_timesteps),
+        support=support if config.num_atoms > 1 else None,
+        noisy_sigma=config.sigma0 if config.noisy else None,
+    )
+
+
+# ---- update ---------------------------------------------------------------------------------
+
+
+class DQNUpdate:
+    """One step of the optimizer on one batch; returns the rows' new priorities [N]."""
+
+    def __init__(self, config: DQNConfig, info: EnvInfo, seed: int, device: str) -> None:
+        self._config = config
+        self.policy: QPolicy = make_policy(config, info, seed, np.arange(1))
+        self.policy.to(device)
+        self._target = self.policy.make_target()
+        self._optimizer = Optimizer(self.policy, config.lr, config.lr_schedule, config.grad_clip)
+        self._num_updates = 0
+
+    def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
+        config = self._config
+        if config.noisy:  # one noise for all rows of a batch, another for the target network
+            self.policy.model.draw_noise(self.policy.random)
+            cast(QNetwork, self._target.model).draw_noise(self.policy.random)
+        row_losses, priorities = (
+            self._categorical(batch) if config.num_atoms > 1 else self._huber(batch)
+        )
+        loss = (batch[c.WEIGHTS] * row_losses).mean()
+        stepped = self._optimizer.minimize(loss, timesteps)
+        self._num_updates += 1
+        if self._num_updates % config.target_network_update_freq == 0:
+            self._target.sync(config.tau)
+        return {
+            "loss": loss.detach(),
+            "mean_td_error": priorities.mean(),
+            **stepped,
+            c.PRIORITIES: priorities.cpu().numpy(),
+        }
+
+    def _huber(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Of each row the loss and the priority |TD|, [N]."""
+        q_next_target = self._target.q_values(batch[c.NEXT_OBS])
+        td = double_q_td(
+            self.policy.q_values(batch[c.OBS]),
+            batch[c.ACTIONS],
+            batch[c.REWARDS],
+            batch[c.DISCOUNTS],
+            self._chooser(batch[c.NEXT_OBS], q_next_target),
+            q_next_target,
+            self._config.double_q,
+        )
+        return huber(td), td.detach().abs()
+
+    def _categorical(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Of each row the loss and the priority, both the divergence, [N]."""
+        model = self.policy.model
+        assert model.support is not None
+        with torch.no_grad():
+            logits_next = cast(QNetwork, self._target.model).logits(batch[c.NEXT_OBS])
+        divergence = categorical_td(
+            model.logits(batch[c.OBS]),
+            batch[c.ACTIONS],
+            batch[c.REWARDS],
+            batch[c.DISCOUNTS],
+            self._chooser(batch[c.NEXT_OBS], model.mean_of(logits_next)),
+            logits_next,
+            model.support.values(logits_next.device),
+        )
+        return divergence, divergence.detach().clamp(min=0.0)
+
+    @torch.no_grad()
+    def _chooser(self, new_obs: Tensor, q_next_target: Tensor) -> Tensor:
+        """The values by which the next action is chosen."""
+        return self.policy.q_values(new_obs) if self._config.double_q else q_next_target
+
+    def state_dict(self) -> State:
+        return {
+            "optimizer": self._optimizer.state_dict(),
+            "target": self._target.flat_weights(),
+            "num_updates": self._num_updates,
+            "random": self.policy.random_state(),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._target.load_flat(state["target"])
+        self._num_updates = int(state["num_updates"])
+        self.policy.set_random_state(state["random"])
+
+
+# ---- program --------------------------------------------------------------------------------
+
+
+class DQN(Algorithm):
+    config_class = DQNConfig
+    make_policy = staticmethod(make_policy)
+
+    @staticmethod
+    def program(config: DQNConfig, setup: Setup) -> Program:
+        info = setup.info
+        clip = 1.0 if config.clips_rewards(info.frame_stack) else None
+        return local_replay.build(
+            "DQN",
+            setup.workers(config),
+            setup.learner(config, functools.partial(DQNUpdate, config, info, setup.seed)),
+            config.local_replay(info, setup.seed),
+            functools.partial(make_policy, config, info),
+            functools.partial(n_step_rows, config.n_step, config.gamma, clip),
+        )
+
+    @staticmethod
+    def iteration(config: DQNConfig) -> dict[str, float]:
+        return local_replay.iteration()
+
+
+DQNConfig.algorithm = DQN
+__all__ = ["DQN", "DQNConfig"]

@@ -1,0 +1,103 @@
+"""The settings that all algorithms with replay share, and what follows from them."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.envs.check import EnvInfo
+from actorrl.replay.frame_store import frames_for
+from actorrl.roles.local_replay_learner import LocalReplaySettings
+
+
+class ReplayConfig(AlgorithmConfig):
+    """Base of the Configs of DQN, DDPG, TD3, SAC and both Ape-X."""
+
+    ALIASES: ClassVar[dict[str, str]] = {
+        **AlgorithmConfig.ALIASES,
+        "training_intensity": "samples_per_insert",
+        "num_steps_sampled_before_learning_starts": "learning_starts",
+        "buffer_size": "replay_capacity",
+        "capacity": "replay_capacity",
+    }
+
+    n_step: Annotated[
+        int, Meta(ge=1, description="rewards summed in a row", extra={"unit": "env steps"})
+    ] = 1
+    replay_capacity: Annotated[int, Meta(ge=1, description="rows kept", extra={"unit": "rows"})] = (
+        50_000
+    )
+    learning_starts: Annotated[
+        int, Meta(ge=1, description="rows before any update", extra={"unit": "rows"})
+    ] = 1000
+    samples_per_insert: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="times a row is sampled, on average (RLlib: training_intensity); "
+            "train_batch_size of it is one update per env step",
+        ),
+    ] = 32.0
+    prioritized_replay: Annotated[
+        bool, Meta(description="sample in proportion to priorities, else uniformly")
+    ] = False
+    prioritized_replay_alpha: Annotated[float, Meta(ge=0, description="exponent of priorities")] = (
+        0.6
+    )
+    prioritized_replay_beta: Annotated[
+        float, Meta(ge=0, le=1, description="exponent of importance weights")
+    ] = 0.4
+    prioritized_replay_eps: Annotated[float, Meta(gt=0, description="added to priorities")] = 1e-6
+
+    def validate(self) -> list[str]:
+        lines = super().validate()
+        if self.train_batch_size > self.replay_capacity:
+            lines.append(
+                f"train_batch_size: {self.train_batch_size} rows cannot come from replay_capacity"
+                f" {self.replay_capacity}, expected at most that"
+            )
+        if self.learning_starts > self.replay_capacity:
+            lines.append(
+                f"learning_starts: {self.learning_starts} rows never fit into replay_capacity"
+                f" {self.replay_capacity}, expected at most that"
+            )
+        if self.model.use_lstm:
+            lines.append("model.use_lstm: there is no recurrent replay, expected false")
+        return lines
+
+    def frame_overlap(self, info: EnvInfo, with_q_values: bool = False) -> int:
+        """Frames with which a worker's fragment repeats the end of its last one."""
+        carried = self.n_step if with_q_values else self.n_step - 1
+        return (info.frame_stack + carried) * self.num_envs_per_worker
+
+    def local_replay(self, info: EnvInfo, seed: int) -> LocalReplaySettings:
+        """The learner's own buffer."""
+        overlap = self.frame_overlap(info)
+        num_frames = 0
+        if info.frame_stack > 1:
+            fragment = self.rollout_fragment_length * self.num_envs_per_worker + overlap
+            num_frames = frames_for(self.replay_capacity, fragment, self.resolved_num_workers())
+        return LocalReplaySettings(
+            capacity=self.replay_capacity,
+            alpha=self.prioritized_replay_alpha if self.prioritized_replay else None,
+            eps=self.prioritized_replay_eps,
+            seed=seed,
+            num_frames=num_frames,
+            overlap_frames=overlap,
+            min_size=self.learning_starts,
+            samples_per_insert=self.samples_per_insert,
+            beta=self.prioritized_replay_beta,
+        )
+
+
+class LocalReplayConfig(ReplayConfig):
+    """Base of those with one buffer, in the learner: DQN, DDPG, TD3, SAC."""
+
+    reproducible: ClassVar[bool] = True
+
+    def default_num_workers(self) -> int:
+        """One keeps up with the learner, which it waits for; and results then do not depend on the
+        number of cores."""
+        return 1
