@@ -38,9 +38,6 @@ from actorrl.topologies import local_replay
 
 class DQNConfig(LocalReplayConfig):
     lr: Annotated[float, Meta(gt=0, description="step size")] = 5e-4
-    rollout_fragment_length: Annotated[
-        int, Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"})
-    ] = 1
     train_batch_size: Annotated[
         int, Meta(ge=1, description="rows of one update", extra={"unit": "rows", "rllib": 32})
     ] = 64

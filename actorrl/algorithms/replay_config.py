@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -77,7 +77,7 @@ class ReplayConfig(AlgorithmConfig):
         overlap = self.frame_overlap(info)
         num_frames = 0
         if info.frame_stack > 1:
-            fragment = self.rollout_fragment_length * self.num_envs_per_worker + overlap
+            fragment = self.fragment_length() * self.num_envs_per_worker + overlap
             num_frames = frames_for(self.replay_capacity, fragment, self.resolved_num_workers())
         return LocalReplaySettings(
             capacity=self.replay_capacity,
@@ -96,6 +96,15 @@ class LocalReplayConfig(ReplayConfig):
     """Base of those with one buffer, in the learner: DQN, DDPG, TD3, SAC."""
 
     reproducible: ClassVar[bool] = True
+
+    rollout_fragment_length: (
+        Annotated[int, Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"})]
+        | Literal["auto"]
+    ) = 1
+
+    def fragment_length(self) -> int:
+        """ "auto" is one row of each environment: updates follow as soon as they can."""
+        return 1 if self.rollout_fragment_length == "auto" else self.rollout_fragment_length
 
     def default_num_workers(self) -> int:
         """One keeps up with the learner, which it waits for; and results then do not depend on the

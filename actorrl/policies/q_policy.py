@@ -141,7 +141,7 @@ class QPolicy(Policy):
         q: Tensor = self.model(obs)
         return q
 
-    def make_target(self) -> QTarget:
+    def make_target(self) -> TargetNetwork:
         """A copy of the network that changes only when told to."""
         with seeded(0):
             return TargetNetwork(self, self._make_model())

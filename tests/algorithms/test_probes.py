@@ -115,12 +115,12 @@ def test_apex_gives_a_constant_reward_its_value(
     assert values_of(policy, np.ones((1, 2)))[0] == pytest.approx(answer, abs=0.03)
 
 
-@pytest.mark.parametrize("name", ["A2C", "A3C", "IMPALA", "PPO", "APEX"])
+@pytest.mark.parametrize("name", ["A2C", "A3C", "IMPALA", "PPO", "APEX", "DQN"])
 def test_a_chain_of_five_has_the_values_one_sixteenth_to_one(name: str) -> None:
     settings: dict[str, Any] = {"lr": 0.01}
     if name == "PPO":
         settings |= {"train_batch_size": 100, "sgd_minibatch_size": 50, "num_sgd_iter": 2}
-    if name == "APEX":
+    if name in ("APEX", "DQN"):
         settings = {"learning_starts": 200, "target_network_update_freq": 20}
         settings["lr_schedule"] = [[0, 0.01], [3000, 0.01], [8000, 0.001]]
     policy = trained(name, Chain, 400, gamma=0.5, model={"fcnet_hiddens": []}, **settings)

@@ -66,6 +66,14 @@ def test_other_synchronous_algorithms_give_the_same_rows_twice(algo: str, tmp_pa
     assert one == other
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_local_replay_gives_the_same_rows_twice(num_workers: int, tmp_path: Path) -> None:
+    settings = {"algo": "DQN", "num_workers": num_workers, "iterations": 3, "learning_starts": 500}
+    one, other = (rows_of(tmp_path, name, **settings) for name in ("a", "b"))
+    assert one == other and one[-1]["num_updates"] > 100
+    assert one[-1]["timesteps_total"] - one[-2]["timesteps_total"] >= 1000
+
+
 def test_another_seed_gives_another_run(tmp_path: Path) -> None:
     one = rows_of(tmp_path, "a", num_workers=0)
     other = rows_of(tmp_path, "b", num_workers=0, seed=8)

@@ -61,8 +61,10 @@ def test_noise_stays_within_bounds_and_can_be_off():
 
 def test_the_first_steps_are_evenly_random():
     policy = DeterministicPolicy(VECTOR, TORQUE, noise=GaussianNoise(0.0), random_steps=1000)
+    policy.timesteps = 0
     first = policy.act(observations(1000)).actions
     assert abs(first.mean()) < 0.05 and first.std() == pytest.approx(2 / np.sqrt(12), rel=0.05)
+    policy.timesteps = 1000
     obs = observations(5)
     np.testing.assert_array_equal(policy.act(obs).actions, policy.act(obs, explore=False).actions)
 

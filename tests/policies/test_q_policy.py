@@ -9,6 +9,8 @@ from actorrl.data import columns as c
 from actorrl.errors import ConfigError
 from actorrl.losses.q_learning import double_q_td, q_loss
 from actorrl.models.catalog import ModelConfig
+from actorrl.models.q_network import Support
+from actorrl.policies.exploration import EpsilonSchedule
 from actorrl.policies.q_policy import QPolicy
 
 torch.set_num_threads(1)
@@ -110,3 +112,36 @@ def test_values_of_a_chain_are_learned():
         optimizer.step()
     learned = policy.compute_q_values(np.eye(3, dtype=np.float32))
     np.testing.assert_allclose(learned, [[0.25] * 2, [0.5] * 2, [1.0] * 2], atol=0.02)
+
+
+def test_a_noisy_policy_explores_with_a_noise_per_environment_and_plays_without():
+    policy = QPolicy(VECTOR, Discrete(3), noisy_sigma=0.5, epsilons=np.zeros(1))
+    obs = np.tile(observations(1), (6, 1))
+    q = policy.act(obs).extras[c.Q_VALUES]
+    assert len(np.unique(q[:, 0])) == 6
+    assert not np.array_equal(q, policy.act(obs).extras[c.Q_VALUES]), "new for every row"
+    still = policy.act(obs, explore=False).extras[c.Q_VALUES]
+    assert np.ptp(still, axis=0).max() < 1e-6
+    np.testing.assert_array_equal(still, policy.act(obs, explore=False).extras[c.Q_VALUES])
+
+
+@pytest.mark.parametrize("dueling", [True, False])
+def test_the_values_of_a_distribution_are_its_means(dueling):
+    policy = QPolicy(VECTOR, Discrete(3), dueling=dueling, support=Support(-2.0, 4.0, 7))
+    obs = torch.from_numpy(observations(5))
+    logits = policy.model.logits(obs).detach().numpy().astype(np.float64)
+    assert logits.shape == (5, 3, 7)
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    expected = p @ np.linspace(-2, 4, 7)
+    np.testing.assert_allclose(policy.q_values(obs).detach(), expected, atol=1e-5)
+    np.testing.assert_allclose(policy.act(obs.numpy()).extras[c.Q_VALUES], expected, atol=1e-5)
+
+
+def test_epsilon_follows_the_runs_env_steps_and_is_the_last_outside_of_training():
+    policy = QPolicy(VECTOR, Discrete(3), epsilon_schedule=EpsilonSchedule(1.0, 0.1, 1000))
+    policy.act(observations(2))
+    assert policy.epsilons == [0.1]
+    for steps, epsilon in ((0, 1.0), (500, 0.55), (5000, 0.1)):
+        policy.timesteps = steps
+        policy.act(observations(2))
+        assert policy.epsilons == pytest.approx([epsilon])

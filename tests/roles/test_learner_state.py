@@ -19,12 +19,12 @@ from actorrl.runtime.cluster import Cluster
 from tests.roles import worlds
 
 ENV = "CartPole-v1"
-ALGORITHMS = ["A2C", "A3C", "IMPALA", "APEX"]
+ALGORITHMS = ["A2C", "A3C", "IMPALA", "APEX", "DQN"]
 
 
 def program_of(name: str, seed: int) -> Any:
     config, info = worlds.configured(name, ENV, num_workers=2, num_envs_per_worker=2)
-    if name == "APEX":
+    if name in ("APEX", "DQN"):
         config.training(learning_starts=50, target_network_update_freq=1000)
     return config_class(name).algorithm.program(config, Setup(info, seed, lambda: None))
 
@@ -50,7 +50,7 @@ def test_a_learners_state_comes_back_bit_by_bit_in_another_learner(name: str) ->
         weights = worlds.actor(cluster).update.policy.flat_weights()
     assert state["num_updates"] >= 10 and state["timesteps_total"] > 0
     assert "exp_avg" in state["update"]["optimizer"], "the optimizer's moments"
-    if name == "APEX":
+    if name in ("APEX", "DQN"):
         assert not np.array_equal(state["update"]["target"], weights), "the first weights still"
     with worlds.running(program_of(name, seed=1)) as cluster:
         learner = cluster.ref("learner/0")

@@ -17,6 +17,7 @@ from actorrl.data import columns as c
 from actorrl.data.fragment import Episode, Fragment, single_group
 from actorrl.envs.check import EnvInfo, check_env
 from actorrl.roles.settings import LearnerSettings, WorkerSettings
+from actorrl.rollouts.postprocess import NStep
 from actorrl.runtime.actor import Actor
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.program import Program
@@ -208,6 +209,25 @@ class Asked(Actor):
         request = self.requests.pop(0)
         version = request.body["min_version"]
         request.respond(*fragment(version, self.context.index, self.num_asked).to_message())
+
+
+class AskedForRows(Actor):
+    """Answers requests with 8 one-step rows each when the test says so."""
+
+    def on_start(self) -> None:
+        self.requests: list[Any] = []
+        self.told: list[int] = []  # the run's env steps
+        self._rows = NStep(1, 0.99, 2)
+
+    def serve_samples(self, request: Any) -> None:
+        self.requests.append(request)
+        self.told.append(request.body["timesteps"])
+
+    def answer(self) -> None:
+        request = self.requests.pop(0)
+        made = fragment(request.body["min_version"], self.context.index, len(self.told))
+        body, _ = made.to_message()
+        request.respond(body, self._rows.add(made.columns))
 
 
 def without_metrics(program: Program) -> Program:

@@ -13,7 +13,13 @@ from actorrl.algorithms.registry import config_class
 from actorrl.algorithms.restoring import checked
 from actorrl.runtime.program import Program, Request, State, Stream
 from actorrl.runtime.refs import DRIVER
-from actorrl.topologies import async_gradients, distributed_replay, sample_queue, synchronous
+from actorrl.topologies import (
+    async_gradients,
+    distributed_replay,
+    local_replay,
+    sample_queue,
+    synchronous,
+)
 from tests.roles import worlds
 
 TOPOLOGIES = {
@@ -21,6 +27,7 @@ TOPOLOGIES = {
     "A3C": async_gradients,
     "IMPALA": sample_queue,
     "APEX": distributed_replay,
+    "DQN": local_replay,
 }
 
 
@@ -80,7 +87,7 @@ def test_each_runs_in_one_thread_and_takes_everybodys_experience(
     name: str, num_workers: int
 ) -> None:
     with worlds.running(program_of(name, num_workers=num_workers)) as cluster:
-        goal = 3000 if name == "APEX" else 1500
+        goal = 3000 if name == "APEX" else 1500  # both replays start to learn after 1,000 rows
         report = worlds.train(cluster, min_updates=5, min_env_steps=goal)
     assert report["timesteps_total"] >= goal and report["num_updates"] >= 5
     envs = {env for env, _, _ in report["episodes"]}
