@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from actorrl.envs.failure import Phase, failure
-from actorrl.envs.preprocessors import preprocessor_for
+from actorrl.envs.preprocessors import preprocessor_for, problem_with
 from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import Autoreset, StepResult
 from actorrl.errors import EnvironmentFailure
@@ -135,9 +135,11 @@ class PythonVector:
             raise self._failure(error, "make", i) from error
         return env
 
-    def _empty(self, num_envs: int) -> np.ndarray:
+    def _empty(self, num_envs: int) -> Any:
         """Room for raw observations; fresh each time, since results are never written again."""
-        return np.empty((num_envs, *(self._raw_space.shape or ())), self._raw_space.dtype)
+        if self._raw_space.shape is None:  # a Dict or Tuple
+            return [None] * num_envs
+        return np.empty((num_envs, *self._raw_space.shape), self._raw_space.dtype)
 
     def _env_actions(self, actions: Any) -> Sequence[Any]:
         """One action per environment, of the type that it expects."""
@@ -170,11 +172,9 @@ class PythonVector:
 
     def _checked(self, obs: Any, phase: Phase) -> Any:
         """NumPy would broadcast a wrong shape, and cut fractions off, without a word."""
-        if np.shape(obs) != self._raw_space.shape:
-            raise ValueError(
-                f"{phase}() returned an observation of shape {np.shape(obs)}, but "
-                f"observation_space has {self._raw_space.shape}"
-            )
+        problem = problem_with(self._raw_space, obs)
+        if problem is not None:
+            raise ValueError(f"{phase}() returned an observation {problem}")
         if phase == "reset" and self._cuts_fractions_off(obs):
             raise ValueError(
                 f"reset() returned an observation of fractions ({np.asarray(obs).dtype}), but "
@@ -183,6 +183,8 @@ class PythonVector:
         return obs
 
     def _cuts_fractions_off(self, obs: Any) -> bool:
+        if self._raw_space.shape is None:
+            return False
         return np.asarray(obs).dtype.kind == "f" and np.dtype(self._raw_space.dtype).kind in "iub"
 
     def _reset_in_place(self, obs: np.ndarray, envs: np.ndarray) -> np.ndarray:

@@ -3,6 +3,8 @@
 Reading order: model_config.py (settings), networks.py (bodies), recurrent.py (LSTM), catalog.py
 (settings and observation space -> body), actor_critic.py, q_network.py and noisy.py (heads),
 distributions.py and gaussian.py (mathematics of actions), action_layout.py (how actions are
-stored), continuous.py (actors and critics), frames.py (stacks on the device), flat_parameters.py
-(all weights as one vector), numpy_forward.py (small networks without torch's per-call cost).
+stored), action_distribution.py and action_families.py (what losses use, chosen by the space),
+masks.py, mixed_body.py (images among other observations), continuous.py (actors and critics),
+frames.py (stacks on the device), flat_parameters.py (all weights as one vector), numpy_forward.py
+(small networks without torch's per-call cost).
 """

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from actorrl.models.catalog import body_for
+from actorrl.models.masks import masked, masked_numpy
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.networks import MLP, linear
 from actorrl.models.numpy_forward import NumpyLinear, NumpyMLP, fits_numpy
@@ -25,14 +26,21 @@ Float32 = NDArray[np.float32]
 class ActorCriticNetwork(nn.Module):
     """observations -> inputs of the action distribution [.., n] and state values [..].
 
+    The first `mask_size` elements of observations mask logits, and the body does not see them.
     `body_precision` is float32, or bfloat16 to run body and LSTM input in it under autocast; LSTM
     state, heads and everything after them stay in float32.
     """
 
     def __init__(
-        self, observation_space: Any, num_outputs: int, frame_stack: int, config: ModelConfig
+        self,
+        observation_space: Any,
+        num_outputs: int,
+        frame_stack: int,
+        config: ModelConfig,
+        mask_size: int = 0,
     ) -> None:
         super().__init__()
+        self.mask_size = mask_size
         self.body_precision = torch.float32
         self.body = body_for(observation_space, frame_stack, config)
         size = int(self.body.output_size)  # type: ignore[arg-type]
@@ -57,9 +65,10 @@ class ActorCriticNetwork(nn.Module):
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """obs [N, ...] -> inputs [N, n], values [N]; only without an LSTM."""
         assert self.core is None, "an LSTM needs its state, use `sequence`"
-        features = self._features(self.body, obs)
-        own = features if self.value_body is None else self._features(self.value_body, obs)
-        return self._heads(features, own)
+        seen = obs[:, self.mask_size :] if self.mask_size else obs
+        features = self._features(self.body, seen)
+        own = features if self.value_body is None else self._features(self.value_body, seen)
+        return self._heads(features, own, obs)
 
     def sequence(
         self, obs: Tensor, state: State = (), resets: Tensor | None = None
@@ -73,9 +82,11 @@ class ActorCriticNetwork(nn.Module):
         if self.core is None:
             inputs, values = self(flat)
         else:
-            features = self._features(self.body, flat).view(rows, batch, -1)
+            seen = flat[:, self.mask_size :] if self.mask_size else flat
+            features = self._features(self.body, seen).view(rows, batch, -1)
             outputs, state = self.core(features, state, resets)
-            inputs, values = self._heads(*(outputs.flatten(0, 1),) * 2)
+            outputs = outputs.flatten(0, 1)
+            inputs, values = self._heads(outputs, outputs, flat)
         return inputs.view(rows, batch, -1), values.view(rows, batch), state
 
     def _features(self, body: nn.Module, obs: Tensor) -> Tensor:
@@ -86,12 +97,16 @@ class ActorCriticNetwork(nn.Module):
             features = body(obs)
         return features.float()
 
-    def _heads(self, features: Tensor, value_features: Tensor) -> tuple[Tensor, Tensor]:
+    def _heads(
+        self, features: Tensor, value_features: Tensor, obs: Tensor
+    ) -> tuple[Tensor, Tensor]:
         features = self.post(features)
         own = features if self.value_body is None else self.value_post(value_features)
         inputs = self.policy_head(features)
         if self.log_std is not None:
             inputs = torch.cat([inputs, self.log_std.expand_as(inputs)], dim=-1)
+        if self.mask_size:
+            inputs = masked(inputs, obs)
         return inputs, self.value_head(own).squeeze(-1)
 
     def numpy_forward(self) -> Callable[[NDArray[Any]], tuple[Float32, Float32]] | None:
@@ -108,11 +123,15 @@ class ActorCriticNetwork(nn.Module):
         value_parts = _chain(*own_parts) if own_parts else None
         policy_head, value_head = NumpyLinear(self.policy_head), NumpyLinear(self.value_head)
         log_std = None if self.log_std is None else self.log_std.detach().numpy()
+        mask_size = self.mask_size
 
         def forward(obs: NDArray[Any]) -> tuple[Float32, Float32]:
-            features = policy_parts(obs)
-            own = features if value_parts is None else value_parts(obs)
+            seen = obs[:, mask_size:] if mask_size else obs
+            features = policy_parts(seen)
+            own = features if value_parts is None else value_parts(seen)
             inputs = policy_head(features)
+            if mask_size:
+                inputs = masked_numpy(inputs, obs)
             if log_std is not None:
                 inputs = np.concatenate([inputs, np.broadcast_to(log_std, inputs.shape)], axis=1)
             return inputs, value_head(own)[:, 0]

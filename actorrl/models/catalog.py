@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from actorrl.errors import ConfigError
+from actorrl.models.mixed_body import ImagePiece, MixedBody
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.networks import (
     MLP,
@@ -27,12 +29,38 @@ __all__ = ["ModelConfig", "body_for", "image_shape", "observation_shape"]
 
 # Spaces are typed Any: gymnasium is not imported in this room, only `shape` and `dtype` are read.
 def body_for(observation_space: Any, frame_stack: int, config: ModelConfig) -> nn.Module:
-    """A module [N, *shape] -> [N, body.output_size]; raises ConfigError for what has no shape."""
+    """A module [N, *shape] -> [N, body.output_size]; raises ConfigError for what has no shape.
+
+    Of flat observations with an action mask (`FlatBox`) it takes what follows the mask.
+    """
+    leaves = [leaf for leaf in getattr(observation_space, "leaves", ()) if not _is_mask(leaf)]
+    if leaves:
+        return _body_of_leaves(leaves, config)
     shape = observation_shape(observation_space, frame_stack)
     image = image_shape(shape, frame_stack) if _looks_like_image(shape, config) else None
     if image is None:
         return MLP(math.prod(shape), config.fcnet_hiddens, config.fcnet_activation)
     return _image_body(image, config)
+
+
+def _is_mask(leaf: Any) -> bool:
+    return bool(leaf.path == ("action_mask",))
+
+
+def _body_of_leaves(leaves: list[Any], config: ModelConfig) -> nn.Module:
+    """Of a flat vector: each image in it has convolutions of its own, the rest is one vector."""
+    first, size = leaves[0].start, leaves[-1].stop - leaves[0].start
+    images, rest = [], []
+    for leaf in leaves:
+        piece = slice(leaf.start - first, leaf.stop - first)
+        if _looks_like_image(leaf.shape, config):
+            body = _image_body(image_shape(leaf.shape, 1), config)
+            images.append(ImagePiece(piece, leaf.shape, leaf.dtype == np.uint8, body))
+        else:
+            rest.append(piece)
+    if not images:
+        return MLP(size, config.fcnet_hiddens, config.fcnet_activation)
+    return MixedBody(images, rest, config.fcnet_hiddens, config.fcnet_activation)
 
 
 def observation_shape(observation_space: Any, frame_stack: int = 1) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from actorrl.models.catalog import body_for
+from actorrl.models.masks import masked
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.networks import MLP, linear
 from actorrl.models.numpy_forward import NumpyLinear, NumpyMLP, fits_numpy
@@ -24,7 +25,8 @@ Float32 = NDArray[np.float32]
 class Actor(nn.Module):
     """obs [N, ...] -> [N, outputs]: body, hidden layers `post_fcnet_hiddens`, a linear layer.
 
-    `squash` ends it with tanh (a deterministic actor's actions).
+    `squash` ends it with tanh (a deterministic actor's actions). An action mask masks the outputs
+    where `mask_size` says so; body and critics never see it.
     """
 
     def __init__(
@@ -34,8 +36,10 @@ class Actor(nn.Module):
         frame_stack: int,
         config: ModelConfig,
         squash: bool,
+        mask_size: int = 0,
     ) -> None:
         super().__init__()
+        self.mask_size = mask_size
         self.body = body_for(observation_space, frame_stack, config)
         size = int(self.body.output_size)  # type: ignore[arg-type]
         self.post = MLP(size, config.post_fcnet_hiddens, config.fcnet_activation)
@@ -43,12 +47,15 @@ class Actor(nn.Module):
         self.squash = squash
 
     def forward(self, obs: Tensor) -> Tensor:
-        output: Tensor = self.output(self.post(self.body(obs)))
+        seen = obs[:, self.mask_size :] if self.mask_size else obs
+        output: Tensor = self.output(self.post(self.body(seen)))
+        if self.mask_size:
+            output = masked(output, obs)
         return torch.tanh(output) if self.squash else output
 
     def numpy_forward(self) -> Callable[[NDArray[Any]], Float32] | None:
         """The same over the same weights in NumPy, or None if the network is not small."""
-        if not fits_numpy([self.body, self.post]):
+        if self.mask_size or not fits_numpy([self.body, self.post]):
             return None
         body, post, output = NumpyMLP(self.body), NumpyMLP(self.post), NumpyLinear(self.output)  # type: ignore[arg-type]
         if self.squash:

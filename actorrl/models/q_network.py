@@ -14,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from actorrl.errors import ConfigError
 from actorrl.models.catalog import body_for
+from actorrl.models.masks import masked, masked_numpy
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.networks import ACTIVATIONS, MLP, linear
 from actorrl.models.noisy import NoisyLinear
@@ -41,7 +43,8 @@ class QNetwork(nn.Module):
     `dueling` (Wang et al. 2016): Q = V + advantage - mean advantage, each stream with hidden
     layers `post_fcnet_hiddens` of its own (none: linear in the features). `support` (Bellemare et
     al. 2017): the streams give logits of Z atoms, and Q is the distribution's mean. `noisy_sigma`
-    (Fortunato et al. 2018): the streams' layers are noisy, with this initial sigma.
+    (Fortunato et al. 2018): the streams' layers are noisy, with this initial sigma. The first
+    `mask_size` elements of observations mask actions: their values are MASKED.
     """
 
     def __init__(
@@ -53,9 +56,16 @@ class QNetwork(nn.Module):
         dueling: bool = True,
         support: Support | None = None,
         noisy_sigma: float | None = None,
+        mask_size: int = 0,
     ) -> None:
         super().__init__()
         self.support = support
+        self.mask_size = mask_size
+        if mask_size and support is not None:
+            raise ConfigError(
+                "num_atoms: observations with an action_mask together with a distribution over "
+                "returns are not supported, expected num_atoms 1"
+            )
         self.num_actions = num_actions
         num_atoms = 1 if support is None else support.num_atoms
         self.body = body_for(observation_space, frame_stack, config)
@@ -65,11 +75,11 @@ class QNetwork(nn.Module):
     def forward(self, obs: Tensor) -> Tensor:
         if self.support is not None:
             return self.mean_of(self.logits(obs))
-        features = self.body(obs)
+        features = self.body(obs[:, self.mask_size :] if self.mask_size else obs)
         q: Tensor = self.advantages(features)
         if self.value is not None:
             q = q - q.mean(dim=-1, keepdim=True) + self.value(features)
-        return q
+        return masked(q, obs) if self.mask_size else q
 
     def logits(self, obs: Tensor) -> Tensor:
         """Of the distribution of each action's return, [N, ...] -> [N, A, Z]."""
@@ -111,13 +121,15 @@ class QNetwork(nn.Module):
         advantages = self.advantages.numpy_forward()
         value = self.value.numpy_forward() if self.value is not None else None
 
+        mask_size = self.mask_size
+
         def forward(obs: NDArray[Any]) -> Float32:
-            features = body(obs)
+            features = body(obs[:, mask_size:] if mask_size else obs)
             q = advantages(features)
             if value is not None:
                 q -= np.add.reduce(q, axis=1, keepdims=True) / np.float32(q.shape[1])
                 q += value(features)
-            return q
+            return masked_numpy(q, obs) if mask_size else q
 
         return forward
 

@@ -19,6 +19,7 @@ from actorrl.models.action_distribution import ActionDistribution
 from actorrl.models.action_families import distribution_for
 from actorrl.models.actor_critic import ActorCriticNetwork
 from actorrl.models.frames import stack_frames
+from actorrl.models.masks import mask_size
 from actorrl.models.model_config import ModelConfig
 from actorrl.policies.base import (
     Act,
@@ -59,7 +60,11 @@ class ActorCriticPolicy(Policy):
         self._family = distribution_for(action_space, self.model_config)
         with seeded(seed):
             model = ActorCriticNetwork(
-                observation_space, self._family.num_inputs, frame_stack, self.model_config
+                observation_space,
+                self._family.num_inputs,
+                frame_stack,
+                self.model_config,
+                mask_size(observation_space, action_space),
             )
         self._adopt(model)
 

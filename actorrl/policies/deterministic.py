@@ -16,6 +16,7 @@ from torch import Tensor
 from actorrl.errors import ConfigError
 from actorrl.models.action_layout import is_bounded
 from actorrl.models.continuous import Actor, ActorAndCritics, Critic
+from actorrl.models.masks import mask_size
 from actorrl.models.model_config import ModelConfig
 from actorrl.policies.base import Act, Array, ArrayState, Policy, as_tensor, seeded
 from actorrl.policies.noise import GaussianNoise, Noise
@@ -46,6 +47,7 @@ class DeterministicPolicy(Policy):
         random_steps: int = 0,
     ) -> None:
         super().__init__(observation_space, action_space, frame_stack, seed)
+        mask_size(observation_space, action_space)  # refuses a mask of a continuous space
         if not is_bounded(action_space):
             raise ConfigError(
                 f"env: a deterministic policy cannot act in the action space {action_space}, "

@@ -17,6 +17,7 @@ from actorrl.data import columns as c
 from actorrl.data.frame_stack import frame_rows
 from actorrl.errors import ConfigError
 from actorrl.models.flat_parameters import Float32
+from actorrl.models.masks import MASKED, mask_size
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.q_network import QNetwork, Support
 from actorrl.policies.base import (
@@ -74,6 +75,7 @@ class QPolicy(Policy):
             dueling,
             support,
             noisy_sigma,
+            mask_size(observation_space, action_space),
         )
         with seeded(seed):
             model = self._make_model()
@@ -98,17 +100,20 @@ class QPolicy(Policy):
         q = self.compute_q_values(obs)
         actions = q.argmax(axis=1)
         if explore:
-            self._explore(actions)
+            self._explore(actions, q)
         return Act(actions, {c.Q_VALUES: q}, state)
 
-    def _explore(self, actions: Array) -> None:
-        """Replace actions [B] in place, each with its environment's probability."""
+    def _explore(self, actions: Array, q: Float32) -> None:
+        """Replace actions [B] in place, each with its environment's probability, by any allowed."""
         if self._epsilon_schedule is not None:
             self.set_epsilons(self._epsilon_schedule(self.timesteps))
         if len(self.epsilons) not in (1, len(actions)):
             raise ValueError(f"{len(self.epsilons)} epsilons for {len(actions)} environments")
         (chosen,) = np.nonzero(self.random.random(len(actions)) < self.epsilons)
-        if len(chosen):
+        if len(chosen) and self.model.mask_size:
+            lots = self.random.random((len(chosen), self.num_actions))
+            actions[chosen] = np.where(q[chosen] > MASKED, lots, -1.0).argmax(axis=1)
+        elif len(chosen):
             actions[chosen] = self.random.integers(self.num_actions, size=len(chosen))
 
     def compute_q_values(self, obs: Array) -> Float32:

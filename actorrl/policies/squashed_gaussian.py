@@ -19,6 +19,7 @@ from actorrl.models import gaussian
 from actorrl.models.action_layout import is_bounded
 from actorrl.models.continuous import Actor, ActorAndCritics, Critic
 from actorrl.models.distributions import sample_numpy
+from actorrl.models.masks import mask_size, masked_numpy
 from actorrl.models.model_config import ModelConfig
 from actorrl.policies.base import Act, Array, ArrayState, Policy, as_tensor, seeded
 from actorrl.policies.deterministic import refuse_lstm
@@ -49,6 +50,8 @@ class SquashedGaussianPolicy(Policy):
     ) -> None:
         super().__init__(observation_space, action_space, frame_stack, seed)
         self.discrete = isinstance(action_space, Discrete)
+        if not self.discrete:
+            mask_size(observation_space, action_space)  # refuses a mask of a continuous space
         if not self.discrete and not is_bounded(action_space):
             raise ConfigError(
                 f"env: a squashed Gaussian policy cannot act in the action space {action_space}, "
@@ -74,8 +77,9 @@ class SquashedGaussianPolicy(Policy):
         size, stack = self.action_size, self.frame_stack
         space, config = self.observation_space, self.critic_config
         if self.discrete:
-            actor = Actor(space, size, stack, self.model_config, squash=False)
-            heads = [Actor(space, size, stack, config, squash=False) for _ in self._each_critic()]
+            mask = mask_size(space, self.action_space)
+            actor = Actor(space, size, stack, self.model_config, False, mask)
+            heads = [Actor(space, size, stack, config, False, mask) for _ in self._each_critic()]
             return ActorAndCritics(actor, [*heads])
         actor = Actor(space, 2 * size, stack, self.model_config, squash=False)
         critics = [Critic(space, size, stack, config) for _ in self._each_critic()]
@@ -89,8 +93,12 @@ class SquashedGaussianPolicy(Policy):
 
     def act(self, obs: Array, state: ArrayState = (), explore: bool = True) -> Act:
         if explore and self.timesteps < self.random_steps:
-            return Act(self._random_actions(len(obs)), self._random_logp(len(obs)), state)
-        inputs = self._actor_numpy(obs)
+            if not self.discrete:
+                return Act(self._random_actions(len(obs)), self._random_logp(len(obs)), state)
+            inputs = np.zeros((len(obs), self.action_size), np.float32)
+            inputs = masked_numpy(inputs, obs) if self.model.actor.mask_size else inputs
+        else:
+            inputs = self._actor_numpy(obs)
         if self.discrete:
             actions, logp = sample_numpy(inputs, self.random, greedy=not explore)
             return Act(actions, {c.ACTION_LOGP: logp}, state)
@@ -98,15 +106,11 @@ class SquashedGaussianPolicy(Policy):
         return Act(flat.reshape(len(obs), *self.action_layout.shape), {c.ACTION_LOGP: logp}, state)
 
     def _random_actions(self, batch: int) -> Array:
-        if self.discrete:
-            return self.random.integers(self.action_size, size=batch)
         shape = (batch, *self.action_layout.shape)
         return self.random.uniform(-1.0, 1.0, shape).astype(np.float32)
 
     def _random_logp(self, batch: int) -> dict[str, Array]:
-        size = self.action_size
-        logp = -math.log(size) if self.discrete else -size * math.log(2.0)
-        return {c.ACTION_LOGP: np.full(batch, logp, np.float32)}
+        return {c.ACTION_LOGP: np.full(batch, -self.action_size * math.log(2.0), np.float32)}
 
     def _actor_numpy(self, obs: Array) -> Array:
         """What `actor` gives, for acting."""

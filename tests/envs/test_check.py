@@ -47,8 +47,8 @@ class Broken(ConstantReward):
     def __init__(self, config):
         super().__init__()
         self.config = config
-        if config.get("space") == "tuple":
-            self.observation_space = gym.spaces.Tuple((gym.spaces.Discrete(2),))
+        if config.get("space") == "text":
+            self.observation_space = gym.spaces.Tuple((gym.spaces.Text(2),))
         if config.get("actions") == "text":
             self.action_space = gym.spaces.Tuple((gym.spaces.Text(2),))
 
@@ -70,7 +70,7 @@ class Broken(ConstantReward):
         ({"raise": True}, "environment 0 failed in step: RuntimeError: boom"),
         ({"value": 7.0}, r"element \[1\] is 7.0, allowed are -1.0 to 1.0"),
         ({"value": float("nan")}, r"element \[1\] is nan"),
-        ({"space": "tuple"}, r"observations of the space Tuple\(Discrete\(2\)\) are not supported"),
+        ({"space": "text"}, r"observations of the space Text\(.*\) are not supported"),
         ({"actions": "text"}, r"actions of the space Tuple\(Text\(.*\) are not supported"),
         ({"reward": float("nan")}, "returned the reward nan"),
         ({"reward": None}, "failed in step: TypeError"),
