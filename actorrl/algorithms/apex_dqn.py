@@ -34,6 +34,7 @@ from actorrl.replay.frame_store import frames_for
 from actorrl.roles.replay_shard import ShardSettings
 from actorrl.roles.settings import Arrays, Body, Metrics, Postprocess, State
 from actorrl.rollouts.postprocess import NStep, initial_priorities
+from actorrl.runtime.counts import role_count
 from actorrl.runtime.program import Program
 from actorrl.topologies import distributed_replay
 
@@ -64,8 +65,12 @@ class APEXConfig(ReplayConfig):
     double_q: Annotated[bool, Meta(description="double Q-learning")] = True
     dueling: Annotated[bool, Meta(description="dueling network")] = True
     num_replay_shards: Annotated[
-        int, Meta(ge=1, description="replay processes", extra={"unit": "processes", "rllib": 4})
-    ] = 2
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="replay processes; null: the host list's `replay`, else 2",
+            extra={"unit": "processes", "rllib": 4},
+        ),
+    ] = None
     replay_capacity: Annotated[
         int,
         Meta(ge=1, description="rows of all shards", extra={"unit": "rows", "rllib": 2_000_000}),
@@ -99,13 +104,17 @@ class APEXConfig(ReplayConfig):
         "num_replay_buffer_shards": "num_replay_shards",
     }
 
+    def resolved_num_shards(self) -> int:
+        return role_count(self.cluster_spec(), "replay", self.num_replay_shards, 2)
+
     def validate(self) -> list[str]:
         lines = super().validate()
-        if self.train_batch_size > self.replay_capacity // self.num_replay_shards:
+        shards = self.resolved_num_shards() if not lines else self.num_replay_shards or 1
+        if self.train_batch_size > self.replay_capacity // shards:
             lines.append(
                 f"train_batch_size: {self.train_batch_size} rows cannot come from a shard of"
-                f" {self.replay_capacity} / {self.num_replay_shards} rows, expected at most"
-                f" {self.replay_capacity // self.num_replay_shards}"
+                f" {self.replay_capacity} / {shards} rows, expected at most"
+                f" {self.replay_capacity // shards}"
             )
         return lines
 
@@ -229,7 +238,7 @@ class APEX(Algorithm):
             setup.workers(config),
             setup.learner(config, functools.partial(APEXUpdate, config, info, setup.seed)),
             shard_settings(config, info, setup.seed),
-            config.num_replay_shards,
+            config.resolved_num_shards(),
             functools.partial(make_policy, config, info),
             functools.partial(make_postprocess, config, clip),
             config.prioritized_replay_beta,
@@ -244,7 +253,7 @@ class APEX(Algorithm):
 
 def shard_settings(config: APEXConfig, info: EnvInfo, seed: int) -> ShardSettings:
     """A shard's part of everything that counts rows."""
-    shards = config.num_replay_shards
+    shards = config.resolved_num_shards()
     rows = config.fragment_length() * config.num_envs_per_worker
     overlap = config.frame_overlap(info, with_q_values=True)
     num_frames = 0

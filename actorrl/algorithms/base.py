@@ -34,6 +34,7 @@ from actorrl.roles.settings import LearnerSettings, MakeUpdate, State, WorkerSet
 from actorrl.rollouts.episodes import EpisodeWindow
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.inventory import this_host
+from actorrl.runtime.offers import assumed_offers
 from actorrl.runtime.placement import place
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import NO_LIMIT, ActorRef
@@ -68,7 +69,7 @@ class Setup(NamedTuple):
         return LearnerSettings(
             make_update=make_update,
             train_batch_size=config.train_batch_size,
-            num_gpus=config.num_gpus,
+            num_gpus=config.resolved_num_gpus(),
             num_threads=config.learner_threads(),
             recover=self.recover,
             **more,
@@ -128,7 +129,7 @@ class Algorithm:
         self.stop_criteria = dict(stop or {})
         self.run_id = secrets.token_hex(8)
         self._seed = self.config.seed if self.config.seed is not None else secrets.randbits(31)
-        place(type(self).plan(self.config, self.info), [this_host()])  # before anything is made
+        self._check_placement()
         self._folder = run_folder or self._make_folder(name, results)
         self._folder.acquire(self.run_id)
         try:
@@ -136,6 +137,18 @@ class Algorithm:
         except BaseException:
             self._folder.release()
             raise
+
+    def _check_placement(self) -> None:
+        """Before anything is made or reached."""
+        spec = self.config.cluster_spec()
+        program = type(self).plan(self.config, self.info)
+        place(program, assumed_offers(spec, this_host(), program), spec.roles)
+        if spec.remote_hosts:
+            names = ", ".join(host.name for host in spec.remote_hosts)
+            raise ConfigError(
+                f"hosts: {spec.source} names other hosts ({names}), on which no run can be started "
+                "yet, expected local; `actorrl plan --hosts` places them"
+            )
 
     def _set_up(self, keep: int | None) -> None:
         self._training_iteration = 0
@@ -156,7 +169,7 @@ class Algorithm:
         )
         self._reporter = Reporter(window, self._inline)
         recover = functools.partial(restoring.newest_learner_state, str(self._folder.path))
-        program = type(self).program(config, Setup(self.info, self._seed, recover))
+        program = self._program(config, Setup(self.info, self._seed, recover))
         program.limit_progress(config.progress_limit_s)
         self._folder.write_params(self._params(program))
         self._cluster = Cluster(
@@ -192,7 +205,15 @@ class Algorithm:
     def plan(cls, config: AlgorithmConfig, info: EnvInfo | None = None) -> Program:
         """The Program of a run; starts nothing."""
         info = info or restoring.checked(config)
-        return cls.program(config, Setup(info, config.seed or 0, lambda: None))
+        return cls._program(config, Setup(info, config.seed or 0, lambda: None))
+
+    @classmethod
+    def _program(cls, config: AlgorithmConfig, setup: Setup) -> Program:
+        """The file's Program, and what its actors ask of their hosts."""
+        program = cls.program(config, setup)
+        for role, spec in config.cluster_spec().roles.items():
+            program.require(role, cpu=spec.cpu, gpu=spec.gpu, mem=spec.mem)
+        return program
 
     # ---- training -----------------------------------------------------------------------
 
@@ -398,10 +419,12 @@ class Algorithm:
         folder: RunFolder,
         *,
         num_workers: int | None = None,
+        hosts: Any = None,
         stop: Mapping[str, Any] | None = None,
         env: Any = None,
     ) -> Algorithm:
-        """Go on in the same run folder from its newest whole checkpoint."""
+        """Go on in the same run folder from its newest whole checkpoint, on the hosts that it had
+        unless `hosts` says others."""
         owner = folder.driver_pid()
         if owner is not None:
             folder.acquire("")  # raises, naming the live driver
@@ -411,7 +434,9 @@ class Algorithm:
         config = restoring.config_of(path, env)
         if num_workers is not None:
             config.num_workers = num_workers
-        criteria = stop if stop else folder.read_params().get("stop", {})
+        params = folder.read_params()
+        config.cluster(hosts if hosts is not None else params.get("host_list"))
+        criteria = stop if stop else params.get("stop", {})
         algo = config.algorithm(config, stop=criteria, run_folder=folder)
         try:
             algo.restore(path)
@@ -452,6 +477,7 @@ class Algorithm:
     # ---- the run folder -----------------------------------------------------------------
 
     def _params(self, program: Program) -> dict[str, Any]:
+        spec = self.config.cluster_spec()
         return {
             "algo": self.name,
             "env": self.info.name,
@@ -461,7 +487,8 @@ class Algorithm:
             "reproducible": "yes: synchronous"
             if self.config.reproducible
             else "not reproducible: asynchronous",
-            "hosts": ["local"],
+            "hosts": [host.name for host in spec.hosts],
+            "host_list": spec.path_or_text(),
             "notices": self.info.notices,
             "program": str(program),
             "versions": provenance.versions(),

@@ -16,7 +16,8 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from actorrl.config import Config, apply
+from actorrl.algorithms.host_settings import HostSettings
+from actorrl.config import apply
 from actorrl.errors import ConfigError
 from actorrl.models.model_config import ModelConfig
 from actorrl.runtime.program import PROGRESS_LIMIT_S
@@ -30,7 +31,7 @@ _ROOM = 1.1
 _SHORTEST_AUTO = 16  # rows: estimates over fewer are mostly the value function's own
 
 
-class AlgorithmConfig(Config):
+class AlgorithmConfig(HostSettings):
     """Settings of a run. `algorithm` is set by the algorithm's file."""
 
     ALIASES: ClassVar[dict[str, str]] = {
@@ -57,18 +58,6 @@ class AlgorithmConfig(Config):
     ] = msgspec.field(default_factory=dict)
     seed: Annotated[int, Meta(ge=0, description="random seed; null draws one")] | None = None
 
-    num_workers: (
-        Annotated[
-            int,
-            Meta(
-                ge=0,
-                description="rollout workers; 0 runs everything in one process, "
-                "null takes the cores that the learner leaves",
-                extra={"unit": "processes", "rllib": 2},
-            ),
-        ]
-        | None
-    ) = None
     num_envs_per_worker: Annotated[
         int,
         Meta(ge=1, description="environments stepped together", extra={"unit": "envs", "rllib": 1}),
@@ -111,9 +100,6 @@ class AlgorithmConfig(Config):
         default_factory=ModelConfig
     )
 
-    num_gpus: Annotated[
-        float, Meta(ge=0, description="GPUs of the learner", extra={"unit": "devices"})
-    ] = 0
     num_learner_threads: (
         Annotated[int, Meta(ge=1, description="torch threads of the learner; null: free cores")]
         | None
@@ -158,6 +144,11 @@ class AlgorithmConfig(Config):
     def resources(self, **settings: Any) -> Self:
         return self._set(settings)
 
+    def cluster(self, hosts: Any = None) -> Self:
+        """Hosts to run on: the path of a cluster.yml or hostfile, `a:4,b:4`, or a ClusterSpec. The
+        list is read and checked now."""
+        return self._set({"hosts": hosts})
+
     def evaluation(self, **settings: Any) -> Self:
         return self._set(settings)
 
@@ -178,7 +169,7 @@ class AlgorithmConfig(Config):
         return self._set(settings)
 
     def _set(self, settings: dict[str, Any]) -> Self:
-        errors = apply(self, settings)
+        errors = apply(self, settings) + self.read_hosts()
         if errors:
             raise ConfigError(errors)
         return self
@@ -192,16 +183,6 @@ class AlgorithmConfig(Config):
         return type(self).algorithm.plan(self)
 
     # ---- derived ------------------------------------------------------------------------
-
-    def resolved_num_workers(self) -> int:
-        """Rollout actors: at least one, also with `num_workers=0`, where all share one process."""
-        if self.num_workers is not None:
-            return max(1, self.num_workers)
-        return self.default_num_workers()
-
-    def default_num_workers(self) -> int:
-        """What `num_workers: null` means."""
-        return max(1, len(os.sched_getaffinity(0)) - 1)
 
     def num_envs_total(self) -> int:
         """Environments of all workers."""
@@ -230,12 +211,7 @@ class AlgorithmConfig(Config):
         return frame_stack > 1 if self.clip_rewards is None else self.clip_rewards
 
     def validate(self) -> list[str]:
-        lines = [f"model.{line}" for line in self.model.validate()]
-        if self.recreate_failed_envs and self.autoreset == "same_step":
-            lines.append(
-                "recreate_failed_envs: true needs autoreset 'next_step' (or null), where a row can "
-                "be no transition"
-            )
+        lines = [*super().validate(), *(f"model.{line}" for line in self.model.validate())]
         return lines + schedule_lines("lr_schedule", self.lr_schedule)
 
 

@@ -34,8 +34,11 @@ def checked(config: AlgorithmConfig) -> EnvInfo:
 
 
 def plain_config(config: AlgorithmConfig) -> dict[str, Any]:
-    """The config for files, with its environment by name."""
-    return {**to_plain(config), "env": naming.to_name(config.env)}
+    """The config for files, with its environment by name. Without the hosts: a checkpoint is for
+    any machine, and variables of a host list may be secret."""
+    plain = {**to_plain(config), "env": naming.to_name(config.env)}
+    del plain["hosts"]
+    return plain
 
 
 def about(algo: str, config: AlgorithmConfig, info: EnvInfo, iteration: int) -> dict[str, Any]:

@@ -40,6 +40,9 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return decorate
 
 
+which_hosts = click.option(
+    "--hosts", metavar="FILE", help="Hosts to run on: a cluster.yml, a hostfile, or a:4,b:4."
+)
 what_to_train = together(
     click.option(
         "--algo", "--run", "--alg", "algo", metavar="NAME", help="Algorithm; see `list algos`."
@@ -55,7 +58,7 @@ what_to_train = together(
         help="One setting, dotted for nested ones; repeatable.",
     ),
     click.option("--workers", type=int, metavar="N", help="Rollout workers (num_workers)."),
-    click.option("--hosts", metavar="FILE", help="Hosts to run on; only `local` so far."),
+    which_hosts,
     click.option("--seed", type=int, metavar="N", help="Seed of all random numbers."),
     click.option("--framework", metavar="torch", help="Accepted for RLlib's sake; torch only."),
     click.option("--torch", is_flag=True, help="The same as --framework torch."),

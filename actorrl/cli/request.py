@@ -16,12 +16,16 @@ from actorrl.errors import ConfigError
 
 if TYPE_CHECKING:
     from actorrl.algorithms.config import AlgorithmConfig
+    from actorrl.runtime.hosts import ClusterSpec
 
 # Algorithms of the contract; those that the registry does not name are not built yet.
 CONTRACT_NAMES = (
     "A3C", "A2C", "PG", "PPO", "APPO", "IMPALA", "DQN", "APEX", "DDPG", "TD3", "APEX_DDPG", "SAC",
     "ES", "ARS", "BC", "MARWIL", "CQL", "R2D2",
 )  # fmt: skip
+
+# Options that are settings under a shorter name.
+_SETTINGS = {"env": "env", "workers": "num_workers", "hosts": "hosts", "seed": "seed"}
 
 
 class Request(NamedTuple):
@@ -65,7 +69,6 @@ def read_request(arguments: Sequence[str], flags: Mapping[str, Any]) -> Request:
     algo = mistakes.of(algorithm_name, flags["algo"] or tuned.algo, algo_key)
     stop = {**tuned.stop, **mistakes.of(read_stop, flags.get("stop", ()), otherwise={})}
     mistakes.lines.extend(_check_stop(stop))
-    _check_hosts(flags["hosts"], mistakes)
     settings = _settings(arguments, flags, tuned, mistakes)
     config = _configure(algo, settings, mistakes) if algo is not None else None
     _check_env(settings, mistakes)
@@ -118,11 +121,6 @@ def _check_stop(stop: Mapping[str, Any]) -> list[str]:
     return check_stop({str(key): value for key, value in stop.items()})
 
 
-def _check_hosts(hosts: str | None, mistakes: Mistakes) -> None:
-    if hosts is not None and hosts != "local":
-        mistakes.lines.append(f"--hosts: {hosts!r}: other hosts are not built yet, expected local")
-
-
 def _settings(
     arguments: Sequence[str], flags: Mapping[str, Any], tuned: TunedFile, mistakes: Mistakes
 ) -> list[tuple[str, str, Any]]:
@@ -136,7 +134,7 @@ def _settings(
     for text in flags["assignments"]:
         key, value = mistakes.of(parse_assignment, text, otherwise=("", None))
         settings.extend([(key, key, value)] if key else [])
-    for option, key in (("env", "env"), ("workers", "num_workers"), ("seed", "seed")):
+    for option, key in _SETTINGS.items():
         if flags.get(option) is not None:
             settings.append((written(option, arguments), key, flags[option]))
     framework = flags["framework"] or ("torch" if flags["torch"] else None)
@@ -149,6 +147,7 @@ def _configure(
     algo: str, settings: list[tuple[str, str, Any]], mistakes: Mistakes
 ) -> AlgorithmConfig:
     from actorrl.algorithms.registry import config_class
+    from actorrl.runtime.hosts import load_cluster
 
     config = config_class(algo)()
     for key_written, key, value in settings:
@@ -156,6 +155,8 @@ def _configure(
             if str(value).lower() not in ("torch", "pytorch"):
                 mistakes.lines.append(f"{key_written}: {value!r} is not accepted, expected torch")
             continue
+        if key == "hosts" and value is not None:
+            value = mistakes.of(load_cluster, value, key=key_written)
         mistakes.lines.extend(_renamed(apply(config, {key: value}), key, key_written))
     mistakes.lines.extend(config.validate())
     return config
@@ -179,14 +180,25 @@ def _renamed(lines: list[str], key: str, key_written: str) -> list[str]:
     return [f"{key_written}{line.removeprefix(key)}" for line in lines]
 
 
-def read_resume(flags: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The criteria that replace the stored ones; None to keep those."""
+class ResumeRequest(NamedTuple):
+    """What a resumed run is to do otherwise; None: as before."""
+
+    stop: dict[str, Any] | None
+    hosts: ClusterSpec | None
+
+
+def read_resume(flags: Mapping[str, Any]) -> ResumeRequest:
+    """Raises ConfigError with all mistakes of the flags."""
+    from actorrl.runtime.hosts import load_cluster
+
     mistakes = Mistakes()
     stop: dict[str, Any] = mistakes.of(read_stop, flags["stop"], otherwise={})
     mistakes.lines.extend(_check_stop(stop))
-    _check_hosts(flags["hosts"], mistakes)
+    hosts = None
+    if flags["hosts"] is not None:
+        hosts = mistakes.of(load_cluster, flags["hosts"], key="--hosts")
     if flags["workers"] is not None and flags["workers"] < 0:
         wrong = f"{flags['workers']} is not accepted, expected a whole number >= 0"
         mistakes.lines.append(f"--workers: {wrong}")
     mistakes.raise_if_any()
-    return stop or None
+    return ResumeRequest(stop or None, hosts)

@@ -8,20 +8,20 @@ from typing import Any
 import click
 
 from actorrl.cli.interrupts import Interrupted, Interrupts
-from actorrl.cli.options import how_to_end, how_to_show, where_results_are
+from actorrl.cli.options import how_to_end, how_to_show, where_results_are, which_hosts
 
 
 @click.command("resume")
 @click.argument("run")
 @how_to_end
 @click.option("--workers", type=int, metavar="N", help="Rollout workers (num_workers).")
-@click.option("--hosts", metavar="FILE", help="Hosts to run on; only `local` so far.")
+@which_hosts
 @where_results_are
 @how_to_show
 def command(**flags: Any) -> int:
     """Continue RUN, a name or a run folder, from its newest whole checkpoint.
 
-    --stop replaces the criteria that the run was started with.
+    --stop and --hosts replace those that the run was started with.
     """
     with Interrupts() as interrupts:
         try:
@@ -37,9 +37,11 @@ def _resume(flags: Mapping[str, Any], interrupts: Interrupts) -> int:
 
     set_up_logging(flags["verbosity"])
     folder = RunFolder.open(flags["run"], flags["results"])
-    stop = read_resume(flags)
+    asked = read_resume(flags)
 
     from actorrl.algorithms.base import Algorithm
 
-    algo = Algorithm.resume(folder, num_workers=flags["workers"], stop=stop)
+    algo = Algorithm.resume(
+        folder, num_workers=flags["workers"], hosts=asked.hosts, stop=asked.stop
+    )
     return run_to_the_end(algo, algo.stop_criteria, interrupts, flags["quiet"], None)

@@ -9,6 +9,7 @@ Sizes are bytes, times are seconds. Nothing here imports more than msgspec.
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -218,6 +219,11 @@ class ClusterSpec(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def remote_hosts(self) -> tuple[HostSpec, ...]:
         return tuple(host for host in self.hosts if not host.is_local)
+
+    def path_or_text(self) -> str:
+        """What reads this list again, from any folder."""
+        path = os.path.expanduser(self.source)
+        return os.path.abspath(path) if os.path.isfile(path) else self.source
 
     def role(self, name: str) -> RoleSpec:
         return self.roles.get(name, RoleSpec())

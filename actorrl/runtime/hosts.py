@@ -53,10 +53,11 @@ def load_cluster(
     *,
     ssh_config: str | Path | None = USER_CONFIG,
     roles: Iterable[str] = (),
+    key: str = "hosts",
 ) -> ClusterSpec:
     """Read and check a host list; a ClusterSpec is returned as it is. `roles`: names of a Program
-    of one's own, accepted in a cluster.yml beside actorrl's. Raises ConfigError, with file, line
-    and the nearest valid name for each mistake."""
+    of one's own, accepted in a cluster.yml beside actorrl's. `key`: how the user named the list.
+    Raises ConfigError, with file, line and the nearest valid name for each mistake."""
     if isinstance(hosts, ClusterSpec):
         return hosts
     text = str(hosts)
@@ -66,10 +67,13 @@ def load_cluster(
         return _load_file(path, config, roles)
     if isinstance(hosts, Path) or _looks_like_a_path(text):
         raise ConfigError(
-            f"{text}: there is no such file, expected a cluster.yml, a hostfile, or a list such "
+            f"{key}: there is no file {text!r}, expected a cluster.yml, a hostfile, or a list such "
             "as gpu1:4,gpu2:4"
         )
-    return _of_list(read_inline(text), text, config)
+    try:
+        return _of_list(read_inline(text), text, config)
+    except ConfigError as error:
+        raise ConfigError([f"{key}: {message}" for message in error.messages]) from None
 
 
 def _looks_like_a_path(text: str) -> bool:

@@ -8,11 +8,10 @@ import math
 from collections.abc import Mapping
 
 from actorrl.errors import PlacementError
+from actorrl.runtime.counts import ASSUMED_CORES
 from actorrl.runtime.host_specs import AUTO, ClusterSpec, HostSpec
 from actorrl.runtime.placement import Host
 from actorrl.runtime.program import Program
-
-ASSUMED_CORES = 1  # of a host that nobody has reached yet
 
 
 def offers(spec: ClusterSpec, found: Mapping[str, Host]) -> list[Host]:

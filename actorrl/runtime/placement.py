@@ -93,7 +93,18 @@ def place(
             places[slot] = Place(room.host.name, room.put(need))
             waiting[need.role] -= 1
     ordered = {slot: places[slot] for slot in needs}
-    return ordered, [notice for room in rooms.values() for notice in room.notices(ordered)]
+    notices = [notice for room in rooms.values() for notice in room.notices(ordered)]
+    return ordered, _other_counts(program, roles or {}) + notices
+
+
+def _other_counts(program: Program, roles: Mapping[str, RoleSpec]) -> list[str]:
+    """The host list's counts that the Program does not follow."""
+    have = collections.Counter(node.role for node in program.nodes.values())
+    return [
+        f"{role}: the host list says {spec.count}, the run has {have[role]}"
+        for role, spec in roles.items()
+        if role in have and spec.count not in (None, have[role])
+    ]
 
 
 def needs_of(

@@ -15,13 +15,14 @@ runs while a Program is built, so it can be printed, checked, placed and tested.
     >>> counter = program.add("counter", Counter, start=3)
     >>> print(program)
     Program count
-      counter/0                Counter
+      counter/0            Counter
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -164,6 +165,21 @@ class Program:
         for node in self.nodes.values():
             node.progress_limit_s = seconds
 
+    def require(
+        self,
+        role: str,
+        *,
+        cpu: float | None = None,
+        gpu: float | None = None,
+        mem: int | None = None,
+    ) -> None:
+        """Change what each actor of a role asks of its host; None leaves it as it is."""
+        for node in self.nodes.values():
+            if node.role == role:
+                node.cpu = node.cpu if cpu is None else cpu
+                node.gpu = node.gpu if gpu is None else gpu
+                node.mem = node.mem if mem is None else mem
+
     def link(
         self,
         name: str,
@@ -206,14 +222,21 @@ class Program:
                 raise ProgramError(f"link {link.name!r}: {cls} has no method {prefix}{link.name}")
 
     def __str__(self) -> str:
+        """Within 80 columns, where names are of ordinary length."""
         lines = [f"Program {self.name}"]
-        for node in self.nodes.values():
-            gpu = f"  gpu={node.gpu:g}" if node.gpu else ""
-            lines.append(f"  {node.name:<24} {node.cls.__name__}{gpu}")
+        alike = itertools.groupby(self.nodes.values(), key=_description)
+        for description, nodes in alike:
+            names = tuple(node.name for node in nodes)
+            lines.append(f"  {_range(names):<20} {description}")
         for link in self.links.values():
             ends = f"{_range(link.sources)} -> {_range(link.targets)}"
-            lines.append(f"  {link.name:<12} {ends:<40} {link.kind}")
+            lines.append(f"  {link.name:<10} {ends:<30} {link.kind}")
         return "\n".join(lines)
+
+
+def _description(node: Node) -> str:
+    gpu = f"  gpu={node.gpu:g}" if node.gpu else ""
+    return node.cls.__name__ + gpu
 
 
 def _wrong_ends(link: Link) -> str | None:

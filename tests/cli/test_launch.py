@@ -83,7 +83,7 @@ def test_a_run_ends_at_its_criterion_and_its_last_lines_work(tmp_path: Path) -> 
 def test_plan_shows_actors_and_links_and_makes_nothing(tmp_path: Path) -> None:
     done = actorrl("plan", "--algo", "APEX", "--env", "CartPole-v0", "--workers", "3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for text in ("rollout/2", "replay/0", "learner/0", "weights", "stream(", "on local: "):
+    for text in ("rollout/0..2", "replay/0", "learner/0", "weights", "stream(", "  local "):
         assert text in done.stdout
     assert list(tmp_path.iterdir()) == []
 

@@ -67,15 +67,15 @@ def test_all_mistakes_are_told_at_once() -> None:
     lines = mistakes(
         *("--alg", "APEX", "--env=CartPol-v1", "--workers", "-1", "--set", "num_workerz=2"),
         *("--set", "lr=fast", "--set", "gamma", "--stop", "episode_reward_meen=3"),
-        *("--framework", "tf", "--hosts", "a:4"),
+        *("--framework", "tf", "--hosts", "a:x,b"),
     )
     assert lines == [
         "episode_reward_meen: unknown result key, did you mean 'episode_reward_mean'?",
-        "--hosts: 'a:4': other hosts are not built yet, expected local",
         "gamma: no key and value found, expected key=value",
         "num_workerz: unknown setting, did you mean 'num_workers'?",
         "lr: 'fast' is not accepted, expected a number > 0",
         "--workers: -1 is not accepted, expected a whole number >= 0 or null",
+        "--hosts: 'a:x,b': 'a:x': 'x' slots are not accepted, expected a whole number >= 1",
         "--framework: 'tf' is not accepted, expected torch",
         "--env: unknown environment 'CartPol-v1', did you mean 'CartPole-v1'?",
     ]

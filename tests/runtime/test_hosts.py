@@ -271,9 +271,9 @@ def test_mistakes_in_a_hostfile_name_their_lines(mistakes):
         ("a:2222,b", "a port is written in cluster.yml"),
         ("a,,b", "names no host"),
         ("a:4,b[3-1]", "backwards"),
-        ("cluster.yml", "no such file"),
-        ("some/where", "no such file"),
-        ("clustre", "no such file"),
+        ("cluster.yml", "there is no file"),
+        ("some/where", "there is no file"),
+        ("clustre", "there is no file"),
     ],
 )
 def test_what_is_no_list_is_refused(text, problem, tmp_path, monkeypatch):
@@ -283,7 +283,7 @@ def test_what_is_no_list_is_refused(text, problem, tmp_path, monkeypatch):
 
 
 def test_a_missing_file_given_as_a_path_is_never_taken_for_a_host(tmp_path):
-    with pytest.raises(ConfigError, match="no such file"):
+    with pytest.raises(ConfigError, match="there is no file"):
         load_cluster(tmp_path / "a:4")
 
 

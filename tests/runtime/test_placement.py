@@ -182,6 +182,16 @@ def test_a_shared_gpu_is_said():
     assert notices == ["x: 2 actors share GPU A and its memory"]
 
 
+def test_a_count_that_the_program_does_not_follow_is_said():
+    roles = {
+        "learner": RoleSpec(count=2),
+        "rollout": RoleSpec(count=1),
+        "replay": RoleSpec(count=9),
+    }
+    _, notices = place(program(learner=(1,), rollout=(1,)), [Host("x", 2)], roles)
+    assert notices == ["learner: the host list says 2, the run has 1"]
+
+
 # ---- a host is lost --------------------------------------------------------------------------
 
 

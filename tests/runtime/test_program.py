@@ -113,14 +113,22 @@ def test_a_program_prints_its_actors_and_what_flows_between_them():
     program.link("answers", Request(2), ends["w"], ends["l"])
     assert str(program).splitlines() == [
         "Program p",
-        "  worker/0                 Worker",
-        "  worker/1                 Worker",
-        "  worker/2                 Worker",
-        "  learner/0                Learner  gpu=1",
-        "  samples      worker/0..2 -> learner/0                 stream(credit=4, full=wait)",
-        "  weights      learner/0 -> worker/0..2                 state(newest)",
-        "  answers      worker/0..2 -> learner/0                 request(in_flight=2)",
+        "  worker/0..2          Worker",
+        "  learner/0            Learner  gpu=1",
+        "  samples    worker/0..2 -> learner/0       stream(credit=4, full=wait)",
+        "  weights    learner/0 -> worker/0..2       state(newest)",
+        "  answers    worker/0..2 -> learner/0       request(in_flight=2)",
     ]
+
+
+def test_what_a_role_asks_of_its_host_can_be_changed():
+    program, _ = cast()
+    program.require("learner", gpu=0.5, mem=7)
+    asked = {node.name: (node.cpu, node.gpu, node.mem) for node in program.nodes.values()}
+    assert asked == {
+        "worker/0": (1, 0, 0), "worker/1": (1, 0, 0), "worker/2": (1, 0, 0),
+        "learner/0": (1, 0.5, 7),
+    }  # fmt: skip
 
 
 def test_a_reference_knows_the_methods_of_its_class():

@@ -1,0 +1,107 @@
+"""The settings that say where a run is carried out, and by how many.
+
+What is set here goes before the roles of the host list, and those before what the machine suggests.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from actorrl.config import Config
+from actorrl.errors import ConfigError
+from actorrl.runtime.counts import default_workers, role_count, with_roles
+from actorrl.runtime.hosts import LOCAL, ClusterSpec, load_cluster
+
+Count = Annotated[int, Meta(ge=0)]
+Amount = Annotated[float, Meta(ge=0)]
+
+
+class HostSettings(Config):
+    """Base of AlgorithmConfig."""
+
+    hosts: Annotated[
+        Any,
+        Meta(
+            description="hosts to run on: a cluster.yml, a hostfile, a list such as a:4,b:4, or a "
+            "ClusterSpec; null: this machine"
+        ),
+    ] = None
+    num_workers: Annotated[
+        Count | None,
+        Meta(
+            description="rollout workers; 0 runs everything in one process, null: the host list's "
+            "`rollout`, else the cores that the learner leaves",
+            extra={"unit": "processes", "rllib": 2},
+        ),
+    ] = None
+    num_cpus_per_worker: Annotated[
+        Amount | None,
+        Meta(
+            description="cores of a rollout worker, which steer where it goes; null: the host "
+            "list's, else 1",
+            extra={"unit": "cores"},
+        ),
+    ] = None
+    num_gpus_per_worker: Annotated[
+        Amount | None,
+        Meta(
+            description="GPUs of a rollout worker, or a part of one; null: the host list's, else 0",
+            extra={"unit": "devices"},
+        ),
+    ] = None
+    num_gpus: Annotated[
+        Amount | None,
+        Meta(
+            description="GPUs of the learner; null: the host list's `learner`, else 0",
+            extra={"unit": "devices"},
+        ),
+    ] = None
+
+    def read_hosts(self) -> list[str]:
+        """Read a host list that is still a path or text; what is wrong with it."""
+        if self.hosts is None or isinstance(self.hosts, ClusterSpec):
+            return []
+        try:
+            self.hosts = load_cluster(self.hosts)
+        except ConfigError as error:
+            return error.messages
+        return []
+
+    def validate(self) -> list[str]:
+        lines = self.read_hosts()
+        if not lines and self.num_workers == 0 and self.cluster_spec().remote_hosts:
+            lines.append(
+                "num_workers: 0 runs everything in one process of this machine, expected >= 1 "
+                "with other hosts"
+            )
+        return lines
+
+    def cluster_spec(self) -> ClusterSpec:
+        """The hosts of the run, with what is set here written into their roles."""
+        spec = load_cluster(LOCAL if self.hosts is None else self.hosts)
+        said = {
+            "rollout": {
+                "count": self.num_workers or None,
+                "cpu": self.num_cpus_per_worker,
+                "gpu": self.num_gpus_per_worker,
+            },
+            "learner": {"gpu": self.num_gpus},
+        }
+        return with_roles(spec, said)
+
+    def resolved_num_workers(self) -> int:
+        """Rollout actors: at least one, also with `num_workers=0`, where all share one process."""
+        if self.num_workers is not None:
+            return max(1, self.num_workers)
+        return role_count(self.cluster_spec(), "rollout", None, self.default_num_workers())
+
+    def default_num_workers(self) -> int:
+        """What `num_workers: null` means where the host list has no count."""
+        return default_workers(self.cluster_spec(), len(os.sched_getaffinity(0)))
+
+    def resolved_num_gpus(self) -> float:
+        """GPUs of the learner."""
+        return self.cluster_spec().role("learner").gpu or 0.0

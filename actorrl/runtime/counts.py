@@ -1,0 +1,63 @@
+"""How many actors a role has: what the user says, else the host list, else the cores at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from actorrl.runtime.host_specs import AUTO, ClusterSpec, HostSpec, ResourceSpec
+from actorrl.runtime.placement import SPREAD_ROLE, Host
+
+ASSUMED_CORES = 1  # of a host that nobody has reached yet
+
+
+def role_count(spec: ClusterSpec, role: str, given: int | None, otherwise: int) -> int:
+    """`given` by flag or setting, else `roles` of the host list, else `otherwise`."""
+    return given if given is not None else spec.role(role).count or otherwise
+
+
+def default_workers(spec: ClusterSpec, cores_here: int, learners: int = 1) -> int:
+    """max(1, cores - learners) over the hosts that rollouts go to. `cores_here`: of the driver's
+    machine. Learners count where they may share a host with rollouts."""
+    hosts = [host for host in spec.hosts if SPREAD_ROLE in host.roles]
+    hosts = hosts or [host for host in spec.hosts if not host.roles]
+    cores = sum(_cores(host, cores_here) for host in hosts)
+    shared = any(not host.roles or "learner" in host.roles for host in hosts)
+    return max(1, cores - (learners if shared else 0))
+
+
+def _cores(host: HostSpec, cores_here: int) -> int:
+    if host.resources.cpu != AUTO:
+        return host.resources.cpu
+    return cores_here if host.is_local else ASSUMED_CORES
+
+
+def with_roles(spec: ClusterSpec, said: Mapping[str, Mapping[str, Any]]) -> ClusterSpec:
+    """The list with role -> RoleSpec's fields written over its own; None leaves a field."""
+    roles = dict(spec.roles)
+    for role, fields in said.items():
+        given = {name: value for name, value in fields.items() if value is not None}
+        if given:
+            roles[role] = msgspec.structs.replace(spec.role(role), **given)
+    return msgspec.structs.replace(spec, roles=roles)
+
+
+def counted(spec: ClusterSpec, found: Mapping[str, Host]) -> ClusterSpec:
+    """The list with what the agents counted in place of `auto`; hosts not in `found` stay as they
+    are. Of a run's hosts, so that its numbers of actors follow from the list alone."""
+    hosts = [_counted(host, found.get(host.name)) for host in spec.hosts]
+    return msgspec.structs.replace(spec, hosts=tuple(hosts))
+
+
+def _counted(host: HostSpec, found: Host | None) -> HostSpec:
+    if found is None:
+        return host
+    said = host.resources
+    resources = ResourceSpec(
+        cpu=found.num_cpus if said.cpu == AUTO else said.cpu,
+        gpu=len(found.gpus) if said.gpu == AUTO else said.gpu,
+        mem=found.memory_bytes or AUTO if said.mem == AUTO else said.mem,
+    )
+    return msgspec.structs.replace(host, resources=resources)

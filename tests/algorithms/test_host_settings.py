@@ -1,0 +1,102 @@
+"""From settings and host list to the Program's needs: which of both is followed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from actorrl.algorithms.apex_dqn import APEXConfig
+from actorrl.algorithms.impala import IMPALAConfig
+from actorrl.errors import ConfigError, PlacementError
+from actorrl.runtime.hosts import ClusterSpec, HostSpec, load_cluster
+from actorrl.runtime.program import Program
+
+LIST = """
+hosts: [local]
+roles:
+  rollout: {count: 3, cpu: 2, gpu: 0.2, mem: 1MB}
+  replay: {count: 5, mem: 2MB}
+  learner: {gpu: 1}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    path = tmp_path / "hosts.yml"
+    path.write_text(LIST)
+    return str(path)
+
+
+def needs(program: Program) -> dict[str, tuple[int, float, float, int]]:
+    """role -> (count, cpu, gpu, mem)"""
+    nodes = list(program.nodes.values())
+    return {
+        node.role: (sum(n.role == node.role for n in nodes), node.cpu, node.gpu, node.mem)
+        for node in nodes
+    }
+
+
+def test_the_roles_of_the_host_list_reach_the_program(path):
+    config = APEXConfig().environment("CartPole-v1").cluster(hosts=path)
+    assert needs(config.program()) == {
+        "replay": (5, 0.2, 0, 2_000_000),
+        "learner": (1, 1, 1, 0),
+        "rollout": (3, 2, 0.2, 1_000_000),
+    }
+    assert config.resolved_num_gpus() == 1
+
+
+def test_settings_go_before_the_host_list(path):
+    config = APEXConfig().environment("CartPole-v1").cluster(hosts=path)
+    config.resources(num_gpus=0, num_cpus_per_worker=1, num_gpus_per_worker=0)
+    config.rollouts(num_workers=2).training(num_replay_shards=1)
+    assert needs(config.program()) == {
+        "replay": (1, 0.2, 0, 2_000_000),
+        "learner": (1, 1, 0, 0),
+        "rollout": (2, 1, 0, 1_000_000),
+    }
+
+
+def test_settings_reach_the_program_without_a_host_list():
+    config = IMPALAConfig().environment("CartPole-v1").rollouts(num_workers=2)
+    assert needs(config.program()) == {"learner": (1, 1, 0, 0), "rollout": (2, 1, 0, 0)}
+    config.resources(num_gpus=0.5, num_cpus_per_worker=0.5, num_gpus_per_worker=0.25)
+    assert needs(config.program()) == {"learner": (1, 1, 0.5, 0), "rollout": (2, 0.5, 0.25, 0)}
+
+
+def test_hosts_are_a_path_a_list_or_a_value(path):
+    by_path = IMPALAConfig().cluster(hosts=path).cluster_spec()
+    assert IMPALAConfig().cluster(hosts=Path(path)).cluster_spec() == by_path
+    assert IMPALAConfig().cluster(hosts=load_cluster(path)).cluster_spec() == by_path
+    assert IMPALAConfig().cluster(hosts="local:3").resolved_num_workers() == 2
+    assert IMPALAConfig().cluster_spec().hosts == (HostSpec(name="local"),)
+
+
+def test_mistakes_in_a_host_list_are_told_when_it_is_given(tmp_path):
+    path = tmp_path / "hosts.yml"
+    path.write_text("hosts: [local]\nnetwrk: {}")
+    with pytest.raises(ConfigError, match=r"line 2: netwrk: unknown key, did you mean 'network'"):
+        IMPALAConfig().cluster(hosts=str(path))
+    with pytest.raises(ConfigError, match=r"hosts: there is no file 'clustre\.yml'"):
+        IMPALAConfig().update_from_dict({"hosts": "clustre.yml"})
+
+
+def test_one_process_cannot_be_on_several_hosts():
+    config = IMPALAConfig().rollouts(num_workers=0).cluster(hosts="local,a")
+    assert any(line.startswith("num_workers: 0") for line in config.validate())
+
+
+def test_a_run_that_cannot_be_placed_is_refused_before_its_folder_is_made(tmp_path):
+    config = IMPALAConfig().environment("CartPole-v1").resources(num_gpus=999)
+    with pytest.raises(PlacementError, match="learner/0 needs 999 GPU"):
+        config.build(results=tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_hosts_and_what_is_secret_of_them_are_not_part_of_a_checkpoint():
+    from actorrl.algorithms.restoring import plain_config
+
+    hosts = ClusterSpec(hosts=(HostSpec(name="local", env={"TOKEN": "secret"}),))
+    config = IMPALAConfig().environment("CartPole-v1").cluster(hosts=hosts)
+    assert "secret" not in str(plain_config(config))
