@@ -139,10 +139,5 @@ class A2C(Algorithm):
             make_postprocess,
         )
 
-    @staticmethod
-    def iteration(config: A2CConfig) -> dict[str, float]:
-        return {"min_updates": 1, "min_env_steps": config.train_batch_size, "min_time_s": 0.0}
-
 
 A2CConfig.algorithm = A2C
-__all__ = ["A2C", "A2CConfig"]

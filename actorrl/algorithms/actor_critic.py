@@ -43,7 +43,7 @@ class GAEConfig(ActorCriticConfig):
 
 
 def make_policy(
-    config: ActorCriticConfig, info: EnvInfo, seed: int, env_indices: np.ndarray
+    config: AlgorithmConfig, info: EnvInfo, seed: int, env_indices: np.ndarray
 ) -> ActorCriticPolicy:
     """The policy that acts in the environments with these global indices."""
     return ActorCriticPolicy(

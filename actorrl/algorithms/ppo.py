@@ -26,8 +26,8 @@ from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment
 from actorrl.envs.check import EnvInfo
-from actorrl.losses.policy_gradient import Loss, explained_variance
-from actorrl.losses.ppo import adapted_kl_coeff, normalised, ppo_loss
+from actorrl.losses.policy_gradient import Loss, explained_variance, normalised
+from actorrl.losses.ppo import adapted_kl_coeff, ppo_loss
 from actorrl.models.action_distribution import ActionDistribution
 from actorrl.policies.actor_critic import ActorCriticPolicy
 from actorrl.policies.base import Policy
@@ -253,10 +253,5 @@ class PPO(Algorithm):
             functools.partial(make_postprocess, config, clips),
         )
 
-    @staticmethod
-    def iteration(config: PPOConfig) -> dict[str, float]:
-        return {"min_updates": 1, "min_env_steps": config.train_batch_size, "min_time_s": 0.0}
-
 
 PPOConfig.algorithm = PPO
-__all__ = ["PPO", "PPOConfig"]

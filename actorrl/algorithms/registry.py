@@ -16,8 +16,10 @@ _ALGORITHMS = {
     "A2C": "a2c:A2C",
     "A3C": "a3c:A3C",
     "APEX": "apex_dqn:APEX",
+    "APPO": "appo:APPO",
     "DQN": "dqn:DQN",
     "IMPALA": "impala:IMPALA",
+    "PG": "pg:PG",
     "PPO": "ppo:PPO",
 }
 

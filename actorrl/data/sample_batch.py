@@ -229,7 +229,7 @@ def _flatten(group: Mapping[str, np.ndarray]) -> SampleBatch:
     rows[c.ENV_ID] = np.repeat(np.arange(num_envs), num_rows)[keep]
     first = _first_of_piece(group)  # [T, B]
     rows[c.EPS_ID] = (np.cumsum(first.T.reshape(-1)) - 1)[keep]
-    seq_lens = np.bincount(rows[c.EPS_ID])
+    seq_lens = np.bincount(rows[c.EPS_ID], minlength=int(first.sum()))
     used = seq_lens > 0
     rows[c.EPS_ID] = (np.cumsum(used) - 1)[rows[c.EPS_ID]]
     return SampleBatch(rows | _states(group, first, used), seq_lens=seq_lens[used])

@@ -129,6 +129,13 @@ def explained_variance(values: Tensor, targets: Tensor, valid: Tensor) -> Tensor
         return 1.0 - errors / _variance(targets, valid).clamp(min=1e-8)
 
 
+def normalised(advantages: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Mean 0 and deviation 1 over the (valid) rows of a whole train batch; 0 where not valid."""
+    kept = advantages if valid is None else advantages[valid]
+    scaled = (advantages - kept.mean()) / kept.std(correction=0).clamp(min=1e-8)
+    return scaled if valid is None else torch.where(valid, scaled, 0.0)
+
+
 def _variance(x: Tensor, valid: Tensor) -> Tensor:
     return reduce_valid((x - reduce_valid(x, valid)).square(), valid)
 

@@ -65,13 +65,6 @@ def _squared(
     return 0.5 * errors
 
 
-def normalised(advantages: Tensor, valid: Tensor) -> Tensor:
-    """Mean 0 and deviation 1 over the valid rows of a whole train batch; 0 where not valid."""
-    kept = advantages[valid]
-    deviation = kept.std(correction=0).clamp(min=1e-8)
-    return torch.where(valid, (advantages - kept.mean()) / deviation, 0.0)
-
-
 def adapted_kl_coeff(kl_coeff: float, kl: float, kl_target: float) -> float:
     """The weight for the next train batch after one with this mean KL (RLlib's rule): half as much
     again above twice the target, half below half of it."""

@@ -24,6 +24,7 @@ class VTrace(NamedTuple):
     vs: Tensor  # targets of the value function
     pg_advantages: Tensor  # weights of the policy gradient, pg_rho included
     rhos: Tensor  # pi/mu before clipping
+    advantages: Tensor  # pg_advantages without pg_rho
 
 
 @torch.no_grad()
@@ -63,5 +64,6 @@ def vtrace(
     # v_t+1 = V(x_t+1) + correction_t+1, where the episode goes on; else only the bootstrap.
     next_vs = next_values.clone()
     next_vs[:-1] += goes_on[:-1] * corrections[1:]
-    advantages = rhos.clamp(max=pg_rho_bar) * (rewards + gamma * next_vs - values)
-    return VTrace(values + corrections, advantages, rhos)
+    advantages = torch.where(valid, rewards + gamma * next_vs - values, 0.0)
+    pg_advantages = rhos.clamp(max=pg_rho_bar) * advantages
+    return VTrace(values + corrections, pg_advantages, rhos, advantages)

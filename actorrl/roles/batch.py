@@ -1,4 +1,4 @@
-"""Fragments side by side: the batch of one update, gathered as they come.
+"""The batch of one update, gathered as fragments come: side by side, or row behind row.
 
 Letters: T rows of a fragment, B environments of a worker, n fragments of the batch.
 """
@@ -91,6 +91,34 @@ class FragmentBatch:
     def clear(self) -> None:
         self._finals.clear()
         self.num_fragments = self.num_env_steps = 0
+
+
+class RowBatch:
+    """[N] rows one behind the other, for updates that look at single rows in any order."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        self._device = device
+        self._parts: list[dict[str, np.ndarray]] = []
+        self.num_env_steps = 0
+
+    def add(self, columns: Mapping[str, np.ndarray], num_env_steps: int) -> None:
+        """Copy a message's rows in. They may be fewer than the env steps that it tells of, or more:
+        the batch is full by its own rows."""
+        self._parts.append({name: np.array(column) for name, column in columns.items()})
+        self.num_env_steps += len(next(iter(columns.values())))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The batch on the learner's device."""
+        return {
+            name: torch.from_numpy(np.concatenate([part[name] for part in self._parts])).to(
+                self._device
+            )
+            for name in self._parts[0]
+        }
+
+    def clear(self) -> None:
+        self._parts.clear()
+        self.num_env_steps = 0
 
 
 def to_device(array: np.ndarray, device: str) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from actorrl.data.fragment import Fragment
 from actorrl.envs.vector import Autoreset
 from actorrl.policies.base import Policy
+from actorrl.roles.batch import FragmentBatch
 
 Body = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -71,6 +72,19 @@ class Update(Protocol):
 MakeUpdate = Callable[[str], Update]  # device -> update
 
 
+class Batch(Protocol):
+    """Gathers the columns of fragments until an update has enough of them; see batch.py."""
+
+    @property
+    def num_env_steps(self) -> int: ...
+    def add(self, columns: Mapping[str, np.ndarray], num_env_steps: int) -> None: ...
+    def tensors(self) -> dict[str, Tensor]: ...
+    def clear(self) -> None: ...
+
+
+MakeBatch = Callable[[str], Batch]  # device -> batch
+
+
 @dataclasses.dataclass(frozen=True)
 class LearnerSettings:
     """Of a learner or parameter server. `recover` loads the newest recovery state, if any."""
@@ -82,3 +96,4 @@ class LearnerSettings:
     max_policy_lag: int | None = None
     min_publish_interval_s: float = 0.0
     recover: Callable[[], State | None] = lambda: None
+    make_batch: MakeBatch = FragmentBatch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from actorrl.data.fragment import Fragment
-from actorrl.roles.batch import FragmentBatch
 from actorrl.roles.round_learner import RoundLearner
 from actorrl.runtime.links import Item
 
@@ -13,7 +12,7 @@ class SynchronousLearner(RoundLearner):
 
     def on_start(self) -> None:
         super().on_start()
-        self._batch = FragmentBatch(self.device)
+        self._batch = self.settings.make_batch(self.device)
 
     def take_round(self, items: list[Item]) -> None:
         for item in items:

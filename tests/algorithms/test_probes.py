@@ -21,6 +21,7 @@ ONE_STEP: dict[str, dict[str, Any]] = {
     "A2C": {"lambda_": 0.0},
     "A3C": {"lambda_": 0.0},
     "IMPALA": {"vtrace_lambda": 0.0},
+    "APPO": {"vtrace_lambda": 0.0, "num_sgd_iter": 1},
     "PPO": {"lambda_": 0.0, "num_sgd_iter": 2, "sgd_minibatch_size": 10},
 }
 # 10 decisions and, under NEXT_STEP, the row after the end: every fragment is a whole episode.
@@ -115,11 +116,13 @@ def test_apex_gives_a_constant_reward_its_value(
     assert values_of(policy, np.ones((1, 2)))[0] == pytest.approx(answer, abs=0.03)
 
 
-@pytest.mark.parametrize("name", ["A2C", "A3C", "IMPALA", "PPO", "APEX", "DQN"])
+@pytest.mark.parametrize("name", ["A2C", "A3C", "IMPALA", "APPO", "PPO", "APEX", "DQN"])
 def test_a_chain_of_five_has_the_values_one_sixteenth_to_one(name: str) -> None:
     settings: dict[str, Any] = {"lr": 0.01}
+    if name == "APPO":
+        settings |= {"train_batch_size": 128, "num_sgd_iter": 1}
     if name == "PPO":
-        settings |= {"train_batch_size": 100, "sgd_minibatch_size": 50, "num_sgd_iter": 2}
+        settings |= {"train_batch_size": 50, "sgd_minibatch_size": 25, "num_sgd_iter": 2}
     if name in ("APEX", "DQN"):
         settings = {"learning_starts": 200, "target_network_update_freq": 20}
         settings["lr_schedule"] = [[0, 0.01], [3000, 0.01], [8000, 0.001]]

@@ -56,10 +56,10 @@ def test_a2c_with_two_worker_processes_gives_the_same_rows_twice(
     assert params["reproducible"] == "yes: synchronous" and params["seed"] == 7
 
 
-SMALL = {"train_batch_size": 200, "evaluation_interval": 2}
+SMALL = {"train_batch_size": 200}
 
 
-@pytest.mark.parametrize("algo", ["PPO"])
+@pytest.mark.parametrize("algo", ["PPO", "PG"])
 def test_other_synchronous_algorithms_give_the_same_rows_twice(algo: str, tmp_path: Path) -> None:
     one, other = (rows_of(tmp_path, n, algo, 4, num_workers=2, **SMALL) for n in ("a", "b"))
     assert len(one) == 4 and one[-1]["timesteps_total"] >= 800

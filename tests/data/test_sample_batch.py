@@ -67,6 +67,14 @@ def test_a_fragment_that_starts_with_the_row_of_a_reset_has_no_empty_piece():
     assert flat[c.state_in(0)].tolist() == [[0.0], [8.0]]
 
 
+def test_the_last_piece_may_be_without_a_row():
+    fragment = next_step_fragment()
+    fragment.columns[c.VALID][:, 1] = False
+    flat = SampleBatch.from_fragment(fragment)
+    assert flat.seq_lens.tolist() == [2, 2]
+    assert flat[c.state_in(0)].tolist() == [[7.0], [0.0]]
+
+
 def test_under_same_step_the_final_observation_follows_the_last_row():
     group = {
         c.OBS: column([10, 11, 20, 21]),

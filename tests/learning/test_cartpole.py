@@ -17,6 +17,7 @@ MOST_ENV_STEPS = {
     "A3C": 1_000_000,
     "IMPALA": 1_000_000,
     "APEX": 1_000_000,
+    "APPO": 1_000_000,
     "PPO": 150_000,
 }
 pytestmark = pytest.mark.timeout(900)
@@ -40,6 +41,15 @@ def test_cartpole_is_solved_and_then_played_as_well(algo: str, tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     played = json.loads(done.stdout)
     assert played["episodes"] == 20 and played["episode_reward_mean"] >= 475
+
+
+def test_pg_reaches_195_in_time(tmp_path: Path) -> None:
+    """REINFORCE without a value function does not hold 500."""
+    words = ["--algo", "PG", "--env", "CartPole-v1", "--seed", "101", "--name", "run", "--quiet"]
+    words += ["--stop", "episode_reward_mean=195", "--stop", "timesteps_total=200000"]
+    done = actorrl("launch", *words, "--results", str(tmp_path), home=tmp_path, timeout=880)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert rows_in(tmp_path / "run")[-1]["episode_reward_mean"] >= 195
 
 
 @pytest.mark.gates

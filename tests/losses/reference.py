@@ -42,7 +42,7 @@ def vtrace(
     lambda_,
 ):
     """Espeholt et al. 2018, equation 1 as the sum of products that it is, row by row."""
-    vs, advantages, rhos = (np.zeros(rewards.shape) for _ in range(3))
+    vs, advantages, rhos, bare = (np.zeros(rewards.shape) for _ in range(4))
     for b in range(rewards.shape[1]):
         for rows in stretches(terminateds, truncateds, valid, b):
             for s in rows:
@@ -59,10 +59,9 @@ def vtrace(
                 following = vs[s + 1, b] if s + 1 in rows else next_values[s, b]
                 bootstrap = 0.0 if terminateds[s, b] else gamma * following
                 rhos[s, b] = np.exp(target_logp[s, b] - behaviour_logp[s, b])
-                advantages[s, b] = min(pg_rho_bar, rhos[s, b]) * (
-                    rewards[s, b] + bootstrap - values[s, b]
-                )
-    return vs, advantages, rhos
+                bare[s, b] = rewards[s, b] + bootstrap - values[s, b]
+                advantages[s, b] = min(pg_rho_bar, rhos[s, b]) * bare[s, b]
+    return vs, advantages, rhos, bare
 
 
 def lambda_returns(rewards, values, next_values, terminateds, truncateds, valid, gamma, lambda_):

@@ -94,7 +94,7 @@ def test_impala_loss_and_its_gradient_agree_with_the_slow_reference(reduction, n
 
     p = np.exp(more["logits"]) / np.exp(more["logits"]).sum(-1, keepdims=True)
     logp = np.log(np.take_along_axis(p, more["actions"][..., None], -1)[..., 0])
-    vs, advantages, rhos = reference.vtrace(more["behaviour_logp"], logp, **columns, **settings)
+    vs, advantages, rhos, _ = reference.vtrace(more["behaviour_logp"], logp, **columns, **settings)
 
     def slow(logits, values):  # targets and advantages are constants of the gradient
         fixed = (more["actions"], advantages, vs, columns["valid"], 0.4, 0.02, reduction)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from actorrl.losses.ppo import adapted_kl_coeff, normalised, ppo_loss
+from actorrl.losses.policy_gradient import normalised
+from actorrl.losses.ppo import adapted_kl_coeff, ppo_loss
 from tests.losses import reference
 
 torch.set_num_threads(1)

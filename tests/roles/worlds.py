@@ -24,7 +24,7 @@ from actorrl.runtime.program import Program
 from actorrl.runtime.refs import NO_LIMIT
 
 torch.set_num_threads(1)
-PATIENCE_S = 60.0
+PATIENCE_S = 110.0  # less than pytest's, which does not say where it waits
 
 
 # ---- running a Program in this thread -------------------------------------------------------

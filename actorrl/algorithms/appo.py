@@ -1,0 +1,231 @@
+"""APPO: PPO's surrogate on IMPALA's stream of fragments (Luo et al. 2020, "IMPACT").
+
+    workers --[T, B] fragments, behaviour log-probabilities--> learner: V-trace, clipped surrogate
+       ^-------------------------- weights ----------------------'
+
+T rows of a fragment, B environments of the fragments in a batch. Three policies are at work: mu,
+which acted (some updates old), pi, which is learned, and a target, pi of some updates ago.
+Advantages are V-trace's under the target, and the surrogate clips pi/target; without a target
+network (`target_network_update_freq: null`) it clips pi/mu. Losses are means over the valid rows,
+so `lr` and `grad_clip` do not depend on `train_batch_size`. Fragments older than `max_policy_lag`
+updates are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Annotated, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from msgspec import Meta
+from torch import Tensor
+
+from actorrl.algorithms.actor_critic import ActorCriticConfig, make_policy
+from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.impala import make_postprocess
+from actorrl.algorithms.optimizer import Optimizer
+from actorrl.data import columns as c
+from actorrl.envs.check import EnvInfo
+from actorrl.losses.policy_gradient import Loss, explained_variance, normalised
+from actorrl.losses.ppo import adapted_kl_coeff, ppo_loss
+from actorrl.losses.vtrace import vtrace
+from actorrl.models.action_distribution import ActionDistribution
+from actorrl.roles.settings import Metrics, State
+from actorrl.runtime.program import Program
+from actorrl.topologies import sample_queue
+
+_LARGEST_RATIO = 2.0  # of mu to the target, as IMPACT's 1/beta: older data weighs no more
+
+
+class APPOConfig(ActorCriticConfig):
+    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
+    rollout_fragment_length: Annotated[
+        int,
+        Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps", "rllib": 50}),
+    ] = 32
+    train_batch_size: Annotated[
+        int,
+        Meta(ge=1, description="rows of one update", extra={"unit": "env steps", "rllib": 500}),
+    ] = 512
+    num_sgd_iter: Annotated[int, Meta(ge=1, description="steps on each batch")] = 2
+    entropy_coeff: Annotated[
+        float, Meta(ge=0, description="weight of the entropy", extra={"rllib": 0.01})
+    ] = 0.01
+    clip_param: Annotated[
+        float, Meta(gt=0, description="largest change of a ratio that pays", extra={"rllib": 0.4})
+    ] = 0.3
+    vtrace_clip_rho_threshold: Annotated[float, Meta(gt=0, description="rho-bar")] = 1.0
+    vtrace_lambda: Annotated[
+        float, Meta(ge=0, le=1, description="decay of the traces", extra={"rllib": 1.0})
+    ] = 0.95
+    target_network_update_freq: (
+        Annotated[int, Meta(ge=1, description="null: no target network", extra={"unit": "updates"})]
+        | None
+    ) = 4
+    kl_coeff: Annotated[
+        float, Meta(ge=0, description="first weight of KL(target || pi); 0: none")
+    ] = 0.0
+    kl_target: Annotated[
+        float, Meta(gt=0, description="the KL that its weight is adapted to", extra={"unit": "nat"})
+    ] = 0.01
+    max_policy_lag: (
+        Annotated[
+            int,
+            Meta(ge=0, description="older fragments are dropped", extra={"unit": "updates"}),
+        ]
+        | None
+    ) = 100
+    ALIASES: ClassVar[dict[str, str]] = {
+        **ActorCriticConfig.ALIASES,
+        "lambda": "vtrace_lambda",
+        "num_epochs": "num_sgd_iter",
+        "target_update_frequency": "target_network_update_freq",
+    }
+
+    def validate(self) -> list[str]:
+        if self.kl_coeff and self.target_network_update_freq is None:
+            line = "kl_coeff: needs a target network, expected target_network_update_freq: 4, say"
+            return [*super().validate(), line]
+        return super().validate()
+
+
+# ---- policy: actor_critic.py's; postprocess: IMPALA's ---------------------------------------
+
+
+# ---- update ---------------------------------------------------------------------------------
+
+
+class _Old(NamedTuple):
+    """The target policy on a batch."""
+
+    dist: ActionDistribution
+    logp: Tensor  # [T, B]
+
+
+class APPOUpdate:
+    """`num_sgd_iter` steps of the optimizer on one batch; V-trace anew before each."""
+
+    def __init__(self, config: APPOConfig, info: EnvInfo, seed: int, device: str) -> None:
+        self._config = config
+        self._clip_rewards = config.clips_rewards(info.frame_stack)
+        self.policy = make_policy(config, info, seed, np.arange(1))
+        self.policy.to(device)
+        self._target = None
+        if config.target_network_update_freq is not None:
+            self._target = make_policy(config, info, seed, np.arange(1))
+            self._target.to(device)
+        self._optimizer = Optimizer(self.policy, config.lr, config.lr_schedule, config.grad_clip)
+        self._kl_coeff = config.kl_coeff
+        self._num_updates = 0
+
+    def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
+        config = self._config
+        if self._clip_rewards:
+            batch[c.REWARDS] = batch[c.REWARDS].clamp(-1.0, 1.0)
+        old = self._old(batch)
+        for _ in range(config.num_sgd_iter):
+            loss, metrics = self._loss(batch, old, config.entropy_at(timesteps))
+            stepped = self._optimizer.minimize(loss, timesteps)
+        if self._kl_coeff:
+            kl = float(metrics["kl"])
+            self._kl_coeff = adapted_kl_coeff(self._kl_coeff, kl, config.kl_target)
+        self._num_updates += 1
+        self._sync_target_if_due()
+        return {**metrics, **stepped, "cur_kl_coeff": self._kl_coeff}
+
+    @torch.no_grad()
+    def _old(self, batch: dict[str, Tensor]) -> _Old | None:
+        if self._target is None:
+            return None
+        inputs, _ = self._target.forward_sequence(batch, *batch[c.VALID].shape)
+        dist = self._target.distribution(inputs)
+        return _Old(dist, dist.logp(batch[c.ACTIONS]))
+
+    def _loss(self, batch: dict[str, Tensor], old: _Old | None, entropy_coeff: float) -> Loss:
+        config, valid, behaviour_logp = self._config, batch[c.VALID], batch[c.ACTION_LOGP]
+        inputs, all_values = self.policy.forward_sequence(batch, *valid.shape)
+        dist, values = self.policy.distribution(inputs), all_values[:-1]
+        logp = dist.logp(batch[c.ACTIONS])
+        corrected = vtrace(
+            behaviour_logp,
+            logp.detach() if old is None else old.logp,
+            batch[c.REWARDS],
+            values.detach(),
+            self.policy.next_values(batch, all_values),
+            batch[c.TERMINATEDS],
+            batch[c.TRUNCATEDS],
+            valid,
+            config.gamma,
+            rho_bar=config.vtrace_clip_rho_threshold,
+            pg_rho_bar=config.vtrace_clip_rho_threshold,
+            lambda_=config.vtrace_lambda,
+        )
+        if old is None:
+            advantages, old_logp, kl = corrected.advantages, behaviour_logp, torch.zeros_like(logp)
+        else:
+            advantages = corrected.pg_advantages
+            old_logp = torch.maximum(old.logp, behaviour_logp - math.log(_LARGEST_RATIO))
+            kl = old.dist.kl(dist)
+        loss = ppo_loss(
+            logp,
+            old_logp,
+            dist.entropy(),
+            kl,
+            values,
+            values.detach(),
+            normalised(advantages, valid),
+            corrected.vs,
+            valid,
+            config.clip_param,
+            None,
+            config.vf_loss_coeff,
+            entropy_coeff,
+            self._kl_coeff,
+        )
+        explained = explained_variance(values, corrected.vs, valid)
+        return Loss(loss.total, {**loss.metrics, "vf_explained_var": explained})
+
+    def _sync_target_if_due(self) -> None:
+        frequency = self._config.target_network_update_freq
+        if self._target is not None and frequency and self._num_updates % frequency == 0:
+            self._target.flat.vector.data.copy_(self.policy.flat.vector.data)
+
+    def state_dict(self) -> State:
+        target = {} if self._target is None else {"target": self._target.flat_weights()}
+        return {
+            "optimizer": self._optimizer.state_dict(),
+            "kl_coeff": self._kl_coeff,
+            "num_updates": self._num_updates,
+            **target,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._kl_coeff = float(state["kl_coeff"])
+        self._num_updates = int(state["num_updates"])
+        if self._target is not None:
+            self._target.flat.load(state["target"])
+
+
+# ---- program --------------------------------------------------------------------------------
+
+
+class APPO(Algorithm):
+    config_class = APPOConfig
+    make_policy = staticmethod(make_policy)
+
+    @staticmethod
+    def program(config: APPOConfig, setup: Setup) -> Program:
+        make_update = functools.partial(APPOUpdate, config, setup.info, setup.seed)
+        return sample_queue.build(
+            "APPO",
+            setup.workers(config),
+            setup.learner(config, make_update, max_policy_lag=config.max_policy_lag),
+            functools.partial(make_policy, config, setup.info),
+            make_postprocess,
+        )
+
+
+APPOConfig.algorithm = APPO
