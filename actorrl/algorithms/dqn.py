@@ -5,7 +5,7 @@
 N rows, A actions, Z atoms. A round: each environment makes `rollout_fragment_length` steps, then as
 many updates follow as `samples_per_insert` asks for. The loss is the mean over the batch of weight
 x Huber(TD), or with `num_atoms` > 1 of weight x KL, so `grad_clip` is of a mean. The target network
-is copied every `target_network_update_freq` learner updates.
+moves by `tau` of the way every `target_network_update_freq` learner updates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from torch import Tensor
 
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
-from actorrl.algorithms.replay_config import LocalReplayConfig
+from actorrl.algorithms.replay_config import ReplayConfig
+from actorrl.algorithms.spaces import require_discrete
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.losses.distributional import categorical_td
@@ -36,8 +37,10 @@ from actorrl.runtime.program import Program
 from actorrl.topologies import local_replay
 
 
-class DQNConfig(LocalReplayConfig):
-    lr: Annotated[float, Meta(gt=0, description="step size")] = 5e-4
+class DQNConfig(ReplayConfig):
+    reproducible: ClassVar[bool] = True
+
+    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
     train_batch_size: Annotated[
         int, Meta(ge=1, description="rows of one update", extra={"unit": "rows", "rllib": 32})
     ] = 64
@@ -82,13 +85,19 @@ class DQNConfig(LocalReplayConfig):
         int,
         Meta(
             ge=1,
-            description="learner updates between two copies into the target network",
+            description="learner updates between two moves of the target network",
             extra={"unit": "updates", "rllib": 500},
         ),
-    ] = 250
+    ] = 1
     tau: Annotated[
-        float, Meta(gt=0, le=1, description="share of the way that the target network moves")
-    ] = 1.0
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            description="share of the way that the target network moves; 1 copies",
+            extra={"rllib": 1.0},
+        ),
+    ] = 0.01
     initial_epsilon: Annotated[float, Meta(ge=0, le=1, description="epsilon at the start")] = 1.0
     final_epsilon: Annotated[
         float, Meta(ge=0, le=1, description="epsilon from epsilon_timesteps on")
@@ -98,7 +107,7 @@ class DQNConfig(LocalReplayConfig):
     ] = 10_000
 
     ALIASES: ClassVar[dict[str, str]] = {
-        **LocalReplayConfig.ALIASES,
+        **ReplayConfig.ALIASES,
         "exploration_initial_eps": "initial_epsilon",
         "exploration_final_eps": "final_epsilon",
     }
@@ -227,6 +236,7 @@ class DQN(Algorithm):
     @staticmethod
     def program(config: DQNConfig, setup: Setup) -> Program:
         info = setup.info
+        require_discrete("DQN", info)
         clip = 1.0 if config.clips_rewards(info.frame_stack) else None
         return local_replay.build(
             "DQN",

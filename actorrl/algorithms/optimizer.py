@@ -24,7 +24,11 @@ _RMSPROP_DECAY = 0.99
 
 class Optimizer:
     """Adam (Kingma & Ba 2015) or RMSProp over one vector. `grad_clip` is an L2 norm of the gradient
-    of the loss as the algorithm defines it: mean or sum, each algorithm's file says which."""
+    of the loss as the algorithm defines it: mean or sum, each algorithm's file says which.
+
+    `part` names a module (or parameter) within the policy's model that has this optimizer of its
+    own: nothing else is differentiated or moved.
+    """
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class Optimizer:
         grad_clip: float | None = None,
         name: str = "adam",
         eps: float = 1e-5,
+        part: str = "",
     ) -> None:
         self._policy = policy
         self._lr = lr
@@ -41,14 +46,20 @@ class Optimizer:
         self._grad_clip = grad_clip
         self._name = name
         self._eps = eps
-        vector = policy.flat.vector
+        self._span = policy.flat.span(part) if part else slice(None)
+        self._inputs = [
+            parameter
+            for key, parameter in policy.model.named_parameters()
+            if part in ("", key) or key.startswith(f"{part}.")
+        ]
+        vector = policy.flat.vector[self._span]
         self._steps = torch.zeros((), device=vector.device)
         self._moments = [torch.zeros_like(vector.data) for _ in _MOMENTS[name]]
 
     def minimize(self, loss: Tensor, timesteps: int) -> dict[str, Any]:
         """Differentiate and step."""
-        self._policy.flat.zero_gradient()
-        loss.backward()
+        self._policy.flat.gradient[self._span].zero_()
+        loss.backward(inputs=self._inputs)
         return self.step(timesteps)
 
     @torch.no_grad()
@@ -56,9 +67,9 @@ class Optimizer:
         """Apply the gradient that `backward` (or a worker) has left; what to report of it."""
         lr = self._schedule(timesteps) if self._schedule is not None else self._lr
         flat = self._policy.flat
-        norm = flat.clip_gradient(self._grad_clip)
+        norm = flat.clip_gradient(self._grad_clip, self._span)
         step = self._adam if self._name == "adam" else self._rmsprop
-        step([flat.vector.data], [flat.gradient], lr)
+        step([flat.vector.data[self._span]], [flat.gradient[self._span]], lr)
         beat()  # an update of many minibatches may take longer than a learner's progress limit
         return {"grad_gnorm": norm, "cur_lr": lr}
 

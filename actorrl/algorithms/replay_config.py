@@ -13,7 +13,8 @@ from actorrl.roles.local_replay_learner import LocalReplaySettings
 
 
 class ReplayConfig(AlgorithmConfig):
-    """Base of the Configs of DQN, DDPG, TD3, SAC and both Ape-X."""
+    """Base of the Configs of DQN, DDPG, TD3 and SAC (one buffer, in the learner: `reproducible`)
+    and of both Ape-X (shards)."""
 
     ALIASES: ClassVar[dict[str, str]] = {
         **AlgorithmConfig.ALIASES,
@@ -23,6 +24,10 @@ class ReplayConfig(AlgorithmConfig):
         "capacity": "replay_capacity",
     }
 
+    rollout_fragment_length: (
+        Annotated[int, Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"})]
+        | Literal["auto"]
+    ) = 1
     n_step: Annotated[
         int, Meta(ge=1, description="rewards summed in a row", extra={"unit": "env steps"})
     ] = 1
@@ -67,6 +72,15 @@ class ReplayConfig(AlgorithmConfig):
             lines.append("model.use_lstm: there is no recurrent replay, expected false")
         return lines
 
+    def default_num_workers(self) -> int:
+        """Beside a local buffer one worker: it keeps up with the learner, which it waits for, and
+        results do not depend on the number of cores."""
+        return 1 if self.reproducible else super().default_num_workers()
+
+    def fragment_length(self) -> int:
+        """ "auto" is one row of each environment: updates follow as soon as they can."""
+        return 1 if self.rollout_fragment_length == "auto" else self.rollout_fragment_length
+
     def frame_overlap(self, info: EnvInfo, with_q_values: bool = False) -> int:
         """Frames with which a worker's fragment repeats the end of its last one."""
         carried = self.n_step if with_q_values else self.n_step - 1
@@ -90,23 +104,3 @@ class ReplayConfig(AlgorithmConfig):
             samples_per_insert=self.samples_per_insert,
             beta=self.prioritized_replay_beta,
         )
-
-
-class LocalReplayConfig(ReplayConfig):
-    """Base of those with one buffer, in the learner: DQN, DDPG, TD3, SAC."""
-
-    reproducible: ClassVar[bool] = True
-
-    rollout_fragment_length: (
-        Annotated[int, Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"})]
-        | Literal["auto"]
-    ) = 1
-
-    def fragment_length(self) -> int:
-        """ "auto" is one row of each environment: updates follow as soon as they can."""
-        return 1 if self.rollout_fragment_length == "auto" else self.rollout_fragment_length
-
-    def default_num_workers(self) -> int:
-        """One keeps up with the learner, which it waits for; and results then do not depend on the
-        number of cores."""
-        return 1

@@ -90,11 +90,13 @@ class FlatParameters:
     def zero_gradient(self) -> None:
         self.gradient.zero_()
 
-    def clip_gradient(self, max_norm: float | None) -> Tensor:
-        """Scale the gradient down to an L2 norm of at most max_norm; returns the norm before."""
-        norm = torch.linalg.vector_norm(self.gradient)
+    def clip_gradient(self, max_norm: float | None, span: slice = slice(None)) -> Tensor:
+        """Scale the gradient (of a part) down to an L2 norm of at most max_norm; returns the norm
+        before."""
+        gradient = self.gradient[span]
+        norm = torch.linalg.vector_norm(gradient)
         if max_norm is not None:
-            self.gradient.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
+            gradient.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
         return norm
 
     def named_numpy(self) -> dict[str, Float32]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.spaces import Discrete
-from torch import Tensor
+from torch import Tensor, nn
 
 from actorrl.data import columns as c
 from actorrl.errors import ConfigError
@@ -30,8 +30,9 @@ class SquashedGaussianPolicy(Policy):
     """Continuous: actions tanh(u) in (-1, 1), u Gaussian (Haarnoja et al. 2018). Discrete: a
     categorical distribution, and critics that give all A values at once (Christodoulou 2019).
 
-    `model.actor` and `model.critics` have an optimizer each over `flat.span("actor")` and
-    `flat.span("critics")`. In the run's first `random_steps` env steps it acts evenly at random.
+    `model.actor`, `model.critics` and `model.log_alpha` have an optimizer each over
+    `flat.span("actor")` and so on. In the run's first `random_steps` env steps it acts evenly at
+    random.
     """
 
     model: ActorAndCritics
@@ -47,6 +48,7 @@ class SquashedGaussianPolicy(Policy):
         critic_config: ModelConfig | None = None,
         twin_q: bool = True,
         random_steps: int = 0,
+        initial_alpha: float = 1.0,
     ) -> None:
         super().__init__(observation_space, action_space, frame_stack, seed)
         self.discrete = isinstance(action_space, Discrete)
@@ -62,6 +64,7 @@ class SquashedGaussianPolicy(Policy):
         refuse_lstm(self.model_config, self.critic_config)
         self._num_critics = 2 if twin_q else 1
         self.random_steps = random_steps
+        self._initial_alpha = initial_alpha
         with seeded(seed):
             model = self._make_model()
         self._adopt(model)
@@ -74,6 +77,12 @@ class SquashedGaussianPolicy(Policy):
         return math.prod(self.action_layout.shape)
 
     def _make_model(self) -> ActorAndCritics:
+        """With the logarithm of SAC's temperature as a parameter beside the networks."""
+        model = self._make_networks()
+        model.log_alpha = nn.Parameter(torch.full((1,), math.log(self._initial_alpha)))
+        return model
+
+    def _make_networks(self) -> ActorAndCritics:
         size, stack = self.action_size, self.frame_stack
         space, config = self.observation_space, self.critic_config
         if self.discrete:
@@ -123,6 +132,13 @@ class SquashedGaussianPolicy(Policy):
             log_std = inputs[:, self.action_size :]
             np.clip(log_std, gaussian.LOG_STD_MIN, gaussian.LOG_STD_MAX, out=log_std)
         return inputs
+
+    @property
+    def log_alpha(self) -> Tensor:
+        """[1], with gradient."""
+        log_alpha = self.model.log_alpha
+        assert isinstance(log_alpha, Tensor)
+        return log_alpha
 
     # ---- learning -------------------------------------------------------------------------------
 

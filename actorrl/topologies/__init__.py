@@ -1,6 +1,6 @@
 """Who talks to whom: one file per flow, with its flow-control numbers at the top. No mathematics.
 
-local_replay         DQN          workers fill the learner's buffer in rounds
+local_replay         DQN, SAC ..  workers fill the learner's buffer in rounds (DDPG and TD3, too)
 synchronous          A2C          the learner asks all workers and waits for all
 async_gradients      A3C          workers send gradients to a parameter server
 sample_queue         IMPALA       workers stream fragments to the learner

@@ -1,0 +1,261 @@
+"""SAC: soft actor-critic (Haarnoja et al. 2018b; for discrete actions Christodoulou 2019).
+
+    workers, sampled actions --[N] n-step rows--> learner: buffer, three losses --weights--> workers
+
+N rows, A discrete actions, K numbers of a continuous one, in [-1, 1]. A round: each environment
+makes `rollout_fragment_length` steps, then as many updates follow as `samples_per_insert` asks for.
+An update: a step of both critics towards r + discount V, V = min Q - alpha log pi of the target
+critics; a step of the actor; a step of the temperature alpha, which holds the policy's entropy at
+`target_entropy`; then the target critics move by `tau`. Losses are means over the batch.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Annotated, ClassVar, Literal, cast
+
+import msgspec
+import numpy as np
+import torch
+from msgspec import Meta
+from torch import Tensor
+
+from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.optimizer import Optimizer
+from actorrl.algorithms.replay_config import ReplayConfig
+from actorrl.algorithms.spaces import require_discrete_or_box
+from actorrl.data import columns as c
+from actorrl.envs.check import EnvInfo
+from actorrl.losses import continuous_q as losses
+from actorrl.models.continuous import ActorAndCritics
+from actorrl.models.model_config import ModelConfig
+from actorrl.policies.squashed_gaussian import SquashedGaussianPolicy
+from actorrl.roles.replay_rows import n_step_rows
+from actorrl.roles.settings import Metrics, State
+from actorrl.runtime.program import Program
+from actorrl.topologies import local_replay
+
+_DISCRETE_SHARE = 0.4  # of ln A; the paper's .98 leaves a policy hardly better than random
+
+
+class SACConfig(ReplayConfig):
+    reproducible: ClassVar[bool] = True
+
+    lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
+    actor_lr: (
+        Annotated[float, Meta(gt=0, description="of the actor; null: lr", extra={"rllib": 3e-4})]
+        | None
+    ) = None
+    critic_lr: (
+        Annotated[float, Meta(gt=0, description="of the critics; null: lr", extra={"rllib": 3e-4})]
+        | None
+    ) = None
+    alpha_lr: (
+        Annotated[
+            float, Meta(gt=0, description="of the temperature; null: lr", extra={"rllib": 3e-4})
+        ]
+        | None
+    ) = None
+    train_batch_size: Annotated[
+        int, Meta(ge=1, description="rows of one update", extra={"unit": "rows", "rllib": 256})
+    ] = 128
+    samples_per_insert: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="times a row is sampled, on average (RLlib: training_intensity); "
+            "train_batch_size of it is one update per env step",
+            extra={"rllib": 256.0},
+        ),
+    ] = 64.0
+    replay_capacity: Annotated[
+        int, Meta(ge=1, description="rows kept", extra={"unit": "rows", "rllib": 1_000_000})
+    ] = 200_000
+    learning_starts: Annotated[
+        int,
+        Meta(ge=1, description="rows before any update", extra={"unit": "rows", "rllib": 1500}),
+    ] = 1000
+    random_steps: Annotated[
+        int,
+        Meta(ge=0, description="at the start acts evenly at random", extra={"unit": "env steps"}),
+    ] = 1000
+    grad_clip: (
+        Annotated[float, Meta(gt=0, description="largest L2 norm of each gradient; null: no limit")]
+        | None
+    ) = None
+    model: Annotated[ModelConfig, Meta(description="of the actor and of each critic")] = (
+        msgspec.field(
+            default_factory=lambda: ModelConfig(fcnet_hiddens=[128, 128], fcnet_activation="relu")
+        )
+    )
+    twin_q: Annotated[bool, Meta(description="two critics, of which the smaller value counts")] = (
+        True
+    )
+    tau: Annotated[
+        float, Meta(gt=0, le=1, description="share of the way that the target moves per update")
+    ] = 0.005
+    initial_alpha: Annotated[float, Meta(gt=0, description="temperature at the start")] = 1.0
+    target_entropy: Annotated[
+        float | Literal["auto"],
+        Meta(
+            description="entropy of the policy in nats; auto: -K of K continuous numbers, "
+            "0.4 ln A of A discrete actions",
+        ),
+    ] = "auto"
+
+    ALIASES: ClassVar[dict[str, str]] = {
+        **ReplayConfig.ALIASES,
+        "actor_learning_rate": "actor_lr",
+        "critic_learning_rate": "critic_lr",
+        "entropy_learning_rate": "alpha_lr",
+    }
+
+
+# ---- policy ---------------------------------------------------------------------------------
+
+
+def make_policy(
+    config: SACConfig, info: EnvInfo, seed: int, env_indices: np.ndarray
+) -> SquashedGaussianPolicy:
+    return SquashedGaussianPolicy(
+        info.observation_space,
+        info.action_space,
+        info.frame_stack,
+        config.model,
+        seed,
+        twin_q=config.twin_q,
+        random_steps=config.random_steps,
+        initial_alpha=config.initial_alpha,
+    )
+
+
+# ---- update ---------------------------------------------------------------------------------
+
+
+class SACUpdate:
+    """A step of each optimizer on one batch; returns the rows' new priorities |TD| [N]."""
+
+    def __init__(self, config: SACConfig, info: EnvInfo, seed: int, device: str) -> None:
+        self._config = config
+        self.policy = make_policy(config, info, seed, np.arange(1))
+        self.policy.to(device)
+        self._target = self.policy.make_target()
+        self._optimizers = {
+            "critics": self._optimizer("critics", config.critic_lr),
+            "actor": self._optimizer("actor", config.actor_lr),
+            "log_alpha": self._optimizer("log_alpha", config.alpha_lr),
+        }
+        self._random = torch.Generator(device).manual_seed(seed)
+        self._target_entropy = target_entropy(config, self.policy)
+
+    def _optimizer(self, part: str, lr: float | None) -> Optimizer:
+        config = self._config
+        return Optimizer(
+            self.policy, lr or config.lr, config.lr_schedule, config.grad_clip, part=part
+        )
+
+    def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
+        alpha = self.policy.log_alpha.detach().exp()
+        critic_loss, errors = self._critic_loss(batch, alpha)
+        stepped = self._optimizers["critics"].minimize(critic_loss, timesteps)
+        actor_loss, entropy = self._actor_loss(batch[c.OBS], alpha)
+        self._optimizers["actor"].minimize(actor_loss, timesteps)
+        alpha_loss = losses.temperature_loss(self.policy.log_alpha, entropy, self._target_entropy)
+        self._optimizers["log_alpha"].minimize(alpha_loss, timesteps)
+        self._target.sync(self._config.tau)
+        return {
+            "critic_loss": critic_loss.detach(),
+            "actor_loss": actor_loss.detach(),
+            "alpha_loss": alpha_loss.detach(),
+            "alpha": alpha,
+            "entropy": entropy.mean(),
+            "mean_td_error": errors.mean(),
+            **stepped,
+            c.PRIORITIES: errors.cpu().numpy(),
+        }
+
+    def _critic_loss(self, batch: dict[str, Tensor], alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of both critics, and each row's |TD| [N]."""
+        with torch.no_grad():
+            next_values = self._next_values(batch[c.NEXT_OBS], alpha)
+            targets = losses.bootstrapped(batch[c.REWARDS], batch[c.DISCOUNTS], next_values)
+        actions = batch[c.ACTIONS]
+        if self.policy.discrete:
+            chosen = actions.long().unsqueeze(1)
+            values = [q.gather(1, chosen).squeeze(1) for q in self.policy.q_values(batch[c.OBS])]
+        else:
+            values = list(self.policy.q_values(batch[c.OBS], actions))
+        return losses.critic_loss(values, targets, batch[c.WEIGHTS])
+
+    def _next_values(self, new_obs: Tensor, alpha: Tensor) -> Tensor:
+        """V of the bootstrap observations by the target critics, [N]."""
+        target = cast(ActorAndCritics, self._target.model)
+        if self.policy.discrete:
+            logits = self.policy.actor(new_obs)
+            return losses.soft_value_discrete(target.q_values(new_obs), logits, alpha)
+        actions, logp = self.policy.sample(new_obs, self._random)
+        return losses.soft_value(target.q_values(new_obs, actions), logp, alpha)
+
+    def _actor_loss(self, obs: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """The actor's loss, and the entropy of its policy by row, [N] without gradient."""
+        if self.policy.discrete:
+            logits = self.policy.actor(obs)
+            with torch.no_grad():
+                values = self.policy.q_values(obs)
+            entropy = losses.entropy_discrete(logits.detach())
+            return losses.soft_actor_loss_discrete(values, logits, alpha), entropy
+        actions, logp = self.policy.sample(obs, self._random)
+        values = self.policy.q_values(obs, actions)
+        return losses.soft_actor_loss(values, logp, alpha), -logp.detach()
+
+    def state_dict(self) -> State:
+        return {
+            **{part: optimizer.state_dict() for part, optimizer in self._optimizers.items()},
+            "target": self._target.flat_weights(),
+            "random": self._random.get_state().numpy(),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        for part, optimizer in self._optimizers.items():
+            optimizer.load_state_dict(state[part])
+        self._target.load_flat(state["target"])
+        self._random.set_state(torch.tensor(state["random"]))
+
+
+def target_entropy(config: SACConfig, policy: SquashedGaussianPolicy) -> float:
+    """In nats."""
+    if config.target_entropy != "auto":
+        return config.target_entropy
+    size = policy.action_size
+    return _DISCRETE_SHARE * math.log(size) if policy.discrete else -float(size)
+
+
+# ---- program --------------------------------------------------------------------------------
+
+
+class SAC(Algorithm):
+    config_class = SACConfig
+    make_policy = staticmethod(make_policy)
+
+    @staticmethod
+    def program(config: SACConfig, setup: Setup) -> Program:
+        info = setup.info
+        require_discrete_or_box("SAC", info)
+        clip = 1.0 if config.clips_rewards(info.frame_stack) else None
+        return local_replay.build(
+            "SAC",
+            setup.workers(config),
+            setup.learner(config, functools.partial(SACUpdate, config, info, setup.seed)),
+            config.local_replay(info, setup.seed),
+            functools.partial(make_policy, config, info),
+            functools.partial(n_step_rows, config.n_step, config.gamma, clip),
+        )
+
+    @staticmethod
+    def iteration(config: SACConfig) -> dict[str, float]:
+        return local_replay.iteration()
+
+
+SACConfig.algorithm = SAC
+__all__ = ["SAC", "SACConfig"]

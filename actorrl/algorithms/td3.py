@@ -1,0 +1,64 @@
+"""TD3: twin delayed deterministic policy gradient (Fujimoto et al. 2018).
+
+    workers, noisy actions --[N] n-step rows--> learner: buffer, two losses --weights--> workers
+
+DDPG with three repairs against values that are thought too high: two critics of which the smaller
+value counts (`twin_q`), an actor and targets that move once for `policy_delay` updates of the
+critics, and noise on the target's actions (`smooth_target_policy`). Policy, update and program are
+DDPG's, where the switches are; this file has their values.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
+
+from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.ddpg import DeterministicConfig, local_program, make_policy
+from actorrl.runtime.program import Program
+from actorrl.topologies import local_replay
+
+
+class TD3Config(DeterministicConfig):
+    reproducible: ClassVar[bool] = True
+
+    random_steps: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="at the start acts evenly at random",
+            extra={"unit": "env steps", "rllib": 10_000},
+        ),
+    ] = 1000
+    learning_starts: Annotated[
+        int,
+        Meta(ge=1, description="rows before any update", extra={"unit": "rows", "rllib": 10_000}),
+    ] = 1000
+    twin_q: Annotated[bool, Meta(description="two critics, of which the smaller value counts")] = (
+        True
+    )
+    policy_delay: Annotated[
+        int, Meta(ge=1, description="updates of the critics for one of the actor")
+    ] = 2
+    smooth_target_policy: Annotated[bool, Meta(description="noise on the target's actions")] = True
+    exploration_noise: Annotated[
+        Literal["gaussian", "ou"], Meta(description="independent, or Ornstein-Uhlenbeck")
+    ] = "gaussian"
+
+
+class TD3(Algorithm):
+    config_class = TD3Config
+    make_policy = staticmethod(make_policy)
+
+    @staticmethod
+    def program(config: TD3Config, setup: Setup) -> Program:
+        return local_program("TD3", config, setup)
+
+    @staticmethod
+    def iteration(config: TD3Config) -> dict[str, float]:
+        return local_replay.iteration()
+
+
+TD3Config.algorithm = TD3
+__all__ = ["TD3", "TD3Config"]
