@@ -29,6 +29,8 @@ COMMANDS: dict[str, Entry] = {
     "launch": Entry("launch", "Train: start a run and show how it goes."),
     "train": Entry("launch", "The same as launch, under RLlib's name."),
     "plan": Entry("plan", "Print the actors and links of a run; starts no process."),
+    "check": Entry("check", "Look whether the hosts of a list can be used; starts nothing."),
+    "hosts": Entry("hosts", "List hosts, and trust their host keys."),
     "status": Entry("status", "What a run is doing, and its actors."),
     "logs": Entry("logs", "Print the log of an actor of a run."),
     "stop": Entry("stop_run", "End a run, with a checkpoint."),
@@ -39,7 +41,7 @@ COMMANDS: dict[str, Entry] = {
     "config": Entry("config_table", "Every setting of an algorithm, with default and unit."),
 }
 # Named in the contract, not built yet: they say so and exit 2.
-LATER = ("check", "hosts", "top", "stack", "tune", "plot", "export", "serve")
+LATER = ("top", "stack", "tune", "plot", "export", "serve")
 
 
 class LazyGroup(click.Group):

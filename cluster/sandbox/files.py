@@ -12,6 +12,7 @@ from pathlib import Path
 from cluster.sandbox.plan import USERS, Machine, Sandbox
 
 KEY = "id_ed25519"
+_BANNER = "This is a host of a sandbox. Whatever a host says in greeting must do no harm.\n"
 
 
 def write_keys(sandbox: Sandbox) -> None:
@@ -28,6 +29,7 @@ def write_host(sandbox: Sandbox, machine: Machine) -> None:
     """Everything that `inside.py` and the SSH server of one host read."""
     directory = sandbox.of(machine)
     sshd = find_sshd()
+    (directory / "banner").write_text(_BANNER)
     (directory / "sshd_config").write_text(_sshd_config(machine, "/run/sandbox"))
     authorized = directory / "authorized"
     authorized.mkdir()
@@ -65,6 +67,7 @@ def _sshd_config(machine: Machine, files: str) -> str:
 HostKey {files}/host_key
 AuthorizedKeysFile {files}/authorized/%u
 PidFile none
+Banner {files}/banner
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 UsePAM no
@@ -78,6 +81,7 @@ def write_loopback(sandbox: Sandbox, machine: Machine) -> None:
     """The same for a host that is only an SSH server of this user on this machine."""
     directory = sandbox.of(machine)
     (directory / "tmp").mkdir()
+    (directory / "banner").write_text(_BANNER)
     authorized = directory / "authorized"
     authorized.mkdir()
     shutil.copy(Path(sandbox.directory) / f"{KEY}.pub", authorized / sandbox.user)

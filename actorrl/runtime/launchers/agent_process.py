@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import paramiko
 
 from actorrl.errors import HostError
-from actorrl.runtime.launchers.connection import Connection
+from actorrl.runtime.launchers.connection import Connection, close_quietly
 from actorrl.runtime.launchers.forwards import Forwards
 from actorrl.runtime.launchers.remote_command import COMMAND, open_session, run_script
 from actorrl.runtime.strays import RUN_ID_VARIABLE
@@ -84,12 +84,12 @@ class SshAgentProcess:
             self._channel.sendall(self._first_lines() + config)
             self._channel.settimeout(None)
         except (paramiko.SSHException, EOFError, OSError) as error:
-            self._channel.close()
+            close_quietly(self._channel)
             raise HostError(f"{self._connection.name}: agent: not started ({error})") from None
         self._reader = threading.Thread(target=self._read, name="ssh agent", daemon=True)
         self._reader.start()
         if not self._begun.wait(_START_S) or self.pid is None:
-            self._channel.close()
+            close_quietly(self._channel)
             tail = "".join(f"\n  {line}" for line in self.stderr_tail().splitlines()[-8:])
             raise HostError(f"{self._connection.name}: agent: it does not start{tail}")
 
@@ -128,7 +128,7 @@ class SshAgentProcess:
         """Break the lifeline and the connection."""
         self._forwards.close()
         if self._channel is not None:
-            self._channel.close()
+            close_quietly(self._channel)
         self._connection.close()
         if self._reader is not None:
             self._reader.join(_CLOSE_S)
@@ -182,7 +182,7 @@ class SshAgentProcess:
         known = self._channel.status_event.wait(_CLOSE_S)
         code = self._channel.exit_status if known else -1
         self.connection_lost = code < 0 and not self._connection.is_alive
-        self._channel.close()
+        close_quietly(self._channel)
         with self._lock:
             self._code = code
             if self._end >= 0:
@@ -194,4 +194,4 @@ class SshAgentProcess:
             if self.pid is not None and self._code is None:
                 told = {"pid": self.pid, "variable": f"{RUN_ID_VARIABLE}={self._run_id}"}
                 run_script(self._connection, self._place.python, "kill", told, _KILL_S)
-        self._channel.close()
+        close_quietly(self._channel)

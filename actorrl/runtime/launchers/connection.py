@@ -80,8 +80,22 @@ class Connection:
         address: str = self._chain[0].sock.getsockname()[0]
         return address
 
+    @property
+    def dialled_address(self) -> str:
+        """The host's address as this machine dials it; "" behind a hop."""
+        if len(self._chain) > 1:
+            return ""
+        address: str = self._chain[0].sock.getpeername()[0]
+        return address
+
     def close(self) -> None:
         _close(self._chain)
+
+
+def close_quietly(channel: Any) -> None:
+    """Whatever state it and its connection are in."""
+    with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+        channel.close()
 
 
 def connect(spec: SshSpec, name: str, trust_options: str = "") -> Connection:
@@ -339,5 +353,4 @@ def _prefer(transport: Any, known: list[str]) -> None:
 
 def _close(chain: list[Any]) -> None:
     for transport in reversed(chain):
-        with contextlib.suppress(Exception):  # whatever state it is in, it is given up
-            transport.close()
+        close_quietly(transport)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import paramiko
 
 from actorrl.errors import HostError
-from actorrl.runtime.launchers.connection import Connection
+from actorrl.runtime.launchers.connection import Connection, close_quietly
 
 MAX_CONNECTIONS = 256  # at a time, over all forwards of a host; what comes then is closed
 _PART = 1 << 16
@@ -80,7 +80,7 @@ class Forwards:
         """On paramiko's thread, which must not wait; one handler serves all of its ports."""
         goal = self._goals.get(server[1])
         if goal is None:
-            channel.close()
+            close_quietly(channel)
             return
         self._serve(channel, lambda: socket.create_connection(goal, timeout=_CONNECT_S))
 
@@ -100,7 +100,7 @@ class Forwards:
     def _serve(self, near: Any, dial: Callable[[], Any]) -> None:
         if not self._slots.acquire(blocking=False):
             self.num_refused += 1
-            near.close()
+            close_quietly(near)
             return
         self._start("forward", lambda: self._carry(near, dial))
 
@@ -115,9 +115,9 @@ class Forwards:
             other = self._start("forward", lambda: _pump(far, near))
             _pump(near, far)
             other.join()
-            far.close()
+            close_quietly(far)
         finally:
-            near.close()
+            close_quietly(near)
             self._slots.release()
 
     def _start(self, name: str, work: Callable[[], None]) -> threading.Thread:

@@ -15,7 +15,7 @@ from actorrl.wire.messages import AgentConfig
 
 _MAIN = "from actorrl.runtime.agent import main; main()"
 # One thread per actor; a role that wants more sets it itself. Read by the libraries at import.
-_ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 def start_agent(config: AgentConfig) -> subprocess.Popen[bytes]:
@@ -40,7 +40,7 @@ def start_agent(config: AgentConfig) -> subprocess.Popen[bytes]:
 
 def _environment(run_id: str) -> dict[str, str]:
     environment = {**os.environ, RUN_ID_VARIABLE: run_id, "CUDA_VISIBLE_DEVICES": ""}
-    for variable in _ONE_THREAD:
+    for variable in ONE_THREAD:
         environment.setdefault(variable, "1")
     # children find the user's modules where the driver finds them
     paths = [os.getcwd() if path == "" else path for path in sys.path]

@@ -44,8 +44,9 @@ class Facts(msgspec.Struct):
     free_ports: int
     actorrl: Installed | None
     packages: dict[str, str | None]
+    has_made_venv: bool
     ssh_connection: str
-    makes_venv: bool = False
+    makes_venv: bool = False  # .venv is made, or kept up to date, before anything starts
 
     @property
     def python_version(self) -> str:
@@ -81,7 +82,8 @@ def probe(connection: Connection, host: HostSpec, ports: tuple[int, int]) -> Fac
         raise HostError(_no_python(host, error)) from None
     except msgspec.ValidationError as error:
         raise HostError(f"{host.name}: probe: its answer makes no sense ({error})") from None
-    facts.makes_venv = makes_venv(host) and not facts.python.endswith(f"/{_CREATED}")
+    is_there = facts.python.endswith(f"/{_CREATED}")
+    facts.makes_venv = makes_venv(host) and (facts.has_made_venv or not is_there)
     return facts
 
 
@@ -156,8 +158,14 @@ def _check_python(host: HostSpec, facts: Facts) -> None:
     if tuple(facts.version[:2]) != own.PYTHON:
         raise VersionError(
             f"{host.name}: {facts.python} is Python {facts.python_version}, the driver's is "
-            f"{_minor(own.PYTHON)}\n  name one of the same minor version: python: PATH"
+            f"{_minor(own.PYTHON)}\n  {_other_python(facts)}"
         )
+
+
+def _other_python(facts: Facts) -> str:
+    if facts.has_made_venv:
+        return f"remove {facts.workdir}/.venv there, it is made anew"
+    return f"install {_minor(own.PYTHON)} there, or name one: python: PATH"
 
 
 def _check_actorrl(host: HostSpec, facts: Facts) -> None:

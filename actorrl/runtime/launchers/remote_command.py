@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import paramiko
 
 from actorrl.errors import HostError
-from actorrl.runtime.launchers.connection import Connection
+from actorrl.runtime.launchers.connection import Connection, close_quietly
 
 COMMAND = """exec sh -c 'IFS= read -r line && eval "$line"'"""
 # Reads a script of so many bytes and one line of parameters, and says what its `main` returns.
@@ -30,6 +30,7 @@ _STUB = (
     "told = json.loads(d.readline().decode()); answer = names['main'](told, d); "
     "print('\\n' + told['mark'], json.dumps(answer), flush=True)"
 )
+_SESSION_S = 30.0
 _MAX_OUTPUT = 1 << 20
 _MAX_TAIL = 4000
 _PART = 1 << 15
@@ -82,18 +83,82 @@ def run_script_by(
     data: bytes = b"",
 ) -> dict[str, Any]:
     """The same with the shell line that starts the interpreter; @STUB@ is what it is to run."""
+    mark, sent = _first_words(line, name, parameters)
+    answer = run(connection, sent + data, timeout_s)
+    for said in answer.output.splitlines():
+        if (found := _marked(said, mark)) is not None:
+            return found
+    raise NoAnswer(_nothing_said(connection.name, name, answer), answer)
+
+
+def _first_words(line: str, name: str, parameters: dict[str, Any]) -> tuple[str, bytes]:
+    """The mark of the answers, and what is sent to start a script."""
     mark = f"actorrl-{secrets.token_hex(8)}"
     script = Path(__file__).parent.joinpath("remote", f"{name}.py").read_bytes()
     line = line.replace("@STUB@", shlex.quote(_STUB))
     told = json.dumps({**parameters, "mark": mark})
-    sent = f"{line}\n{len(script)}\n".encode() + script + f"{told}\n".encode() + data
-    answer = run(connection, sent, timeout_s)
-    for said in answer.output.splitlines():
-        if said.startswith(f"{mark} ".encode()):
-            with contextlib.suppress(ValueError):
-                found: dict[str, Any] = json.loads(said[len(mark) :])
-                return found
-    raise NoAnswer(_nothing_said(connection.name, name, answer), answer)
+    return mark, f"{line}\n{len(script)}\n".encode() + script + f"{told}\n".encode()
+
+
+def _marked(line: bytes, mark: str) -> dict[str, Any] | None:
+    if line.startswith(f"{mark} ".encode()):
+        with contextlib.suppress(ValueError):
+            found: dict[str, Any] = json.loads(line[len(mark) :])
+            return found
+    return None
+
+
+class Conversation:
+    """A script that answers more than once: it prints its mark and an object, and reads lines of
+    JSON. It has to end when its standard input does."""
+
+    def __init__(self, connection: Connection, python: str, name: str, told: dict[str, Any]):
+        """Raises HostError."""
+        self._connection = connection
+        line = f"exec {shlex.quote(python)} -c @STUB@"
+        self._mark, sent = _first_words(line, name, told)
+        self._heard = b""
+        self._channel = open_session(connection, _SESSION_S)
+        try:
+            self._channel.settimeout(_SESSION_S)
+            self._channel.exec_command(COMMAND)
+            self._channel.sendall(sent)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            close_quietly(self._channel)
+            raise self._lost(error) from None
+
+    def hear(self, timeout_s: float) -> dict[str, Any]:
+        """The next answer. Raises HostError when none comes in time."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            line, found, rest = self._heard.partition(b"\n")
+            if found:
+                self._heard = rest
+                if (answer := _marked(line, self._mark)) is not None:
+                    return answer
+                continue
+            try:
+                self._channel.settimeout(max(0.01, deadline - time.monotonic()))
+                part = self._channel.recv(_PART)
+            except OSError as error:
+                raise self._lost(error) from None
+            if not part:
+                raise self._lost(EOFError("it ended"))
+            self._heard = (self._heard + part)[-_MAX_OUTPUT:]
+
+    def say(self, words: dict[str, Any]) -> None:
+        try:
+            self._channel.settimeout(_SESSION_S)
+            self._channel.sendall(json.dumps(words).encode() + b"\n")
+        except OSError as error:
+            raise self._lost(error) from None
+
+    def close(self) -> None:
+        close_quietly(self._channel)
+
+    def _lost(self, error: Exception) -> HostError:
+        why = str(error) or type(error).__name__
+        return HostError(f"{self._connection.name}: no answer over SSH ({why})")
 
 
 def run(connection: Connection, sent: bytes, timeout_s: float) -> Answer:
@@ -101,13 +166,16 @@ def run(connection: Connection, sent: bytes, timeout_s: float) -> Answer:
     says too much."""
     deadline = time.monotonic() + timeout_s
     try:
-        with contextlib.closing(open_session(connection, timeout_s)) as channel:
+        channel = open_session(connection, timeout_s)
+        try:
             channel.settimeout(timeout_s)
             channel.exec_command(COMMAND)
             with contextlib.suppress(OSError):  # it has ended already: its exit says why
                 channel.sendall(sent)
                 channel.shutdown_write()
             return _gather(channel, deadline)
+        finally:
+            close_quietly(channel)
     except TimeoutError:
         raise HostError(f"{connection.name}: no answer within {timeout_s:g} s") from None
     except (paramiko.SSHException, EOFError, OSError) as error:

@@ -20,13 +20,18 @@ def main(told: dict, _data: object) -> dict:
         "memory_bytes": memory_bytes(),
         "gpus": gpus(),
         "free_bytes": free,
-        "workdir": os.path.expanduser(told["workdir"]),
+        "workdir": expanded(told),
         "workdir_is_writable": writable,
+        "has_made_venv": os.path.exists(os.path.join(expanded(told), ".venv", ".actorrl")),
         "free_ports": free_ports(*told["ports"]),
         "actorrl": installed(told["paths"]),
         "packages": {name: version_of(name) for name in told["packages"]},
         "ssh_connection": os.environ.get("SSH_CONNECTION", ""),
     }
+
+
+def expanded(told: dict) -> str:
+    return os.path.expanduser(told["workdir"])
 
 
 def memory_bytes() -> int:

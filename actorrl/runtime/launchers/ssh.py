@@ -1,0 +1,173 @@
+"""From a host list to hosts that are ready for their agents, over SSH alone.
+
+    connect -> probe -> check -> copy the code -> prepare the interpreter -> (start the agent)
+
+`preflight` goes as far as the check and writes nothing anywhere; `bootstrap` goes on, for all hosts
+at the same time. A required host that fails at any step stops all of it, with one table; one that
+is not required is left out, and said.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from actorrl.errors import ActorRLError, HostError, VersionError
+from actorrl.runtime.host_specs import ClusterSpec, HostSpec, SyncSpec
+from actorrl.runtime.launchers import code_sync, environment, own
+from actorrl.runtime.launchers.agent_process import AgentPlace, SshAgentProcess
+from actorrl.runtime.launchers.connection import Connection, connect
+from actorrl.runtime.launchers.probe import Facts, check_facts, probe
+from actorrl.runtime.launchers.reachability import Prober
+from actorrl.runtime.placement import Host
+
+_MAX_THREADS = 64  # of which at most 8 log in at a time
+_MAX_ERRORS = 6  # shown in full; of the others only the names
+
+Say = Callable[[str, str], None]  # host, line
+Trees = dict[tuple[str, ...], list[code_sync.Tree]]
+
+
+@dataclass
+class HostCheck:
+    """How far one host got. Whoever asked for it closes `connection`."""
+
+    spec: HostSpec
+    connection: Connection | None = None
+    facts: Facts | None = None
+    place: AgentPlace | None = None
+    error: ActorRLError | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    def prober(self) -> Prober:
+        """For `reachability.reach`."""
+        assert self.connection is not None and self.facts is not None
+        addresses = [self.facts.own_address, self.connection.dialled_address]
+        known = [address for address in addresses if address]
+        return Prober(self.name, self.connection, self.facts.python, known)
+
+    def counted(self) -> Host:
+        """For the placement, before the host list's limits."""
+        assert self.facts is not None
+        facts = self.facts
+        return Host(self.name, facts.num_cpus, facts.memory_bytes, tuple(facts.gpus))
+
+    def agent(self, run_id: str) -> SshAgentProcess:
+        """The host's agent, not started yet; it closes the connection with itself."""
+        assert self.connection is not None and self.place is not None
+        return SshAgentProcess(self.connection, self.place, run_id)
+
+
+def preflight(cluster: ClusterSpec) -> list[HostCheck]:
+    """Connect to every host but the local one, and look; nothing is written. Never raises: errors
+    are in the rows."""
+    return _for_all(cluster, lambda check: _look(check, cluster))
+
+
+def bootstrap(cluster: ClusterSpec, say: Say = lambda host, line: None) -> list[HostCheck]:
+    """The hosts that are ready, without those that failed and are not required. Raises HostError
+    or VersionError where a required one failed, ConfigError where the code cannot be copied;
+    nothing is left connected then. `say` is told of what takes time, on any thread."""
+    trees = {_key(s): code_sync.trees(s) for s in _syncs(cluster) if s.mode == "copy"}
+    checks = _for_all(cluster, lambda check: _make_ready(check, cluster, trees, say))
+    failed = [check for check in checks if check.error is not None]
+    if any(check.spec.required for check in failed):
+        for check in checks:
+            check.close()
+        raise failure([check for check in failed if check.spec.required])
+    for check in failed:
+        check.close()
+        say(check.name, f"left out, it is not required: {check.error}")
+    return [check for check in checks if check.error is None]
+
+
+def failure(failed: Sequence[HostCheck]) -> ActorRLError:
+    """One error for all hosts that failed."""
+    errors = [check.error for check in failed if check.error is not None]
+    if len(errors) == 1 or not all(isinstance(error, HostError) for error in errors):
+        return next((e for e in errors if not isinstance(e, HostError)), errors[0])
+    lines = [f"{len(errors)} hosts cannot be used"]
+    lines += [str(error) for error in errors[:_MAX_ERRORS]]
+    if more := [check.name for check in failed[_MAX_ERRORS:]]:
+        lines.append(f"and {len(more)} more: {', '.join(more)}")
+    kind = VersionError if all(isinstance(e, VersionError) for e in errors) else HostError
+    return kind("\n".join(lines))
+
+
+# ---- one host -----------------------------------------------------------------------------------
+
+
+def _look(check: HostCheck, cluster: ClusterSpec) -> None:
+    assert check.spec.ssh is not None
+    options = "" if cluster.source == check.name else f" --hosts {cluster.source}"
+    check.connection = connect(check.spec.ssh, check.name, options)
+    check.facts = probe(check.connection, check.spec, cluster.network.ports)
+    check_facts(check.spec, check.facts)
+    if check.connection.retries:
+        check.notes.append(f"let in after {check.connection.retries} refusals (MaxStartups)")
+    if missing := environment.not_passed(check.spec, os.environ):
+        check.notes.append(f"pass_env: {', '.join(missing)} is not set here")
+
+
+def _make_ready(check: HostCheck, cluster: ClusterSpec, trees: Trees, say: Say) -> None:
+    _look(check, cluster)
+    assert check.connection is not None and check.facts is not None
+    paths, directory = _code(check, trees, say)
+    if check.facts.makes_venv and not check.facts.has_made_venv:
+        say(check.name, "making .venv with the packages of this machine, once")
+    prepared = environment.prepare(check.connection, check.spec, check.facts, directory)
+    for did in prepared.did:
+        say(check.name, did)
+    check.place = environment.agent_place(check.spec, prepared.python, paths, directory, os.environ)
+
+
+def _code(check: HostCheck, trees: Trees, say: Say) -> tuple[list[str], str]:
+    """Folders for PYTHONPATH, and the one to work in: the user's source."""
+    assert check.connection is not None and check.facts is not None
+    sync = check.spec.sync
+    if sync.mode == "none":
+        return [], check.facts.workdir
+    if sync.mode == "shared":
+        source = os.path.abspath(os.path.expanduser(sync.source))
+        return [str(own.PACKAGE.parent), source], source
+    facts = check.facts
+    copied = code_sync.copy(check.connection, facts.python, facts.workdir, trees[_key(sync)])
+    for name in copied.sent:
+        say(check.name, f"sent {name}")
+    return copied.paths, copied.paths[-1]
+
+
+def _syncs(cluster: ClusterSpec) -> list[SyncSpec]:
+    return [host.sync for host in cluster.remote_hosts]
+
+
+def _key(sync: SyncSpec) -> tuple[str, ...]:
+    """Hosts with the same one get the same files."""
+    return (sync.source, *sync.exclude)
+
+
+def _for_all(cluster: ClusterSpec, work: Callable[[HostCheck], None]) -> list[HostCheck]:
+    """Do it for every host but the local one, at the same time; what fails is kept in its row."""
+    checks = [HostCheck(spec) for spec in cluster.remote_hosts]
+
+    def careful(check: HostCheck) -> None:
+        try:
+            work(check)
+        except ActorRLError as error:
+            check.error = error
+
+    if checks:
+        with ThreadPoolExecutor(min(len(checks), _MAX_THREADS), "ssh") as threads:
+            list(threads.map(careful, checks))
+    return checks
