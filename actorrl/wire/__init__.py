@@ -1,7 +1,8 @@
 """Bytes between processes. Knows no reward and starts no process.
 
 Reading order: `messages` (the vocabulary), `values` (plain Python values to bytes), `frames` (a
-message to ZeroMQ frames and back), `shared_memory` (slabs, and who hands out what a host shares),
-`blocks` (the newest version of something), `sockets` (every ZeroMQ option), `endpoint` (one
-process's door: an inbox, and a line to each peer).
+message to ZeroMQ frames and back; `compression`), `shared_memory` (slabs, and who hands out what a
+host shares), `blocks` (the newest version of something), `sockets` (every ZeroMQ option; `keys`,
+`chunks`), `doorkeeper` (who may come in over TCP; `line_watch`, why a line is not up), `endpoint`
+(one process's door: an inbox, and a line to each peer; `inside` the host, and `outside` of it).
 """

@@ -3,9 +3,10 @@
 What a peer starts (calls, stream elements, requests) arrives in the inbox and is answered through
 it; the answers to what this process started (replies, credits, responses) arrive on the lines. So a
 process that waits for an answer need not look at its inbox. Peers of the same host are reached over
-sockets in the file system and shared memory, those of other hosts over TCP (`outside`).
+sockets in the file system and shared memory (`inside`), those of other hosts over TCP (`outside`),
+which has an inbox of its own.
 
-An endpoint belongs to one thread, except `post_peers` and `wake`. The table of peers changes only
+An endpoint belongs to one thread, except where a method says more. The table of peers changes only
 in `take_peers`, which its owner calls, and in `receive`: never in the middle of a send. `drops`
 counts, by reason, what arrived and was not delivered.
 """
@@ -22,18 +23,20 @@ from typing import Any
 import zmq
 
 from actorrl.errors import WireError
-from actorrl.wire import chunks, frames, sockets
+from actorrl.wire import chunks, sockets
 from actorrl.wire.blocks import BlockReader, BlockWriter
+from actorrl.wire.inside import Inside
 from actorrl.wire.messages import ANSWERS, Message, Peer
 from actorrl.wire.outside import Allow, Outside, Route
-from actorrl.wire.shared_memory import MemoryClient, SlabReader, SlabWriter
+from actorrl.wire.shared_memory import MemoryClient
 from actorrl.wire.sockets import TcpDoor
 
 # plain numbers: pyzmq's enums cost a microsecond each time they are combined
 _NOBLOCK, _POLLIN, _EVENTS = int(zmq.NOBLOCK), int(zmq.POLLIN), int(zmq.EVENTS)
 _DRAIN = 64  # messages taken from one socket before the others have their turn
 _ZERO_COPY_BYTES = 64 * 1024
-SLAB_THRESHOLD_BYTES = 32 * 1024  # below this a frame is cheaper than a slab
+
+Take = Callable[[zmq.Socket], Message | None]
 
 
 class Endpoint:
@@ -48,42 +51,47 @@ class Endpoint:
         host: str = "",
         tcp: TcpDoor | None = None,
     ) -> None:
-        """`tcp` opens the door to other hosts than `host`. Raises WireError if that fails."""
+        """`tcp` opens the door to other hosts than `host`. Raises WireError if it cannot."""
         self.name = name
         self.incarnation = incarnation
         self.peers: dict[str, Peer] = {}
         self.drops: collections.Counter[str] = collections.Counter()
         self.on_peers: Callable[[list[str]], None] = lambda changed: None
-        self._context = sockets.new_context()
-        self._inbox = sockets.router(self._context, address)
         self._host = host
-        self._outside = self._open_outside(tcp) if tcp is not None else None
-        self._unreachable: dict[str, str] = {}
-        self._lines: dict[str, zmq.Socket] = {}
         self._memory = memory
-        self._slabs_out: dict[tuple[str, str], SlabWriter] = {}
-        self._slabs_in = SlabReader(memory) if memory is not None else None
         self._posted: collections.deque[Callable[[], None]] = collections.deque()
-        self._watched: dict[Any, Callable[[], None]] = {}
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._wake_lock = threading.Lock()
+        self._context = sockets.new_context()
+        self._inside = Inside(self._context, name, incarnation, address, memory, self.drops)
+        self._outside: Outside | None = None
+        self._lines: dict[str, zmq.Socket] = {}
+        self._unreachable: dict[str, str] = {}
+        self._watched: dict[Any, Callable[[], None]] = {}
+        self._takes: dict[Any, Take] = {}
         self._all = zmq.Poller()
         self._answers = zmq.Poller()
-        self._all.register(self._inbox, zmq.POLLIN)
-        if self._outside is not None:
-            self._all.register(self._outside.inbox, zmq.POLLIN)
         for poller in (self._all, self._answers):
             poller.register(self._wake_fd, zmq.POLLIN)
+        self._attend(self._inside.inbox, self._inside.take_from_inbox, self._all)
+        if tcp is not None:
+            self._open_to_others(tcp)
 
-    def _open_outside(self, tcp: TcpDoor) -> Outside:
-        try:
-            return Outside(self._context, tcp, self.drops, self._on_broken, self._on_offender)
-        except WireError:
-            self._inbox.close(linger=0)
-            self._context.term()
-            raise
+    def _attend(self, socket: zmq.Socket, take: Take, *pollers: zmq.Poller) -> None:
+        self._takes[socket] = take
+        for poller in pollers:
+            poller.register(socket, zmq.POLLIN)
 
     # ---- other hosts --------------------------------------------------------------------
+
+    def _open_to_others(self, tcp: TcpDoor) -> None:
+        arguments = (self._context, tcp, self.drops, self._on_broken, self._on_offender)
+        try:
+            self._outside = Outside(*arguments)
+        except WireError:
+            self.close()
+            raise
+        self._attend(self._outside.inbox, self._outside.take_from_inbox, self._all)
 
     @property
     def tcp_address(self) -> str:
@@ -92,10 +100,10 @@ class Endpoint:
 
     @property
     def trouble(self) -> dict[str, str]:
-        """Why peers of other hosts cannot be reached, by name; within 5 s, until they can."""
-        if self._outside is None:
-            return {}
-        return self._unreachable | self._outside.keeper.trouble
+        """Why peers of other hosts cannot be reached, by name: within 5 s, and until they can. Any
+        thread."""
+        found = {} if self._outside is None else self._outside.keeper.trouble
+        return self._unreachable | {line.rstrip("!"): reason for line, reason in found.items()}
 
     def permit(self, allow: Allow) -> None:
         """From now on take in from other hosts only what `allow(source, kind, name)` says."""
@@ -108,23 +116,24 @@ class Endpoint:
         return outside | {f"dropped: {reason}": count for reason, count in self.drops.items()}
 
     def _on_broken(self, line: str) -> None:
-        """The connection was lost, or refused: what was in flight is gone. The doorkeeper's
-        thread."""
+        """A connection was lost or refused. The doorkeeper's thread."""
         self._posted.append(lambda: self._renew(line.rstrip("!")))
         self.wake()
 
-    def _on_offender(self) -> None:
-        self._posted.append(lambda: self._adopt(self.peers))
-
     def _renew(self, name: str) -> None:
+        """What was in flight is gone: as after a restart of the peer, but for its incarnation."""
         if name in self.peers:
             self._hang_up(name, forget=False)
             self.on_peers([name])
 
+    def _on_offender(self) -> None:
+        self._posted.append(lambda: self._adopt(self.peers))
+
     # ---- peers --------------------------------------------------------------------------
 
     def post_peers(self, table: dict[str, Peer]) -> None:
-        """Tell the endpoint, from any thread, who lives where; its own thread looks later."""
+        """Tell the endpoint, from any thread, who lives where; its own thread looks later. Whose
+        key is in the table may come in from now on."""
         if self._outside is not None:
             self._outside.admit(table, self._host)
         self._posted.append(lambda: self._adopt(table))
@@ -150,7 +159,7 @@ class Endpoint:
             for name in self.peers.keys() | table.keys()
             if self.peers.get(name) != table.get(name)
         ]
-        self.peers = table
+        self.peers = self._inside.peers = table
         for name in changed:
             self._hang_up(name, forget=True)
         if changed:
@@ -160,18 +169,16 @@ class Endpoint:
         """Close the lines to a peer; it may be dialled again, or (`forget`) is another now."""
         if forget:
             self._unreachable.pop(name, None)
+            self._inside.forget(name)
         for line_name in (name, name + "!"):
             line = self._lines.pop(line_name, None)
             if line is not None:
                 self._all.unregister(line)
                 self._answers.unregister(line)
+                del self._takes[line]
                 if self._outside is not None:
-                    self._outside.hang_up(line_name, line, forget)
+                    self._outside.hang_up(line, forget)
                 line.close(linger=0)
-        for key in [key for key in self._slabs_out if key[1] == name]:
-            del self._slabs_out[key]
-        if self._slabs_in is not None:
-            self._slabs_in.forget(f"{name}.")
 
     def knows(self, name: str) -> bool:
         """Whether the peer is up, as far as is known. `name!` is its control lane."""
@@ -198,10 +205,10 @@ class Endpoint:
         if line is None and (line := self._dial(to)) is None:
             return False
         message.source, message.incarnation = self.name, self.incarnation
-        if self._outside is not None and self._outside.owns(line):
-            parts = self._outside.encode(message)
+        if self._is_far(self.peers[to.rstrip("!")]):
+            parts = self._outside.encode(message)  # type: ignore[union-attr]
         else:
-            parts = self._encode(to, message, num_slots)
+            parts = self._inside.encode(to, message, num_slots)
         try:
             line.send_multipart(parts, flags=_NOBLOCK, copy=_copy(parts))
         except zmq.Again:
@@ -215,7 +222,8 @@ class Endpoint:
             assert self._outside is not None
             inbox, route, parts = self._outside.inbox, to.route.id, self._outside.encode(message)
         else:
-            inbox, route, parts = self._inbox, to.route, self._encode(to.source, message, num_slots)
+            inbox, route = self._inside.inbox, to.route
+            parts = self._inside.encode(to.source, message, num_slots)
         try:
             inbox.send_multipart([route, *parts], flags=_NOBLOCK, copy=_copy(parts))
         except zmq.ZMQError:  # gone, or it does not read
@@ -223,42 +231,26 @@ class Endpoint:
             return False
         return True
 
+    def _is_far(self, peer: Peer) -> bool:
+        return self._outside is not None and peer.host != self._host
+
     def _dial(self, to: str) -> zmq.Socket | None:
         """A new line; None to who cannot be reached from here, with the reason in `trouble`."""
-        name = to.rstrip("!")
-        peer = self.peers[name]
-        if self._outside is None or peer.host == self._host:
-            suffix = "!" if to.endswith("!") else ""
-            line = sockets.dealer(self._context, peer.address + suffix)
-        else:
-            try:
-                line = self._outside.dial(to, peer)
-            except WireError as error:
-                self._unreachable[name] = str(error)
-                return None
+        peer = self.peers[to.rstrip("!")]
+        try:
+            if self._is_far(peer):
+                assert self._outside is not None
+                line, take = self._outside.dial(to, peer), self._outside.take_from_line
+            elif self._host and peer.host != self._host:
+                raise WireError(f"{to} is on host {peer.host}; this process reaches its own only")
+            else:
+                line, take = self._inside.dial(to, peer), self._inside.take_from_line
+        except WireError as error:
+            self._unreachable[to.rstrip("!")] = str(error)
+            return None
         self._lines[to] = line
-        self._all.register(line, zmq.POLLIN)
-        self._answers.register(line, zmq.POLLIN)
+        self._attend(line, take, self._all, self._answers)
         return line
-
-    def _encode(self, to: str, message: Message, num_slots: int) -> list[Any]:
-        if message.slot < 0 or self._memory is None:
-            return frames.encode(message)
-        frames.check_sendable(message.arrays)
-        arrays = list(message.arrays.values())
-        if sum(array.nbytes for array in arrays) < SLAB_THRESHOLD_BYTES:
-            return frames.encode(message)
-        writer = self._slabs_out.get((message.name, to))
-        if writer is None:
-            consumer = f"{to}.{self.peers[to].incarnation if to in self.peers else 0}"
-            name = f"{self.name}.{self.incarnation}/{message.name}/{consumer}"
-            writer = SlabWriter(self._memory, name, num_slots)
-            self._slabs_out[(message.name, to)] = writer
-        offsets = writer.write(message.slot, arrays)
-        if offsets is None:
-            self.drops["no memory for a slab: sent as frames"] += 1
-            return frames.encode(message)
-        return frames.encode(message, writer.generation, offsets)
 
     # ---- versioned state ----------------------------------------------------------------
 
@@ -297,11 +289,7 @@ class Endpoint:
             os.eventfd_read(self._wake_fd)
 
     def _drain(self, socket: zmq.Socket, received: list[Message]) -> None:
-        outside = self._outside
-        if outside is not None and outside.owns(socket):
-            take = outside.take
-        else:
-            take = self._take_inbox if socket is self._inbox else self._take_line
+        take = self._takes[socket]
         for _ in range(_DRAIN):
             if not int(socket.getsockopt(_EVENTS)) & _POLLIN:  # an exception costs ten times more
                 return
@@ -313,37 +301,14 @@ class Endpoint:
             else:
                 self.drops["from an old incarnation"] += 1
 
-    def _take_inbox(self, socket: zmq.Socket) -> Message | None:
-        route, *parts = socket.recv_multipart(flags=_NOBLOCK, copy=False)
-        message = self._decode(parts)
-        if message is not None:
-            message.route = route.bytes
-        return message
-
-    def _take_line(self, socket: zmq.Socket) -> Message | None:
-        return self._decode(socket.recv_multipart(flags=_NOBLOCK, copy=False))
-
-    def _decode(self, parts: list[zmq.Frame]) -> Message | None:
-        try:
-            return frames.decode([part.buffer for part in parts], self._open_slab)
-        except WireError:
-            self.drops["malformed"] += 1
-            return None
-
-    def _open_slab(self, source: str, incarnation: int, link: str, generation: int) -> Any:
-        if self._slabs_in is None:
-            raise WireError("no shared memory here")
-        name = f"{source}.{incarnation}/{link}/{self.name}.{self.incarnation}"
-        return self._slabs_in.open(name, generation)
-
     def close(self) -> None:
         """What was sent still leaves, within a second. Idempotent."""
-        if self._inbox.closed:
+        if self._context.closed:
             return
         for line in self._lines.values():
             line.close()
         self._lines.clear()
-        self._inbox.close()
+        self._inside.inbox.close()
         if self._outside is not None:
             self._outside.close()
         self._context.term()

@@ -24,16 +24,17 @@ _OTHER_PROTOCOL = "what listens there does not speak CURVE"
 @dataclass
 class _Line:
     address: str
-    since: float  # when it was first dialled in vain, or lost
+    tried_since: float | None = None  # the first of the attempts that go on; None: it was up since
     reason: str = _WAITING
     is_up: bool = False
-    is_dialled: bool = True
+    is_dialled: bool = False
+    is_refused: bool = False  # by whom it dialled: not dialled any more, but still in trouble
     redial_at: float | None = None
 
 
 class LineWatch:
     """`trouble` says by name what is wrong with each line that ought to be up; any thread may
-    read it."""
+    copy it."""
 
     def __init__(self) -> None:
         self.trouble: dict[str, str] = {}
@@ -42,16 +43,20 @@ class LineWatch:
     def dialled(self, name: str, address: str, now: float) -> None:
         line = self._lines.get(name)
         if line is None or line.address != address:
-            self._lines[name] = _Line(address, now)
-            return
-        line.since = line.since if name in self.trouble or not line.is_up else now
-        line.is_up, line.is_dialled, line.redial_at = False, True, None
+            self.forget(name)
+            line = self._lines[name] = _Line(address)
+        if line.tried_since is None:
+            line.tried_since = now
+        line.is_dialled, line.is_refused = True, False
 
     def hung_up(self, name: str) -> None:
         """The line was closed; it may be dialled again."""
         line = self._lines.get(name)
         if line is not None:
-            line.is_dialled, line.redial_at = False, None
+            line.is_dialled = line.is_up = False
+            line.redial_at = None
+            if not line.is_refused:
+                line.tried_since = None
 
     def forget(self, name: str) -> None:
         """Nobody wants to reach it any more."""
@@ -60,16 +65,16 @@ class LineWatch:
 
     def event(self, name: str, event: int, now: float) -> bool:
         """Something happened on a line. Whether it is broken: what was in flight is lost, and it
-        must be dialled anew."""
+        must be dialled anew; nothing more is heard of it until then."""
         line = self._lines.get(name)
         if line is None or not line.is_dialled:
             return False
         match event:
             case zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                line.is_up, line.reason = True, _WAITING
+                line.is_up, line.tried_since, line.reason = True, None, _WAITING
                 self.trouble.pop(name, None)
             case zmq.EVENT_DISCONNECTED if line.is_up:
-                line.is_up, line.since = False, now
+                self.hung_up(name)
                 return True
             case zmq.EVENT_CONNECTED:
                 line.reason = _SILENT
@@ -84,25 +89,30 @@ class LineWatch:
         return False
 
     def look(self, now: float) -> list[str]:
-        """Bring `trouble` up to date. The lines that must be dialled anew."""
+        """Bring `trouble` up to date. The lines that are broken, as in `event`."""
         broken = []
-        for name, line in self._lines.items():
-            if not line.is_dialled or line.is_up:
-                continue
-            if now >= line.since + PATIENCE_S:
+        for name, line, since in self._trying():
+            if now >= since + PATIENCE_S:
                 self.trouble[name] = f"{name} cannot be reached at {line.address}: {line.reason}"
             if line.redial_at is not None and now >= line.redial_at:
-                line.redial_at = None
+                line.is_refused = True
+                self.hung_up(name)
                 broken.append(name)
         return broken
 
     def next_look(self) -> float | None:
         """When `look` will have something to say; None: not before another event."""
-        times = [
-            time
-            for name, line in self._lines.items()
-            if line.is_dialled and not line.is_up
-            for time in (line.redial_at, None if name in self.trouble else line.since + PATIENCE_S)
-            if time is not None
-        ]
+        times = []
+        for name, line, since in self._trying():
+            if line.redial_at is not None:
+                times.append(line.redial_at)
+            if name not in self.trouble:
+                times.append(since + PATIENCE_S)
         return min(times, default=None)
+
+    def _trying(self) -> list[tuple[str, _Line, float]]:
+        return [
+            (name, line, line.tried_since)
+            for name, line in self._lines.items()
+            if line.tried_since is not None
+        ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import itertools
 from typing import Literal
 
 import msgspec
@@ -37,6 +38,7 @@ _KEEPALIVE_COUNT = 3
 _BACKLOG = 512
 _MONITOR_EVENTS = 20_000  # that may wait for who reads them: beyond, ZeroMQ's own thread would
 
+_monitor_numbers = itertools.count()
 _DIALLED_EVENTS = (
     zmq.EVENT_CONNECTED
     | zmq.EVENT_CONNECT_DELAYED
@@ -142,7 +144,7 @@ def tcp_dealer(
 
 def monitor(context: zmq.Context, socket: zmq.Socket, events: int = _LISTENER_EVENTS) -> zmq.Socket:
     """Where a socket says what happens on its connections; for another thread to read."""
-    address = f"inproc://monitor-{id(context)}-{socket.underlying}"
+    address = f"inproc://monitor-{next(_monitor_numbers)}"
     socket.monitor(address, int(events))
     watched = context.socket(zmq.PAIR)
     watched.setsockopt(zmq.RCVHWM, _MONITOR_EVENTS)

@@ -11,7 +11,8 @@ import pytest
 import zmq
 
 from actorrl.wire import sockets
-from actorrl.wire.endpoint import SLAB_THRESHOLD_BYTES, Endpoint
+from actorrl.wire.endpoint import Endpoint
+from actorrl.wire.inside import SLAB_THRESHOLD_BYTES
 from actorrl.wire.messages import Kind, Message, Peer
 from actorrl.wire.shared_memory import MemoryClient
 

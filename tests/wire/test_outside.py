@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import random
+import select
+import socket as posix
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 
+import msgspec
 import numpy as np
+import psutil
 import pytest
+import zmq
 
+from actorrl.wire import frames, sockets
 from actorrl.wire.endpoint import Endpoint
+from actorrl.wire.frames import ArrayEntry
 from actorrl.wire.keys import KeyPair
 from actorrl.wire.messages import Kind, Message, Peer
+from actorrl.wire.outside import MAX_OFFENCES, MAX_PARTS
 from actorrl.wire.shared_memory import MemoryClient
 from actorrl.wire.sockets import TcpDoor
+from tests.wire.test_frames import header
 
 PATIENCE_S = 30.0
+PORTS = (21_000, 22_999)
 
 
 class World:
@@ -33,7 +45,7 @@ class World:
         keys = self.keys[f"{name}.{incarnation}"] = KeyPair.new()
         address = f"ipc://{self._folder}/{name}.{incarnation}"
         memory = MemoryClient(self._memory_address)
-        door = Endpoint(name, incarnation, address, memory, host, TcpDoor(keys=keys))
+        door = Endpoint(name, incarnation, address, memory, host, TcpDoor(keys=keys, ports=PORTS))
         self.table[name] = Peer(incarnation, address, host, door.tcp_address, keys.public)
         self.doors.append(door)
         self.announce()
@@ -150,10 +162,357 @@ def test_after_a_restart_messages_go_to_the_new_process(world):
 
 
 def test_who_cannot_be_reached_is_named_with_the_reason(world):
-    a = world.add("a", "one")
-    with contextlib.closing(world.add("b", "two")) as b:
-        pass
-    assert b.tcp_address
-    a.send("b", say())
+    a, c = world.add("a", "one"), world.add("c", "three")
+    with contextlib.ExitStack() as stack:
+        plain = stack.enter_context(zmq.Context()).socket(zmq.ROUTER)
+        stack.enter_context(plain)
+        plain_port = plain.bind_to_random_port("tcp://127.0.0.1")
+        silent = stack.enter_context(posix.create_server(("127.0.0.1", 0)))
+        closed = stack.enter_context(posix.socket())
+        closed.bind(("127.0.0.1", 0))  # and not listening
+        key = KeyPair.new().public
+        unreachable = {
+            "plain": (f"tcp://127.0.0.1:{plain_port}", "does not speak CURVE"),
+            "silent": (f"tcp://127.0.0.1:{silent.getsockname()[1]}", "not answered"),
+            "closed": (f"tcp://127.0.0.1:{closed.getsockname()[1]}", "nobody accepts"),
+            "nowhere": ("tcp://192.0.2.1:43000", "nobody accepts"),  # no host has such an address
+            "other": (c.tcp_address, "broken off"),
+            "addressless": ("", "no address"),
+        }
+        for name, (address, _) in unreachable.items():
+            world.table[name] = Peer(1, "ipc:///nowhere", "two", address, key)
+        world.announce()
+        for name in [*unreachable, "c"]:
+            assert a.send(name, say()) is (name != "addressless")
+        until(lambda: a.trouble.keys() == unreachable.keys(), a, c)
+        trouble = a.trouble
+    for name, (_, words) in unreachable.items():
+        assert words in trouble[name], trouble[name]
+
+
+# ---- strangers ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def client(address: str, server_key: str, keys: KeyPair | None = None) -> Iterator[zmq.Socket]:
+    """A ZeroMQ client of whoever has the keys."""
+    context = sockets.new_context()
+    door = TcpDoor(keys=keys or KeyPair.new())
+    socket, monitor = sockets.tcp_dealer(context, address, server_key, door)
+    try:
+        yield socket
+    finally:
+        monitor.close()
+        socket.close(linger=0)
+        context.term()
+
+
+@contextlib.contextmanager
+def plain_client(address: str) -> Iterator[zmq.Socket]:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.linger = 0
+        socket.connect(address)
+        yield socket
+
+
+def tell(source: str = "a", incarnation: int = 1, kind: Kind = Kind.TELL) -> list:
+    message = Message(kind, "hello", "forged", source=source, incarnation=incarnation)
+    return frames.encode(message)
+
+
+def refused(door: Endpoint) -> int:
+    return door.metrics()["refused_handshakes"]
+
+
+STRANGERS = {
+    "without keys": lambda address, key: plain_client(address),
+    "with a wrong server key": lambda address, key: client(address, KeyPair.new().public),
+    "with an unlisted key": lambda address, key: client(address, key),
+}
+
+
+@pytest.mark.parametrize("stranger", STRANGERS.values(), ids=STRANGERS)
+def test_a_stranger_gets_nothing_and_changes_nothing(world, stranger):
+    a, b = world.add("a", "one"), world.add("b", "two")
+    with stranger(b.tcp_address, world.keys["b.1"].public) as socket:
+        for _ in range(3):
+            socket.send_multipart(tell(), zmq.NOBLOCK)
+        until(lambda: refused(b) > 0, b)
+        a.send("b", say(1))
+        assert [message.body for message in receive(b)] == [1]
+        assert socket.poll(0) == 0
+    assert b.drops.total() == 0
+
+
+def test_the_key_of_an_earlier_incarnation_does_not_come_in(world):
+    old, b = world.add("a", "one"), world.add("b", "two")
+    old.close()
+    world.add("a", "one", 2)
+    with client(b.tcp_address, world.keys["b.1"].public, world.keys["a.1"]) as socket:
+        socket.send_multipart(tell("a", 2))
+        until(lambda: refused(b) > 0, b)
+
+
+def test_a_key_that_is_listed_a_moment_later_comes_in_at_once(world):
+    b = world.add("b", "two")
+    late = KeyPair.new()
+    with client(b.tcp_address, world.keys["b.1"].public, late) as socket:
+        socket.send_multipart(tell("c"))
+        assert b.receive(200) == []
+        world.table["c"] = Peer(1, "ipc:///nowhere", "three", "", late.public)
+        world.announce()
+        (message,) = receive(b)
+    assert message.source == "c" and refused(b) == 0
+
+
+def test_who_is_refused_is_told_why_and_comes_in_when_it_is_listed(world):
+    a, b = world.add("a", "one"), world.add("b", "two")
+    b.post_peers({})
+    a.send("b", say(1))
     until(lambda: "b" in a.trouble, a)
-    assert "cannot be reached" in a.trouble["b"]
+    assert "does not know the key" in a.trouble["b"]
+    world.announce()
+    until(lambda: "b" not in a.trouble, _sender(a, 2))
+    assert receive(b)[0].body == 2
+    assert a.trouble == {}
+
+
+class _sender:
+    """Sends again and again, as streams and requests do once they may."""
+
+    def __init__(self, door: Endpoint, number: int) -> None:
+        self._door, self._number = door, number
+
+    def receive(self, timeout_ms: int) -> list[Message]:
+        self._door.send("b", say(self._number))
+        return self._door.receive(timeout_ms)
+
+
+@pytest.mark.parametrize(("source", "incarnation"), [("c", 1), ("a", 2), ("driver", 0)])
+def test_who_speaks_in_another_name_is_not_heard(world, source, incarnation):
+    world.add("c", "three")
+    a, b = world.add("a", "one"), world.add("b", "two")
+    with client(b.tcp_address, world.keys["b.1"].public, world.keys["a.1"]) as socket:
+        socket.send_multipart(tell(source, incarnation))
+        socket.send_multipart(tell("a", 1))
+        assert [message.source for message in receive(b)] == ["a"]
+    assert b.drops == {"in another's name": 1}
+    assert a.drops.total() == 0
+
+
+def test_nobody_sends_what_its_role_does_not_send(world):
+    a, b = world.add("a", "one"), world.add("b", "two")
+    b.permit(lambda source, kind, name: (source, kind, name) == ("a", Kind.ITEM, "samples"))
+    a.send("b", Message(Kind.CALL, "set_weights", [[], {}], number=1))
+    a.send("b", Message(Kind.ITEM, "gradients", slot=0))
+    a.send("b", Message(Kind.ITEM, "samples", slot=0))
+    assert [message.name for message in receive(b)] == ["samples"]
+    assert b.drops == {"not allowed": 2}
+
+
+def test_nobody_answers_what_it_was_not_asked(world):
+    """Answers come on the lines of who has asked; they name a call by a number only."""
+    a, b = world.add("a", "one"), world.add("b", "two")
+    a.send("b", Message(Kind.REPLY, "secret", 5, number=1))
+    a.send("b", say(1))
+    (message,) = receive(b)
+    assert b.answer(message, Message(Kind.CALL, "evil", [[], {}]))
+    assert b.answer(message, Message(Kind.REPLY, "hello", "fine"))
+    assert [answer.body for answer in receive(a)] == ["fine"]
+    assert b.drops == {"not allowed": 1} and a.drops == {"not an answer": 1}
+
+
+def test_without_keys_processes_of_one_machine_talk(memory):
+    with tempfile.TemporaryDirectory(prefix="rt-") as folder, contextlib.ExitStack() as stack:
+        table, doors = {}, []
+        for name, host in (("a", "one"), ("b", "two")):
+            door = Endpoint(
+                name, 1, f"ipc://{folder}/{name}", MemoryClient(memory.address), host,
+                TcpDoor(keys=KeyPair.new(), ports=PORTS, security="none"),
+            )  # fmt: skip
+            doors.append(stack.enter_context(contextlib.closing(door)))
+            table[name] = Peer(1, f"ipc://{folder}/{name}", host, door.tcp_address)
+        for door in doors:
+            door.post_peers(table)
+        a, b = doors
+        a.take_peers()
+        assert a.send("b", say(1))
+        (message,) = receive(b)
+        assert b.answer(message, Message(Kind.REPLY, "hello", 2))
+        assert receive(a)[0].body == 2
+
+
+# ---- listed peers that misbehave ------------------------------------------------------------
+
+
+def hostile(draw: random.Random) -> list[bytes]:
+    """A message that no peer of ours sends."""
+    match draw.randrange(6):
+        case 0:
+            return [draw.randbytes(draw.randrange(200)) for _ in range(draw.randrange(1, 5))]
+        case 1:
+            return [b"\x91" * 5000, b"\xc0"]
+        case 2:
+            return [tell()[0], b"\x91" * 5000]
+        case 3:
+            return [tell()[0][:-3], b"\xc0"]
+        case 4:
+            return [bytes(tell()[0]), b"\xc0"] + [b""] * (MAX_PARTS + 10)
+        case _:
+            arrays = [ArrayEntry("x", draw.choice(["<f4", "|O", "|u1"]), [2**40, 4], -1)]
+            return [header(source="a", arrays=arrays), b"\xc0", bytes(8)]
+
+
+def test_who_sends_nonsense_is_cut_off_and_the_others_go_on(world):
+    a, b, c = world.add("a", "one"), world.add("b", "two"), world.add("c", "three")
+    told: list[list[str]] = []
+    b.on_peers = told.append
+    b.send("a", say(0))
+    receive(a)
+    draw = random.Random(11)
+    with client(b.tcp_address, world.keys["b.1"].public, world.keys["a.1"]) as socket:
+        for number in range(MAX_OFFENCES):
+            socket.send_multipart(hostile(draw))
+            c.send("b", say(number))
+        got = []
+        until(lambda: bool(got.extend(b.receive(20))) or b.drops["peer cut off"] == 1)
+        until(lambda: refused(b) > 0, b)  # its connection was ended, and it does not come in again
+    got += receive(b, MAX_OFFENCES - len(got)) if len(got) < MAX_OFFENCES else []
+    assert [message.body for message in got] == list(range(MAX_OFFENCES))
+    assert b.drops["malformed"] == MAX_OFFENCES and b.metrics()["peers_cut_off"] == 1
+    assert not b.knows("a") and not b.send("a", say()) and told == [["a"]]
+    assert b.knows("c") and b.send("c", say())
+    world.announce()  # the table still names it
+    assert not b.knows("a")
+    world.add("a", "one", 2)  # its successor has a key of its own
+    assert b.knows("a")
+
+
+def test_a_frame_beyond_the_limit_ends_the_connection_before_it_is_taken_in(world):
+    a, b = world.add("a", "one"), world.add("b", "two")
+    with client(b.tcp_address, world.keys["b.1"].public, world.keys["a.1"]) as socket:
+        monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        socket.send_multipart([*tell(), bytes(2 * sockets.MAX_TCP_FRAME_BYTES)])
+        until(lambda: monitor.poll(0) > 0, b)
+        socket.disable_monitor()
+        monitor.close()
+    a.send("b", say(1))
+    assert [message.body for message in receive(b)] == [1]
+
+
+def test_half_handshakes_keep_nobody_out(world):
+    a, b = world.add("a", "one"), world.add("b", "two")
+    host, port = b.tcp_address.removeprefix("tcp://").split(":")
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(posix.create_connection((host, int(port)))) for _ in range(100)]
+        for number, connection in enumerate(idle):
+            connection.send(GREETING[: number % len(GREETING)])
+        a.send("b", say(1))
+        assert [message.body for message in receive(b)] == [1]
+        until(lambda: refused(b) >= len(idle), b)
+        for connection in idle:  # they were hung up on
+            connection.settimeout(PATIENCE_S)
+            with contextlib.suppress(ConnectionError):
+                while connection.recv(4096):
+                    pass
+    a.send("b", say(2))
+    assert [message.body for message in receive(b)] == [2]
+
+
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"CURVE".ljust(20, b"\0") + bytes(32)
+
+
+def test_memory_stays_flat_under_a_flood_of_strangers(world):
+    """What comes before a key was shown is taken in one small frame at a time."""
+    a, b = world.add("a", "one"), world.add("b", "two")
+    a.send("b", say(0))
+    receive(b)
+    host, port = b.tcp_address.removeprefix("tcp://").split(":")
+    process = psutil.Process()
+    before = highest = process.memory_info().rss
+    just_allowed = sockets.MAX_TCP_FRAME_BYTES - 1
+    for number in range(150):
+        with posix.create_connection((host, int(port))) as connection:
+            connection.settimeout(PATIENCE_S)
+            size = (just_allowed, 1 << 40)[number % 2]
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(GREETING + b"\x06" + size.to_bytes(8, "big"))
+                connection.sendall(bytes(just_allowed - 1))
+        highest = max(highest, process.memory_info().rss)
+    assert highest - before < 40e6
+    a.send("b", say(1))
+    assert [message.body for message in receive(b)] == [1]
+
+
+# ---- what others can see --------------------------------------------------------------------
+
+
+class Wire:
+    """A cable between a client and a server that keeps what went over it."""
+
+    def __init__(self, address: str) -> None:
+        host, port = address.removeprefix("tcp://").split(":")
+        self._server = (host, int(port))
+        self._listener = posix.create_server((host, 0))
+        self.address = f"tcp://{host}:{self._listener.getsockname()[1]}"
+        self.seen = bytearray()
+        self._thread = threading.Thread(target=self._run)
+        self._ends: list[posix.socket] = []
+
+    def _run(self) -> None:
+        near, _ = self._listener.accept()
+        far = posix.create_connection(self._server)
+        self._ends = [near, far]
+        while True:
+            for source in select.select(self._ends, [], [])[0]:
+                data = source.recv(65536)
+                if not data:
+                    return
+                self.seen += data
+                (far if source is near else near).sendall(data)
+
+    def __enter__(self) -> Wire:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        for end in self._ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(posix.SHUT_RDWR)
+        self._thread.join()
+        for end in [*self._ends, self._listener]:
+            end.close()
+
+
+def test_nothing_crosses_in_clear(world):
+    a, b = world.add("a", "one"), world.add("b", "two")
+    marker = b"MARKER-OBSERVATION"
+    noise = np.frombuffer(marker + np.random.default_rng(3).bytes(50_000), np.uint8)
+    with Wire(b.tcp_address) as wire:
+        world.table["b"] = msgspec.structs.replace(world.table["b"], tcp=wire.address)
+        world.announce()
+        a.send("b", Message(Kind.ITEM, "link-by-name", {"MARKER-VALUE": 1}, {"obs": noise}))
+        (item,) = receive(b)
+        assert b.answer(item, Message(Kind.CREDIT, "link-by-name"))
+        receive(a)
+    assert item.arrays["obs"].tobytes().startswith(marker)
+    assert len(wire.seen) > noise.nbytes  # it did go this way
+    for text in (marker, b"MARKER-VALUE", b"link-by-name"):
+        assert text not in wire.seen
+
+
+def test_a_lost_connection_is_dialled_anew_and_told_as_a_loss(world):
+    a, b = world.add("a", "one"), world.add("b", "two")
+    told: list[list[str]] = []
+    with Wire(b.tcp_address) as wire:
+        world.table["b"] = msgspec.structs.replace(world.table["b"], tcp=wire.address)
+        world.announce()
+        a.on_peers = told.append
+        a.send("b", say(1))
+        receive(b)
+    until(lambda: told == [["b"]], a, b)
+    assert a.knows("b") and a.trouble == {}
+    world.table["b"] = msgspec.structs.replace(world.table["b"], tcp=b.tcp_address)
+    world.announce()
+    a.send("b", say(2))
+    assert [message.body for message in receive(b)] == [2]

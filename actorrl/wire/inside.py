@@ -1,0 +1,98 @@
+"""An endpoint's half within the host: sockets in the file system, and slabs for large elements."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+import zmq
+
+from actorrl.errors import WireError
+from actorrl.wire import frames, sockets
+from actorrl.wire.messages import Message, Peer
+from actorrl.wire.shared_memory import MemoryClient, SlabReader, SlabWriter
+
+_NOBLOCK = int(zmq.NOBLOCK)  # a plain number: pyzmq's enums cost a microsecond when combined
+SLAB_THRESHOLD_BYTES = 32 * 1024  # below this a frame is cheaper than a slab
+
+
+class Inside:
+    """See the module. One thread's. `peers` is the endpoint's table."""
+
+    def __init__(
+        self,
+        context: zmq.Context,
+        name: str,
+        incarnation: int,
+        address: str,
+        memory: MemoryClient | None,
+        drops: collections.Counter[str],
+    ) -> None:
+        self.inbox = sockets.router(context, address)
+        self.peers: dict[str, Peer] = {}
+        self._context = context
+        self._name = name
+        self._incarnation = incarnation
+        self._memory = memory
+        self._drops = drops
+        self._slabs_out: dict[tuple[str, str], SlabWriter] = {}
+        self._slabs_in = SlabReader(memory) if memory is not None else None
+
+    def dial(self, line: str, peer: Peer) -> zmq.Socket:
+        """A line to a peer of this host; `name!` is its control lane."""
+        return sockets.dealer(self._context, peer.address + ("!" if line.endswith("!") else ""))
+
+    def forget(self, name: str) -> None:
+        """A peer's slabs go with its incarnation."""
+        for key in [key for key in self._slabs_out if key[1] == name]:
+            del self._slabs_out[key]
+        if self._slabs_in is not None:
+            self._slabs_in.forget(f"{name}.")
+
+    # ---- sending ------------------------------------------------------------------------
+
+    def encode(self, to: str, message: Message, num_slots: int) -> list[Any]:
+        """The frames of a message; what is large, and owns a slot, is written into a slab."""
+        if message.slot < 0 or self._memory is None:
+            return frames.encode(message)
+        frames.check_sendable(message.arrays)
+        arrays = list(message.arrays.values())
+        if sum(array.nbytes for array in arrays) < SLAB_THRESHOLD_BYTES:
+            return frames.encode(message)
+        writer = self._slabs_out.get((message.name, to))
+        if writer is None:
+            consumer = f"{to}.{self.peers[to].incarnation if to in self.peers else 0}"
+            name = f"{self._name}.{self._incarnation}/{message.name}/{consumer}"
+            writer = SlabWriter(self._memory, name, num_slots)
+            self._slabs_out[(message.name, to)] = writer
+        offsets = writer.write(message.slot, arrays)
+        if offsets is None:
+            self._drops["no memory for a slab: sent as frames"] += 1
+            return frames.encode(message)
+        return frames.encode(message, writer.generation, offsets)
+
+    # ---- receiving ----------------------------------------------------------------------
+
+    def take_from_inbox(self, socket: zmq.Socket) -> Message | None:
+        """The next message that waits there, unless it is malformed."""
+        route, *parts = socket.recv_multipart(flags=_NOBLOCK, copy=False)
+        message = self._decode(parts)
+        if message is not None:
+            message.route = route.bytes
+        return message
+
+    def take_from_line(self, socket: zmq.Socket) -> Message | None:
+        return self._decode(socket.recv_multipart(flags=_NOBLOCK, copy=False))
+
+    def _decode(self, parts: list[zmq.Frame]) -> Message | None:
+        try:
+            return frames.decode([part.buffer for part in parts], self._open_slab)
+        except WireError:
+            self._drops["malformed"] += 1
+            return None
+
+    def _open_slab(self, source: str, incarnation: int, link: str, generation: int) -> Any:
+        if self._slabs_in is None:
+            raise WireError("no shared memory here")
+        name = f"{source}.{incarnation}/{link}/{self._name}.{self._incarnation}"
+        return self._slabs_in.open(name, generation)
