@@ -71,9 +71,9 @@ class Endpoint:
         self._takes: dict[Any, Take] = {}
         self._all = zmq.Poller()
         self._answers = zmq.Poller()
+        self._attend(self._inside.inbox, self._inside.take_from_inbox, self._all)
         for poller in (self._all, self._answers):
             poller.register(self._wake_fd, zmq.POLLIN)
-        self._attend(self._inside.inbox, self._inside.take_from_inbox, self._all)
         if tcp is not None:
             self._open_to_others(tcp)
 
