@@ -335,6 +335,9 @@ class FileKeys(msgspec.Struct, frozen=True, kw_only=True):
     name: Annotated[str, Meta(description="Name of the cluster; part of `workdir`.")] = "cluster"
     defaults: Annotated[DefaultKeys, Meta(description="For all hosts.")] = DefaultKeys()
     network: Annotated[NetworkSpec, Meta(description="Between the hosts.")] = NetworkSpec()
-    hosts: Annotated[list[HostKeys], Meta(description="The hosts.")] = []
-    roles: Annotated[dict[str, RoleSpec], Meta(description="By name of the role.")] = {}
+    hosts: Annotated[list[HostKeys], Meta(description="The hosts, one or more.")] = []
+    roles: Annotated[
+        dict[str, RoleSpec],
+        Meta(description="Number and needs of actors, by role: `rollout`, `replay`, `learner`."),
+    ] = {}
     failure: Annotated[FailureSpec, Meta(description="When something is lost.")] = FailureSpec()

@@ -63,7 +63,7 @@ def load_cluster(
     text = str(hosts)
     config = SshConfig(ssh_config)
     path = Path(text).expanduser()
-    if path.is_file():
+    if text != LOCAL and path.is_file():
         return _load_file(path, config, roles)
     if isinstance(hosts, Path) or _looks_like_a_path(text):
         raise ConfigError(

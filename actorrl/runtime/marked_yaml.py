@@ -115,7 +115,7 @@ class MarkedYaml:
             for key, each in pairs:
                 self._put(found, key, self._value(each, arguments[1], f"{path}.{key}"))
             return found
-        if origin is list and _special(annotation) is None:
+        if origin is list and special_of(annotation) is None:
             return self._list(node, arguments[0], path)
         return self._leaf(node, annotation, path)
 
@@ -135,7 +135,7 @@ class MarkedYaml:
         return [value for value in items if value is not msgspec.UNSET]
 
     def _leaf(self, node: yaml.Node, annotation: Any, path: str) -> Any:
-        special = _special(annotation)
+        special = special_of(annotation)
         value: Any
         if isinstance(node, yaml.ScalarNode) and (special or _wants_text(annotation)):
             value = node.value  # as written: `name: no`, `env: {X: 1}` are text
@@ -209,15 +209,15 @@ _SPECIAL = {
 }
 
 
-def _metas(annotation: Any) -> list[Meta]:
+def metas_of(annotation: Any) -> list[Meta]:
     found = [meta for meta in getattr(annotation, "__metadata__", ()) if isinstance(meta, Meta)]
     if get_origin(annotation) is typing.Annotated:
-        return found + _metas(annotation.__origin__)
-    return found + [meta for part in get_args(annotation) for meta in _metas(part)]
+        return found + metas_of(annotation.__origin__)
+    return found + [meta for part in get_args(annotation) for meta in metas_of(part)]
 
 
-def _special(annotation: Any) -> _Special | None:
-    names = [(meta.extra or {}).get("as") for meta in _metas(annotation)]
+def special_of(annotation: Any) -> _Special | None:
+    names = [(meta.extra or {}).get("as") for meta in metas_of(annotation)]
     return next((_SPECIAL[name] for name in names if name is not None), None)
 
 
