@@ -15,7 +15,7 @@ from actorrl.envs.vector import make_vector
 from actorrl.errors import CheckpointError, ConfigError
 from actorrl.experiment.checkpoints import newest_whole, read_checkpoint, read_manifest, require
 from actorrl.experiment.run_folder import RunFolder
-from actorrl.roles.settings import State
+from actorrl.roles.settings import Recovery, State
 from actorrl.rollouts import evaluation
 
 _EVALUATION_SEED = 20_000
@@ -79,10 +79,13 @@ def config_of(path: str | Path, env: Any = None) -> AlgorithmConfig:
     return config
 
 
-def newest_learner_state(folder: str) -> State | None:
+def newest_learner_state(folder: str) -> Recovery | None:
     """Called in the learner's process when it was started again."""
-    path = newest_whole(RunFolder.open(folder))
-    return read_checkpoint(path)["learner"] if path is not None else None
+    damaged: list[str] = []
+    path = newest_whole(RunFolder.open(folder), damaged)
+    if path is None:
+        return None
+    return Recovery(read_checkpoint(path)["learner"], str(path), damaged)
 
 
 def play_episodes(

@@ -57,4 +57,6 @@ class GradientWorker(SamplingActor):
         self._timesteps += fragment.num_env_steps * self._settings.num_workers  # for schedules
         body, _ = fragment.to_message()
         body["metrics"] = {name: float(value) for name, value in metrics.items()}
-        self.context.stream("gradients").send(body, {"gradient": policy.flat_gradient()})
+        self.context.stream("gradients").send(
+            body, {"gradient": policy.flat_gradient()}, rows=fragment.num_env_steps
+        )

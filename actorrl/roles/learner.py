@@ -77,12 +77,31 @@ class Learner(Actor):
         self._dropped_stale = 0
         self._seconds: dict[str, float] = collections.defaultdict(float)
         self._published_at = -math.inf
-        state = self.settings.recover()
-        if state is not None and self.context.incarnation > 1:
-            self._load(state)
-        # Readers may know a version of our predecessor: ours must be newer.
-        self.version = self.context.publisher("weights").newest_version()
+        # Readers may know a version of our predecessor: ours must be newer, and in a new epoch.
+        publisher = self.context.publisher("weights")
+        self.version, self.epoch = publisher.newest_version(), publisher.newest_epoch() + 1
+        if self.context.incarnation > 1:
+            self._recover()
         self._publish()
+
+    def _recover(self) -> None:
+        """Go on from the newest whole checkpoint, if there is one; say what is lost."""
+        found = self.settings.recover()
+        if found is not None:
+            self._load(found.state)
+        updates, timesteps = self.context.notes_of_predecessor(2) or (0, 0)
+        self.context.event(
+            "learner_recovered",
+            checkpoint=found.checkpoint if found is not None else None,
+            damaged=found.damaged if found is not None else [],
+            epoch=self.epoch,
+            updates_lost=max(0, updates - self.num_updates),
+            timesteps_lost=max(0, timesteps - self.timesteps_total),
+        )
+        self._note_progress()
+
+    def _note_progress(self) -> None:
+        self.context.note(self.num_updates, self.timesteps_total)
 
     # ---- the driver's calls -------------------------------------------------------------
 
@@ -115,13 +134,15 @@ class Learner(Actor):
             "weights": self.update.policy.flat_weights(),
             "num_updates": self.num_updates,
             "timesteps_total": self.timesteps_total,
+            "epoch": self.epoch,
             "random": self.random_state(),
         }
 
     @remote
     def set_state(self, state: State) -> None:
-        """Continue from `get_state`; publishes the weights under a new version."""
+        """Continue from `get_state`; publishes the weights under a new version and epoch."""
         self._load(state)
+        self._note_progress()
         self._publish()
 
     @remote
@@ -136,6 +157,7 @@ class Learner(Actor):
         self.update.load_state_dict(state["update"])
         self.num_updates = int(state["num_updates"])
         self.timesteps_total = int(state["timesteps_total"])
+        self.epoch = max(self.epoch, int(state.get("epoch", 0)) + 1)
         if state.get("random"):
             self.set_random_state(state["random"])
 
@@ -147,6 +169,7 @@ class Learner(Actor):
     def count_fragment(self, num_env_steps: int, episodes: Iterable[list[float]]) -> None:
         """Experience of this many valid env steps has come, in which these episodes ended."""
         self.timesteps_total += num_env_steps
+        self._note_progress()
         if self.iteration is not None:
             self.iteration.num_env_steps += num_env_steps
         self._episodes.extend(episodes)
@@ -172,6 +195,7 @@ class Learner(Actor):
         """After the weights have changed: count, check, publish."""
         self._note(metrics)
         self.num_updates += 1
+        self._note_progress()
         self._seconds["update_s"] += time.monotonic() - started
         self._publish_if_due()
         if self.iteration is not None:
@@ -203,7 +227,7 @@ class Learner(Actor):
         self.version += 1
         self.update.policy.version = self.version
         self.context.publisher("weights").publish(
-            self.version, {"flat": self.update.policy.flat_weights()}
+            self.version, {"flat": self.update.policy.flat_weights()}, self.epoch
         )
         self._published_at = time.monotonic()
         self._seconds["publish_s"] += self._published_at - started
@@ -230,7 +254,11 @@ class Learner(Actor):
             "policy_lag_max": max(lags),
             "episodes": list(self._episodes),
             "stats": stats,
-            "counters": {"num_dropped_stale": self._dropped_stale, **self.counters()},
+            "counters": {
+                "num_dropped_stale": self._dropped_stale,
+                "epoch": self.epoch,
+                **self.counters(),
+            },
             "seconds": {
                 **self._seconds,
                 **{f"wait_{name}_s": s for name, s in self.context.waits.items()},

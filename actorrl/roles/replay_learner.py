@@ -87,6 +87,7 @@ class ReplayLearner(Learner):
     def lost_replay(self, shard: str, num_lost: int) -> None:
         """A shard died, or is back empty."""
         self._masses.pop(shard, None)
+        self._shards.pop(shard, None)
         self._ask()
 
     def _learn_from(self, item: Item) -> None:

@@ -46,8 +46,22 @@ class ReplayShard(Actor):
         )
         self._waiting_inserts: collections.deque[Item] = collections.deque()
         self._waiting_requests: collections.deque[Asked] = collections.deque()
-        self._news = {"num_env_steps": 0, "episodes": []}
+        self._news: dict[str, Any] = {"num_env_steps": 0, "episodes": []}
+        self._say_what_is_lost()
         self.context.every(_REPORT_S, self._report)
+
+    def _say_what_is_lost(self) -> None:
+        """A shard comes back empty. What its predecessor had taken in and not yet reported was
+        sampled all the same, and counts."""
+        before = self.context.notes_of_predecessor(2)
+        if before is not None:
+            size, self._news["num_env_steps"] = before
+            self.context.event("rows_lost", rows=size)
+        self._note_progress()
+
+    def _note_progress(self) -> None:
+        size = 0 if self._replay is None else len(self._replay)
+        self.context.note(size, self._news["num_env_steps"])
 
     # ---- experience in ------------------------------------------------------------------
 
@@ -70,6 +84,7 @@ class ReplayShard(Actor):
         self._limiter.inserted(count)
         self._news["num_env_steps"] += item.body["num_env_steps"]
         self._news["episodes"] += item.body["episodes"]
+        self._note_progress()
         item.release()
 
     def _make_replay(self, rows: Arrays) -> None:
@@ -145,5 +160,7 @@ class ReplayShard(Actor):
             "num_dropped_priorities": 0 if replay is None else replay.num_dropped_updates,
             "waits": self.context.waits,
         }
+        num_env_steps = self._news["num_env_steps"]
         self._news = {"num_env_steps": 0, "episodes": []}
-        inserts.send(body)
+        inserts.send(body, rows=num_env_steps)
+        self._note_progress()

@@ -124,7 +124,7 @@ class RolloutWorker(SamplingActor):
         body, arrays = self._postprocess(self._sampling.collect())
         if failpoints.ACTIVE:
             failpoints.reach("worker.before_send")
-        self.context.stream("samples").send(body, arrays)
+        self.context.stream("samples").send(body, arrays, rows=body["num_env_steps"])
 
     def serve_samples(self, request: Asked) -> None:
         """Synchronous: the learner has published the version that it asks for before it asked."""

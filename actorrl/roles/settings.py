@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -69,6 +69,14 @@ class Update(Protocol):
     def load_state_dict(self, state: State) -> None: ...
 
 
+class Recovery(NamedTuple):
+    """What a learner that was started again goes on from."""
+
+    state: State  # as `Learner.get_state` returned it
+    checkpoint: str  # where it was found
+    damaged: list[str]  # newer ones that had to be passed over, and why
+
+
 MakeUpdate = Callable[[str], Update]  # device -> update
 
 
@@ -95,5 +103,5 @@ class LearnerSettings:
     num_threads: int = 1
     max_policy_lag: int | None = None
     min_publish_interval_s: float = 0.0
-    recover: Callable[[], State | None] = lambda: None
+    recover: Callable[[], Recovery | None] = lambda: None
     make_batch: MakeBatch = FragmentBatch

@@ -69,6 +69,14 @@ class Context:
         """Run `action` on the main thread soon. The only method that other threads may call."""
         self._mailbox.post(action)
 
+    def note(self, *values: int) -> None:
+        """Leave up to 8 numbers for whoever takes this slot after us, however we end."""
+        self._mailbox.ledger.note(values)
+
+    def notes_of_predecessor(self, count: int) -> list[int] | None:
+        """The first `count` numbers that the incarnation before us left; None if it left none."""
+        return self._mailbox.ledger.notes_of_predecessor(count)
+
     def event(self, event: str, **details: Any) -> None:
         """Have the run's events.jsonl keep this; numbers, text and lists of them."""
         self._mailbox.on_event(event, details)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from actorrl.errors import ActorRLError
 from actorrl.runtime.door import Door
+from actorrl.runtime.ledger import Ledger
 from actorrl.runtime.program import Link, Report, Request, State, Stream
 from actorrl.wire.messages import Kind, Message
 
@@ -65,6 +66,15 @@ class Item:
             give_back(self._message)
 
 
+class _Pending(NamedTuple):
+    """An element that waits for credit."""
+
+    body: Any
+    arrays: Arrays
+    to: str | None
+    rows: int
+
+
 class _Slots:
     """The free slots towards each target of a link."""
 
@@ -90,14 +100,15 @@ class _Slots:
 class StreamOut:
     """The producer's end of a stream."""
 
-    def __init__(self, link: Link, door: Door) -> None:
+    def __init__(self, link: Link, door: Door, ledger: Ledger | None = None) -> None:
         assert isinstance(link.kind, Stream)
         self.name = link.name
         self.targets = link.targets
         self._waits = link.kind.full == "wait"
         self._slots = _Slots(link.targets, link.kind.credit)
         self._door = door
-        self._pending: collections.deque[tuple[Any, Arrays, str | None]] = collections.deque()
+        self._ledger = ledger
+        self._pending: collections.deque[_Pending] = collections.deque()
         self._turn = 0
         self._number = 0
         self.sent = self.dropped = self.lost = 0
@@ -112,8 +123,11 @@ class StreamOut:
         """Whether an element would leave at once."""
         return not self._pending and self._target(None) is not None
 
-    def send(self, body: Any, arrays: Arrays | None = None, to: str | None = None) -> None:
-        """Send to `to`, or to the next target in turn that has credit. Without credit it is kept
+    def send(
+        self, body: Any, arrays: Arrays | None = None, to: str | None = None, rows: int = 0
+    ) -> None:
+        """Send to `to`, or to the next target in turn that has credit. `rows` is what the element
+        counts for, should a fault lose it. Without credit it is kept
         here: of a waiting stream until credit comes, else the oldest gives way (`dropped`).
         Raises ActorRLError when a handler has sent far beyond the credit: only `step` is held
         back, so what comes in must be `held` until the stream is `ready`."""
@@ -122,7 +136,7 @@ class StreamOut:
                 f"{len(self._pending)} elements wait for credit of stream {self.name!r}: send from"
                 " step, or hold what comes in until the stream is ready"
             )
-        self._pending.append((body, arrays or {}, to))
+        self._pending.append(_Pending(body, arrays or {}, to, rows))
         self.flush()
         if not self._waits:
             while len(self._pending) > self._slots.num_slots:
@@ -131,18 +145,21 @@ class StreamOut:
 
     def flush(self) -> None:
         while self._pending:
-            body, arrays, to = self._pending[0]
-            target = self._target(to)
-            if target is None or not self._send_one(target, body, arrays):
+            target = self._target(self._pending[0].to)
+            if target is None or not self._send_one(target, self._pending[0]):
                 return
             self._pending.popleft()
 
-    def _send_one(self, target: str, body: Any, arrays: Arrays) -> bool:
-        slot = self._slots.free[target][-1]
-        message = Message(Kind.ITEM, self.name, body, arrays, self._number + 1, slot=slot)
+    def _send_one(self, target: str, element: _Pending) -> bool:
+        slot, number = self._slots.free[target][-1], self._number + 1
+        message = Message(Kind.ITEM, self.name, element.body, element.arrays, number, slot=slot)
+        if self._ledger is not None:
+            self._ledger.sent(self.name, target, slot, number, element.rows)
         if not self._door.send(target, message, self._slots.num_slots):
+            if self._ledger is not None:
+                self._ledger.unsent(self.name, target, slot)
             return False
-        self._number += 1
+        self._number = number
         self._slots.free[target].pop()
         self._turn = self.targets.index(target) + 1
         self.sent += 1
@@ -261,8 +278,14 @@ class StateOut:
         """What readers see; after a restart the predecessor's last version."""
         return self._block.newest_version()
 
-    def publish(self, version: int, arrays: Arrays) -> None:
-        self._block.publish(version, arrays)
+    def newest_epoch(self) -> int:
+        """The epoch of that version."""
+        return int(self._block.newest_epoch())
+
+    def publish(self, version: int, arrays: Arrays, epoch: int = 0) -> None:
+        """Within an epoch versions rise; a new epoch says that the writer went on from an older
+        state than its predecessor's last."""
+        self._block.publish(version, arrays, epoch)
         self.published += 1
 
 
@@ -278,6 +301,11 @@ class StateIn:
     def version(self) -> int:
         """The newest version, 0 before the first; costs the reading of one integer."""
         return self._block.version
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the newest version."""
+        return int(self._block.epoch)
 
     def read(self) -> tuple[int, Arrays]:
         """The newest version and its arrays, the caller's own copies."""
@@ -302,11 +330,16 @@ class ReportOut:
 LinkOut = StreamOut | RequestOut | StateOut | ReportOut
 
 
-def open_out(link: Link, door: Door, on_lost: Callable[[str, int], None]) -> LinkOut:
+def open_out(
+    link: Link,
+    door: Door,
+    on_lost: Callable[[str, int], None],
+    ledger: Ledger | None = None,
+) -> LinkOut:
     """The outgoing end of `link` for one of its sources."""
     match link.kind:
         case Stream():
-            return StreamOut(link, door)
+            return StreamOut(link, door, ledger)
         case Request():
             return RequestOut(link, door, on_lost)
         case State():

@@ -12,7 +12,7 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from actorrl.runtime.actor import Actor
@@ -20,6 +20,7 @@ from actorrl.runtime.answering import Later, answer_call, run_tell
 from actorrl.runtime.calls import Caller
 from actorrl.runtime.context import Context
 from actorrl.runtime.door import Door
+from actorrl.runtime.ledger import Ledger, Loss
 from actorrl.runtime.links import (
     Asked,
     Item,
@@ -70,6 +71,7 @@ class Mailbox:
         self.context = Context(self, name, incarnation, host, inline, gpus or [])
         self.outs: dict[str, LinkOut] = {}
         self.states: dict[str, StateIn] = {}
+        self.ledger: Ledger  # from `adopt` on
         self.waits: dict[str, float] = {"credit": 0.0, "state": 0.0, "input": 0.0}
         self.on_event: Callable[[str, dict[str, Any]], None] = lambda event, details: None
         self.stopping = False
@@ -86,9 +88,13 @@ class Mailbox:
         """Give the actor its links and start it. Errors of `on_start` go to the caller."""
         self._actor = actor
         actor.context = self.context
+        self.ledger = Ledger(
+            self.name, self.context.incarnation, self.links, self.door.ledger_pages
+        )
         for link in self.links.values():
             if self.name in link.sources:
-                self.outs[link.name] = open_out(link, self.door, self._lost_handler(link.name))
+                lost = self._lost_handler(link.name)
+                self.outs[link.name] = open_out(link, self.door, lost, self.ledger)
             if isinstance(link.kind, State) and self.name in link.targets:
                 self.states[link.name] = StateIn(link, self.door)
         self._awaited = [
@@ -99,6 +105,7 @@ class Mailbox:
         self._needed = list(self.states.values())
         self._steps = hasattr(actor, "step")
         self.door.on_peers = self._peers_changed
+        self._meet({name for link in self.links.values() for name in link.sources + link.targets})
         self._as_actor(actor.on_start)
 
     def _lost_handler(self, link: str) -> Callable[[str, int], None]:
@@ -237,11 +244,14 @@ class Mailbox:
 
     def _deliver(self, message: Message, give_back: Callable[[Message], None]) -> None:
         item = Item(message, give_back)
+        if message.kind is Kind.ITEM:
+            self.ledger.taken(*_element(message))
         self._as_actor(getattr(self._actor, f"on_{message.name}"), item)
         if not item.held:
             item.release()
 
     def _give_credit(self, message: Message) -> None:
+        self.ledger.done(*_element(message))
         self.door.answer(message, Message(Kind.CREDIT, message.name, slot=message.slot))
 
     def _answer_while_waiting(self, message: Message) -> None:
@@ -260,10 +270,25 @@ class Mailbox:
 
     def _peers_changed(self, changed: list[str]) -> None:
         self.caller.peers_changed(changed)
+        self._meet(changed)
         for name in changed:
             for out in self.outs.values():
                 if isinstance(out, (StreamOut, RequestOut)):
                     out.peer_changed(name)
+
+    def _meet(self, names: Iterable[str]) -> None:
+        """These peers may be others now: count what was lost between those before and us."""
+        losses: list[Loss | None] = []
+        for name in sorted(names):
+            incarnation = self.door.incarnation_of(name)
+            losses += [
+                self.ledger.meet_target(out.name, name, incarnation)
+                for out in self.outs.values()
+                if isinstance(out, StreamOut) and name in out.targets
+            ]
+            losses += self.ledger.meet_source(name, incarnation)
+        for loss in filter(None, losses):
+            self.on_event("elements_lost", loss._asdict())
 
     def _as_actor(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         token = CURRENT.set(self.caller)
@@ -279,6 +304,10 @@ class Mailbox:
     def _require_actor(self) -> Actor:
         assert self._actor is not None
         return self._actor
+
+
+def _element(message: Message) -> tuple[str, str, int, int, int]:
+    return message.name, message.source, message.incarnation, message.slot, message.number
 
 
 def _waits(link: Link) -> bool:

@@ -19,8 +19,8 @@ from actorrl.errors import WireError
 from actorrl.wire.shared_memory import MemoryClient, aligned
 
 # int64 words at the block's start: number of the newest element, of the one being written, bytes
-# of the layout (msgpack), bytes of one buffer, and the version in each buffer
-_PUBLISHED, _WRITING, _LAYOUT_NBYTES, _BUFFER_NBYTES, _VERSIONS = range(5)
+# of the layout (msgpack), bytes of one buffer, and version and epoch in each buffer
+_PUBLISHED, _WRITING, _LAYOUT_NBYTES, _BUFFER_NBYTES, _VERSIONS, _EPOCHS = (*range(5), 6)
 _HEADER_NBYTES = 64
 _LAYOUT_LIMIT = 256 * 1024
 _START = _HEADER_NBYTES + _LAYOUT_LIMIT
@@ -47,9 +47,14 @@ class BlockWriter:
                 return 0
         return _newest(self._words)[1]
 
-    def publish(self, version: int, arrays: dict[str, np.ndarray]) -> None:
-        """Make `arrays` the newest version. Raises WireError unless names, shapes and dtypes are
-        the same every time."""
+    def newest_epoch(self) -> int:
+        """That of the newest version; 0 before the first."""
+        return _epoch(self._words) if self.newest_version() and self._words is not None else 0
+
+    def publish(self, version: int, arrays: dict[str, np.ndarray], epoch: int = 0) -> None:
+        """Make `arrays` the newest version. `epoch` says whose: it rises when the writer goes on
+        from an older state than the one that readers have seen. Raises WireError unless names,
+        shapes and dtypes are the same every time."""
         entries = [(name, a.dtype.str, list(a.shape)) for name, a in arrays.items()]
         if not self._buffers:
             self._lay_out(entries, sum(aligned(array.nbytes) for array in arrays.values()))
@@ -60,6 +65,7 @@ class BlockWriter:
         number = int(words[_PUBLISHED]) + 1
         words[_WRITING] = number
         words[_VERSIONS + number % 2] = version
+        words[_EPOCHS + number % 2] = epoch
         for target, array in zip(self._buffers[number % 2], arrays.values(), strict=True):
             np.copyto(target, array)
             if failpoints.ACTIVE:
@@ -100,6 +106,11 @@ class BlockReader:
         assert self._words is not None
         return _newest(self._words)[1]
 
+    @property
+    def epoch(self) -> int:
+        """That of the newest version, 0 while nothing was published."""
+        return _epoch(self._words) if self.version and self._words is not None else 0
+
     def _open(self) -> bool:
         try:
             memory = self._client.open(self._name)
@@ -135,6 +146,14 @@ def _newest(words: np.ndarray) -> tuple[int, int]:
         version = int(words[_VERSIONS + number % 2]) if number else 0
         if not _overwritten(words, number):
             return number, version
+
+
+def _epoch(words: np.ndarray) -> int:
+    while True:
+        number = int(words[_PUBLISHED])
+        epoch = int(words[_EPOCHS + number % 2])
+        if not _overwritten(words, number):
+            return epoch
 
 
 def _overwritten(words: np.ndarray, number: int) -> bool:

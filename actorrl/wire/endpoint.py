@@ -184,6 +184,23 @@ class Endpoint:
         """Whether the peer is up, as far as is known. `name!` is its control lane."""
         return name.rstrip("!") in self.peers
 
+    def incarnation_of(self, name: str) -> int:
+        """The peer's incarnation, 0 while it is down."""
+        peer = self.peers.get(name)
+        return peer.incarnation if peer is not None else 0
+
+    def ledger_pages(self, slot: str, nbytes: int) -> memoryview | None:
+        """Words that outlive the slot's processes, as long as the agent; None of another host's
+        slot, or without memory."""
+        peer = self.peers.get(slot)
+        is_elsewhere = self._outside is not None and peer is not None and peer.host != self._host
+        if self._memory is None or is_elsewhere:
+            return None
+        try:
+            return self._memory.keep(f"ledger/{slot}", nbytes).data.cast("q")
+        except (MemoryError, WireError):
+            return None
+
     def is_current(self, message: Message) -> bool:
         """Whether its sender may still be heard: an answer, only if it comes from the process that
         was asked; anything else, unless its sender's successor is up already."""

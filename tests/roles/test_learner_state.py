@@ -57,7 +57,9 @@ def test_a_learners_state_comes_back_bit_by_bit_in_another_learner(name: str) ->
         before = worlds.actor(cluster).version
         learner.set_state.call(state).result()
         again = learner.get_state.call().result()
-        assert_same(again, state)
+        assert again["epoch"] > state["epoch"]
+        assert_same({**again, "epoch": state["epoch"]}, state)
+        assert cluster.block_reader("weights").epoch == again["epoch"], "readers see it"
         assert worlds.actor(cluster).version > before, "workers get them as a new version"
         _, published = cluster.block_reader("weights").read()
         np.testing.assert_array_equal(published["flat"], state["weights"])

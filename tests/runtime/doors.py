@@ -23,6 +23,7 @@ class HandDoor:
         self.arrived: collections.deque[Message] = collections.deque()
         self.blocks: dict[str, InprocBlock] = {}
         self.pending_peers: list[dict[str, int]] = []
+        self.pages: dict[str, memoryview] = {}
         self.closed = False
 
     # ---- by the test --------------------------------------------------------------------
@@ -52,6 +53,12 @@ class HandDoor:
 
     def knows(self, name: str) -> bool:
         return name.rstrip("!") in self.up
+
+    def incarnation_of(self, name: str) -> int:
+        return self.up.get(name, 0)
+
+    def ledger_pages(self, slot: str, nbytes: int) -> memoryview | None:
+        return self.pages.setdefault(slot, memoryview(bytearray(nbytes)).cast("q"))
 
     def is_current(self, message: Message) -> bool:
         return self.up.get(message.source, message.incarnation) == message.incarnation

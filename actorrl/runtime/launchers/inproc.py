@@ -33,15 +33,18 @@ class InprocBlock:
     """The versioned block of a state link: writer and readers hold the same object."""
 
     def __init__(self) -> None:
-        self.version = 0
+        self.version = self.epoch = 0
         self._arrays: dict[str, np.ndarray] = {}
 
     def newest_version(self) -> int:
         return self.version
 
-    def publish(self, version: int, arrays: dict[str, np.ndarray]) -> None:
+    def newest_epoch(self) -> int:
+        return self.epoch
+
+    def publish(self, version: int, arrays: dict[str, np.ndarray], epoch: int = 0) -> None:
         self._arrays = {name: array.copy() for name, array in arrays.items()}
-        self.version = version
+        self.version, self.epoch = version, epoch
 
     def read(self) -> tuple[int, dict[str, np.ndarray]]:
         return self.version, {name: array.copy() for name, array in self._arrays.items()}
@@ -64,6 +67,12 @@ class InprocDoor:
 
     def knows(self, name: str) -> bool:
         return name == DRIVER or name.rstrip("!") in self._world.mailboxes
+
+    def incarnation_of(self, name: str) -> int:
+        return int(self.knows(name))
+
+    def ledger_pages(self, slot: str, nbytes: int) -> memoryview | None:
+        return None  # one process: nobody outlives anybody
 
     def is_current(self, message: Message) -> bool:
         return True
