@@ -160,3 +160,44 @@ class MemoryCue(gym.Env[np.ndarray, Any]):
         if self._step == self.delay:
             obs[2] = 1.0
         return obs
+
+
+class AliasedCorridor(gym.Env[np.ndarray, Any]):
+    """Three states that look alike, left to right, and the goal behind them; every step costs 1.
+
+    In the second state the actions are exchanged. Always left or always right never arrives; going
+    right with probability .59 costs 11.6 on average, the best that a policy without memory can do
+    (Sutton and Barto 2018, example 13.1). Truncated after `limit` steps.
+    """
+
+    def __init__(self, limit: int = 1000) -> None:
+        self.limit = limit
+        self.observation_space = spaces.Box(0.0, 1.0, (1,), np.float32)
+        self.action_space = spaces.Discrete(2)  # left, right
+        self._place = self._steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Reset:
+        super().reset(seed=seed)
+        self._place = self._steps = 0
+        return np.ones(1, np.float32), {}
+
+    def step(self, action: int) -> Step:
+        self._steps += 1
+        right = bool(action) != (self._place == 1)
+        self._place = max(0, self._place + (1 if right else -1))
+        arrived = self._place == 3
+        out_of_time = self._steps >= self.limit and not arrived
+        return np.ones(1, np.float32), -1.0, arrived, out_of_time, {}
+
+
+class CartPoleWithoutVelocities(gym.ObservationWrapper[np.ndarray, Any, np.ndarray]):
+    """CartPole-v1 that shows positions only: without memory, about 50 of its 500 are reached."""
+
+    def __init__(self) -> None:
+        super().__init__(gym.make("CartPole-v1"))
+        shown = self.env.observation_space
+        assert isinstance(shown, spaces.Box)
+        self.observation_space = spaces.Box(shown.low[::2], shown.high[::2], dtype=np.float32)
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        return observation[::2]
