@@ -6,7 +6,6 @@ iteration at a time, and keeps the run folder.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import secrets
@@ -14,66 +13,35 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from actorrl.algorithms import restoring
+from actorrl.algorithms import actor_states, described, restoring, resuming
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.mirror import PolicyMirror
 from actorrl.algorithms.reporting import Reporter
+from actorrl.algorithms.setup import Setup, as_config
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.preprocessors import preprocessor_for
-from actorrl.errors import ActorDied, ActorRLError, CallError, CheckpointError, ConfigError
-from actorrl.experiment import provenance
-from actorrl.experiment.checkpoints import CheckpointKeeper, newest_whole, write_checkpoint
+from actorrl.errors import ActorDied, ActorRLError, ConfigError
+from actorrl.experiment.checkpoints import CheckpointKeeper, write_checkpoint
 from actorrl.experiment.results import ResultWriter
 from actorrl.experiment.run_folder import RunFolder, default_name, default_results_dir
 from actorrl.policies.base import Policy
-from actorrl.roles.settings import LearnerSettings, MakeUpdate, State, WorkerSettings
+from actorrl.roles.settings import State
 from actorrl.rollouts.episodes import EpisodeWindow
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.inventory import this_host
 from actorrl.runtime.offers import assumed_offers
 from actorrl.runtime.placement import place
 from actorrl.runtime.program import Program
-from actorrl.runtime.refs import NO_LIMIT, ActorRef
+from actorrl.runtime.refs import NO_LIMIT
 
 _POLL_S = 0.05
-_STATE_TIMEOUT_S = 300.0
-_RANDOM_STATE_S = 5.0
 
 
-class Setup(NamedTuple):
-    """What an algorithm file's `program` gets beside its config."""
-
-    info: EnvInfo
-    seed: int
-    recover: Any  # () -> the learner's state of the newest whole checkpoint, or None
-
-    def workers(self, config: AlgorithmConfig) -> WorkerSettings:
-        return WorkerSettings(
-            env=self.info.env,
-            env_config=config.env_config,
-            num_workers=config.resolved_num_workers(),
-            num_envs_per_worker=config.num_envs_per_worker,
-            fragment_length=config.fragment_length(),
-            seed=self.seed,
-            autoreset=config.autoreset,
-            recreate_failed_envs=config.recreate_failed_envs,
-        )
-
-    def learner(
-        self, config: AlgorithmConfig, make_update: MakeUpdate, **more: Any
-    ) -> LearnerSettings:
-        return LearnerSettings(
-            make_update=make_update,
-            train_batch_size=config.train_batch_size,
-            num_gpus=config.resolved_num_gpus(),
-            num_threads=config.learner_threads(),
-            recover=self.recover,
-            **more,
-        )
+__all__ = ["Algorithm", "Setup"]
 
 
 class Algorithm:
@@ -272,7 +240,9 @@ class Algorithm:
 
     def pause(self) -> dict[str, Any]:
         """No update is made until the next `train`; what the learner has done so far."""
-        report: dict[str, Any] = self._learner.pause.within(_STATE_TIMEOUT_S).call().result()
+        report: dict[str, Any] = (
+            self._learner.pause.within(actor_states.STATE_TIMEOUT_S).call().result()
+        )
         return report
 
     def finish(self) -> str:
@@ -346,54 +316,31 @@ class Algorithm:
         path = Path(checkpoint_dir).expanduser() / f"checkpoint_{self._training_iteration:06d}"
         return str(write_checkpoint(path, self._state(), self._about()))
 
-    def restore(self, checkpoint_path: str | Path) -> None:
-        """Continue from a checkpoint of the same algorithm and spaces."""
+    def restore(self, checkpoint_path: str | Path, *, rewind: bool = False) -> None:
+        """Continue from a checkpoint of the same algorithm and spaces. `rewind`: rows of results
+        after it are taken back."""
         self._load(restoring.read_fitting(checkpoint_path, self._about()))
+        if rewind:
+            self._writer.rewind(self._training_iteration)
 
     def _state(self) -> State:
         return {
-            "learner": self._learner.get_state.within(_STATE_TIMEOUT_S).call().result(),
+            "learner": actor_states.learner_state(self._learner),
             "window": self._reporter.window.state_dict(),
             "training_iteration": self._training_iteration,
             "time_total_s": self._time_total_s,
             "num_restarts": self._num_restarts(),
-            "random": self._random_states(),
+            "random": actor_states.random_states(self._cluster),
         }
-
-    def _drawing_actors(self) -> dict[str, ActorRef]:
-        refs = self._cluster.program.refs
-        return {name: ref for name, ref in refs.items() if not name.startswith("learner/")}
-
-    def _random_states(self) -> dict[str, str]:
-        """Of the actors that answer soon; one that is down or busy starts from its seed again."""
-        asked = {
-            name: ref.get_random_state.within(_RANDOM_STATE_S).call()
-            for name, ref in self._drawing_actors().items()
-        }
-        states = {}
-        for name, future in asked.items():
-            with contextlib.suppress(CallError):
-                states[name] = future.result()
-        return states
-
-    def _load_random_states(self, states: Mapping[str, str]) -> None:
-        told = [
-            ref.set_random_state.within(_RANDOM_STATE_S).call(states[name])
-            for name, ref in self._drawing_actors().items()
-            if name in states
-        ]
-        for future in told:
-            with contextlib.suppress(CallError):
-                future.result()
 
     def _load(self, state: State) -> None:
-        self._learner.set_state.within(_STATE_TIMEOUT_S).call(state["learner"]).result()
+        learner = state["learner"]
+        actor_states.load_learner_state(self._learner, learner)
         self._reporter.window.load_state_dict(state["window"])
         self._training_iteration = int(state["training_iteration"])
         self._time_total_s = float(state["time_total_s"])
         self._restarts_before = int(state["num_restarts"])
-        self._load_random_states(state.get("random", {}))
-        learner = state["learner"]
+        actor_states.load_random_states(self._cluster, state.get("random", {}))
         self._reporter.continue_from(int(learner["timesteps_total"]), int(learner["num_updates"]))
 
     def _about(self) -> dict[str, Any]:
@@ -403,15 +350,8 @@ class Algorithm:
     def from_checkpoint(cls, path: str | Path, env: Any = None, **options: Any) -> Self:
         """A new run that goes on from a checkpoint. `env` is needed where the checkpoint's
         environment cannot be imported."""
-        config = restoring.config_of(path, env)
-        if not issubclass(config.algorithm, cls):
-            raise CheckpointError(f"{path}: was trained by {config.algorithm.__name__}")
-        algo = config.algorithm(config, **options)
-        try:
-            algo.restore(path)
-        except BaseException:
-            algo.stop()
-            raise
+        algo = resuming.from_checkpoint(cls, path, env, options)
+        assert isinstance(algo, cls)
         return algo
 
     @classmethod
@@ -424,28 +364,8 @@ class Algorithm:
         stop: Mapping[str, Any] | None = None,
         env: Any = None,
     ) -> Algorithm:
-        """Go on in the same run folder from its newest whole checkpoint, on the hosts that it had
-        unless `hosts` says others."""
-        owner = folder.driver_pid()
-        if owner is not None:
-            folder.acquire("")  # raises, naming the live driver
-        path = newest_whole(folder)
-        if path is None:
-            raise CheckpointError(f"{folder.path}: this run has no whole checkpoint to go on from")
-        config = restoring.config_of(path, env)
-        if num_workers is not None:
-            config.num_workers = num_workers
-        params = folder.read_params()
-        config.cluster(hosts if hosts is not None else params.get("host_list"))
-        criteria = stop if stop else params.get("stop", {})
-        algo = config.algorithm(config, stop=criteria, run_folder=folder)
-        try:
-            algo.restore(path)
-            algo._writer.rewind(algo._training_iteration)
-        except BaseException:
-            algo.stop()
-            raise
-        return algo
+        """Go on in the same run folder from its newest whole checkpoint."""
+        return resuming.resume(folder, num_workers, hosts, stop, env)
 
     # ---- the end ------------------------------------------------------------------------
 
@@ -478,23 +398,10 @@ class Algorithm:
     # ---- the run folder -----------------------------------------------------------------
 
     def _params(self, program: Program) -> dict[str, Any]:
-        spec = self.config.cluster_spec()
         return {
             "algo": self.name,
-            "env": self.info.name,
-            "config": restoring.plain_config(self.config),
+            **described.params(self.config, self.info, program, self._seed),
             "stop": self.stop_criteria,
-            "seed": self._seed,
-            "reproducible": "yes: synchronous"
-            if self.config.reproducible
-            else "not reproducible: asynchronous",
-            "hosts": [host.name for host in spec.hosts],
-            "host_list": spec.path_or_text(),
-            "notices": self.info.notices,
-            "program": str(program),
-            "versions": provenance.versions(),
-            "git_revision": provenance.git_revision(),
-            "command_line": provenance.command_line(),
         }
 
     def _on_event(self, event: dict[str, Any]) -> None:
@@ -522,18 +429,3 @@ class Algorithm:
 
     def _write_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         self._learner.set_weights.call(dict(weights)).result()
-
-
-def as_config(
-    config_class: type[AlgorithmConfig],
-    config: AlgorithmConfig | dict[str, Any] | None,
-    env: Any,
-) -> AlgorithmConfig:
-    """RLlib's ways to say it: a config object, a dict, or nothing, and `env` beside it."""
-    if config is None or isinstance(config, dict):
-        config = config_class().update_from_dict(config or {})
-    elif not isinstance(config, config_class):
-        raise ConfigError(f"config: {type(config).__name__} is not {config_class.__name__}")
-    if env is not None:
-        config.env = env
-    return config

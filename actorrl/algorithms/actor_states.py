@@ -1,0 +1,54 @@
+"""What a checkpoint holds of the actors: asked of them, and given back to them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+from actorrl.errors import CallError
+from actorrl.roles.settings import State
+from actorrl.runtime.cluster import Cluster
+from actorrl.runtime.refs import ActorRef
+
+STATE_TIMEOUT_S = 300.0
+_RANDOM_STATE_S = 5.0
+
+
+def learner_state(learner: ActorRef) -> State:
+    """Weights, optimizer and counts."""
+    state: State = learner.get_state.within(STATE_TIMEOUT_S).call().result()
+    return state
+
+
+def load_learner_state(learner: ActorRef, state: State) -> None:
+    learner.set_state.within(STATE_TIMEOUT_S).call(state).result()
+
+
+def random_states(cluster: Cluster) -> dict[str, str]:
+    """Of the actors that answer soon; one that is down or busy starts from its seed again."""
+    asked = {
+        name: ref.get_random_state.within(_RANDOM_STATE_S).call()
+        for name, ref in _drawing_actors(cluster).items()
+    }
+    states = {}
+    for name, future in asked.items():
+        with contextlib.suppress(CallError):
+            states[name] = future.result()
+    return states
+
+
+def load_random_states(cluster: Cluster, states: Mapping[str, str]) -> None:
+    told = [
+        ref.set_random_state.within(_RANDOM_STATE_S).call(states[name])
+        for name, ref in _drawing_actors(cluster).items()
+        if name in states
+    ]
+    for future in told:
+        with contextlib.suppress(CallError):
+            future.result()
+
+
+def _drawing_actors(cluster: Cluster) -> dict[str, ActorRef]:
+    """All but the learner, whose random state is part of its own."""
+    refs = cluster.program.refs
+    return {name: ref for name, ref in refs.items() if not name.startswith("learner/")}

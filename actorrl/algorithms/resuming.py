@@ -1,0 +1,60 @@
+"""Runs that go on from a checkpoint: a new run, or the same one in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actorrl.algorithms import restoring
+from actorrl.errors import CheckpointError
+from actorrl.experiment.checkpoints import newest_whole
+from actorrl.experiment.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from actorrl.algorithms.base import Algorithm
+
+
+def from_checkpoint(
+    cls: type[Algorithm], path: str | Path, env: Any, options: Mapping[str, Any]
+) -> Algorithm:
+    """A new run from a checkpoint of `cls`, or of what derives from it."""
+    config = restoring.config_of(path, env)
+    if not issubclass(config.algorithm, cls):
+        raise CheckpointError(f"{path}: was trained by {config.algorithm.__name__}")
+    algo: Algorithm = config.algorithm(config, **options)
+    return _restored(algo, path)
+
+
+def resume(
+    folder: RunFolder,
+    num_workers: int | None,
+    hosts: Any,
+    stop: Mapping[str, Any] | None,
+    env: Any,
+) -> Algorithm:
+    """The same run from its newest whole checkpoint, on the hosts that it had unless `hosts` says
+    others. Rows of results after that checkpoint are taken back."""
+    owner = folder.driver_pid()
+    if owner is not None:
+        folder.acquire("")  # raises, naming the live driver
+    path = newest_whole(folder)
+    if path is None:
+        raise CheckpointError(f"{folder.path}: this run has no whole checkpoint to go on from")
+    config = restoring.config_of(path, env)
+    if num_workers is not None:
+        config.num_workers = num_workers
+    params = folder.read_params()
+    config.cluster(hosts if hosts is not None else params.get("host_list"))
+    criteria = stop if stop else params.get("stop", {})
+    algo: Algorithm = config.algorithm(config, stop=criteria, run_folder=folder)
+    return _restored(algo, path, rewind=True)
+
+
+def _restored(algo: Algorithm, path: str | Path, rewind: bool = False) -> Algorithm:
+    try:
+        algo.restore(path, rewind=rewind)
+    except BaseException:
+        algo.stop()
+        raise
+    return algo
