@@ -1,0 +1,98 @@
+"""What a worker has lived through, appended to a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actorrl.data import columns as c
+from actorrl.data.fragment import Fragment
+from actorrl.data.sample_batch import SampleBatch, concat_samples
+from actorrl.offline import dataset
+
+_COLUMNS = (
+    c.OBS,
+    c.NEXT_OBS,
+    c.ACTIONS,
+    c.REWARDS,
+    c.TERMINATEDS,
+    c.TRUNCATEDS,
+    c.ACTION_LOGP,
+    c.EPS_ID,
+)
+_EPISODES_PER_WORKER = 1 << 40  # ids of two workers never meet
+MAX_SHARD_BYTES = 16 * 1024 * 1024  # in memory; on disk it is compressed
+
+
+class DatasetWriter:
+    """Collects rows, and writes a shard whenever there are `max_shard_bytes` of them.
+
+    What was not written yet when its process is killed is lost: less than one shard.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        worker_index: int,
+        incarnation: int = 1,
+        about: dict[str, Any] | None = None,
+        max_shard_bytes: int = MAX_SHARD_BYTES,
+    ) -> None:
+        self.folder = Path(folder).expanduser()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.num_rows = 0
+        self._worker = worker_index
+        self._about = about or {}
+        self._limit = max_shard_bytes
+        self._rows: list[SampleBatch] = []
+        self._nbytes = 0
+        self._ids = _EpisodeIds((worker_index * 1024 + incarnation % 1024) * _EPISODES_PER_WORKER)
+
+    def write(self, fragment: Fragment) -> None:
+        """The valid rows of a worker's next fragment, in order of time per environment."""
+        ids = self._ids.of(fragment)
+        batch = SampleBatch.from_fragment(fragment)
+        rows = SampleBatch({name: batch[name] for name in _COLUMNS if name in batch})
+        rows[c.EPS_ID] = ids
+        self._rows.append(rows)
+        self._nbytes += sum(column.nbytes for column in rows.values())
+        self.num_rows += rows.count
+        if self._nbytes >= self._limit:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is left as a shard of its own."""
+        if not self._rows:
+            return
+        ids = np.concatenate([rows.pop(c.EPS_ID) for rows in self._rows])
+        joined = concat_samples(self._rows)
+        joined[c.EPS_ID] = ids
+        self._rows, self._nbytes = [], 0
+        dataset.write_schema(self.folder, dataset.columns_of(joined), self._about)
+        dataset.write_shard(self.folder, self._worker, joined)
+
+
+class _EpisodeIds:
+    """One id per episode, over fragments: a flat batch alone knows only the pieces in it."""
+
+    def __init__(self, first: int) -> None:
+        self._next = first
+        self._current: np.ndarray | None = None  # [B]
+
+    def of(self, fragment: Fragment) -> np.ndarray:
+        """[N] int64, in the order of `SampleBatch.from_fragment`: environment by environment."""
+        valid, starts = fragment.columns[c.VALID], fragment.columns[c.AGE][:-1] == 0
+        if self._current is None:
+            self._current = np.full(valid.shape[1], -1, np.int64)
+        columns = []
+        for env in range(valid.shape[1]):
+            started = starts[:, env] & valid[:, env]
+            ids = self._next - 1 + np.cumsum(started)
+            ids[np.cumsum(started) == 0] = self._current[env]
+            self._next += int(started.sum())
+            self._current[env] = ids[-1]
+            columns.append(ids[valid[:, env]])
+        return np.concatenate(columns).astype(np.int64)

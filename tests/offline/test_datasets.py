@@ -1,0 +1,123 @@
+"""Written and read back: nothing is lost, doubled or joined wrongly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actorrl.data import columns as c
+from actorrl.data.fragment import Fragment, single_group
+from actorrl.offline import dataset
+from actorrl.offline.dataset import DatasetError
+from actorrl.offline.reader import DatasetReader
+from actorrl.offline.writer import DatasetWriter
+
+
+def fragment(values: list[list[int]], ends: list[list[int]], age: list[int]) -> Fragment:
+    """[T][B] observations, each a number; NEXT_STEP layout: the row after an end is none."""
+    obs = np.array(values, np.float32)[:, :, None]  # [T+1, B, 1]
+    rows, envs = len(values) - 1, len(values[0])
+    terminateds = np.array(ends, bool)
+    ages = np.zeros((rows + 1, envs), np.int32)
+    valid = np.ones((rows, envs), bool)
+    ages[0] = age
+    for t in range(rows):
+        if t and terminateds[t - 1].any():
+            valid[t] = ~terminateds[t - 1]
+        ages[t + 1] = np.where(valid[t], ages[t] + 1, 0)
+    columns = {
+        c.OBS: obs,
+        c.AGE: ages,
+        c.VALID: valid,
+        c.ACTIONS: np.zeros((rows, envs), np.int64),
+        c.REWARDS: np.ones((rows, envs), np.float32),
+        c.TERMINATEDS: terminateds,
+        c.TRUNCATEDS: np.zeros((rows, envs), bool),
+    }
+    return Fragment(single_group(columns), int(valid.sum()), 1)
+
+
+def test_an_episode_keeps_its_id_over_fragments_and_the_next_one_gets_another(
+    tmp_path: Path,
+) -> None:
+    writer = DatasetWriter(tmp_path, worker_index=0)
+    writer.write(fragment([[1], [2], [3]], [[0], [0]], [0]))
+    writer.write(fragment([[3], [4], [10], [11]], [[1], [0], [0]], [2]))  # ends, reset, goes on
+    writer.flush()
+    rows = dataset.read_shard(dataset.shards(tmp_path)[0], [c.OBS, c.EPS_ID])
+    assert rows[c.OBS].ravel().tolist() == [1, 2, 3, 10]
+    ids = rows[c.EPS_ID]
+    assert ids[0] == ids[1] == ids[2] != ids[3]
+
+
+def test_ids_of_two_workers_and_of_a_restarted_one_never_meet(tmp_path: Path) -> None:
+    for worker, incarnation in ((0, 1), (0, 2), (1, 1)):
+        writer = DatasetWriter(tmp_path, worker_index=worker, incarnation=incarnation)
+        writer.write(fragment([[1, 2], [3, 4]], [[0, 0]], [0, 0]))
+        writer.flush()
+    assert len(dataset.shards(tmp_path)) == 3
+    ids = [dataset.read_shard(s, [c.EPS_ID])[c.EPS_ID] for s in dataset.shards(tmp_path)]
+    assert len(set(np.concatenate(ids).tolist())) == 6
+
+
+def test_an_epoch_takes_every_row_once_and_epochs_differ_in_order(tmp_path: Path) -> None:
+    writer = DatasetWriter(tmp_path, worker_index=0, max_shard_bytes=1)
+    for first in range(0, 40, 4):
+        writer.write(fragment([[first + i] for i in range(5)], [[0]] * 4, [0]))
+    assert len(dataset.shards(tmp_path)) == 10
+    reader = DatasetReader(tmp_path, columns=[c.OBS], batch_size=8, seed=3, pool_bytes=60)
+    epochs = [np.concatenate([reader.next()[c.OBS].ravel() for _ in range(5)]) for _ in range(2)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(40))
+    assert epochs[0].tolist() != epochs[1].tolist()
+    again = DatasetReader(tmp_path, columns=[c.OBS], batch_size=8, seed=3, pool_bytes=60)
+    assert again.next()[c.OBS].ravel().tolist() == epochs[0][:8].tolist()
+
+
+def test_rows_left_at_an_epochs_end_come_with_the_next(tmp_path: Path) -> None:
+    writer = DatasetWriter(tmp_path, worker_index=0)
+    writer.write(fragment([[i] for i in range(6)], [[0]] * 5, [0]))
+    writer.flush()
+    reader = DatasetReader(tmp_path, columns=[c.OBS], batch_size=3)
+    rows = np.concatenate([reader.next()[c.OBS].ravel() for _ in range(10)])
+    assert [np.count_nonzero(rows == i) for i in range(5)] == [6] * 5
+
+
+def test_what_is_no_dataset_or_lacks_a_column_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no such dataset"):
+        DatasetReader(tmp_path / "none", columns=[c.OBS], batch_size=1)
+    with pytest.raises(DatasetError, match="no schema"):
+        DatasetReader(tmp_path, columns=[c.OBS], batch_size=1)
+    writer = DatasetWriter(tmp_path, worker_index=0)
+    writer.write(fragment([[1], [2]], [[0]], [0]))
+    writer.flush()
+    with pytest.raises(DatasetError, match="no column 'vf_preds', it has obs"):
+        DatasetReader(tmp_path, columns=["vf_preds"], batch_size=1)
+
+
+def test_a_damaged_shard_is_named_and_a_pickle_is_not_opened(tmp_path: Path) -> None:
+    writer = DatasetWriter(tmp_path, worker_index=0)
+    writer.write(fragment([[1], [2]], [[0]], [0]))
+    writer.flush()
+    shard = dataset.shards(tmp_path)[0]
+    whole = shard.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"\x80\x04N.", b""):
+        shard.write_bytes(damaged)
+        with pytest.raises(DatasetError, match=shard.name):
+            DatasetReader(tmp_path, columns=[c.OBS], batch_size=1).next()
+    np.savez(shard, obs=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(DatasetError, match=shard.name):
+        DatasetReader(tmp_path, columns=[c.OBS], batch_size=1).next()
+
+
+def test_another_run_with_other_columns_may_not_write_into_the_same_folder(tmp_path: Path) -> None:
+    writer = DatasetWriter(tmp_path, worker_index=0)
+    writer.write(fragment([[1], [2]], [[0]], [0]))
+    writer.flush()
+    other = fragment([[1], [2]], [[0]], [0])
+    other.columns[c.OBS] = np.zeros((2, 1, 7), np.float32)
+    late = DatasetWriter(tmp_path, worker_index=1)
+    late.write(other)
+    with pytest.raises(DatasetError, match=r"other columns.*new_obs, obs"):
+        late.flush()
