@@ -100,6 +100,11 @@ class AlgorithmConfig(HostSettings):
         default_factory=ModelConfig
     )
 
+    output: Annotated[
+        str | None,
+        Meta(description="folder into which the workers record what they live through (a dataset)"),
+    ] = None
+
     num_learner_threads: (
         Annotated[int, Meta(ge=1, description="torch threads of the learner; null: free cores")]
         | None
@@ -153,6 +158,9 @@ class AlgorithmConfig(HostSettings):
         return self._set(settings)
 
     def reporting(self, **settings: Any) -> Self:
+        return self._set(settings)
+
+    def offline_data(self, **settings: Any) -> Self:
         return self._set(settings)
 
     def debugging(self, **settings: Any) -> Self:

@@ -17,6 +17,7 @@ _ALGORITHMS = {
     "A3C": "a3c:A3C",
     "APEX": "apex_dqn:APEX",
     "APPO": "appo:APPO",
+    "BC": "bc:BC",
     "DQN": "dqn:DQN",
     "DDPG": "ddpg:DDPG",
     "TD3": "td3:TD3",

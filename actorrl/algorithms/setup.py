@@ -27,6 +27,7 @@ class Setup(NamedTuple):
             seed=self.seed,
             autoreset=config.autoreset,
             recreate_failed_envs=config.recreate_failed_envs,
+            output=config.output,
         )
 
     def learner(

@@ -39,6 +39,11 @@ class DatasetReader:
         self._left = SampleBatch()
         self._pools = self._endless()
 
+    def row_shape(self, name: str) -> list[int]:
+        """Shape of a column without its first axis, as the schema of the first shard has it."""
+        shape: list[int] = dataset.read_schema(self._shards[0].parent)["columns"][name]["shape"]
+        return shape
+
     def __iter__(self) -> Iterator[SampleBatch]:
         while True:
             yield self.next()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from actorrl import failpoints
 from actorrl.data.fragment import Fragment
 from actorrl.envs.vector import VectorEnv, make_vector
+from actorrl.offline.writer import DatasetWriter
 from actorrl.policies.base import Policy
 from actorrl.roles import torch_setup
 from actorrl.roles.settings import (
@@ -15,6 +16,7 @@ from actorrl.roles.settings import (
 )
 from actorrl.rollouts.collector import Collector
 from actorrl.runtime.actor import Actor, remote
+from actorrl.runtime.context import Context
 from actorrl.runtime.links import Asked, StateIn
 
 _REPORT_S = 1.0
@@ -51,6 +53,7 @@ class Sampling:
             first_env_index=int(indices[0]),
             worker_index=index,
         )
+        self._writer = _writer(settings, context) if settings.output is not None else None
         self._weights: StateIn = context.state("weights")
 
     def refresh(self) -> int:
@@ -62,6 +65,8 @@ class Sampling:
 
     def collect(self) -> Fragment:
         fragment = self.collector.collect()
+        if self._writer is not None:
+            self._writer.write(fragment)
         recreated = self.env.num_recreated - self._num_recreated
         if recreated:
             self._num_recreated += recreated
@@ -70,6 +75,11 @@ class Sampling:
             )
         return fragment
 
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.flush()
+        self.env.close()
+
     def metrics(self, actor: Actor) -> Body:
         """Totals since the start; the driver takes differences."""
         return {
@@ -77,6 +87,14 @@ class Sampling:
             **self.collector.timers,
             **{f"wait_{name}_s": seconds for name, seconds in actor.context.waits.items()},
         }
+
+
+def _writer(settings: WorkerSettings, context: Context) -> DatasetWriter:
+    assert settings.output is not None
+    about = {"env": str(settings.env), "env_config": repr(settings.env_config)}
+    return DatasetWriter(
+        settings.output, worker_index=context.index, incarnation=context.incarnation, about=about
+    )
 
 
 class SamplingActor(Actor):
@@ -94,7 +112,7 @@ class SamplingActor(Actor):
         self._sampling.policy.set_random_state(state)
 
     def on_stop(self) -> None:
-        self._sampling.env.close()
+        self._sampling.close()
 
 
 class RolloutWorker(SamplingActor):

@@ -39,6 +39,7 @@ class WorkerSettings:
     seed: int
     autoreset: Autoreset | None = None
     recreate_failed_envs: bool = False
+    output: str | None = None  # folder of the dataset that the workers write
 
     @property
     def num_envs_total(self) -> int:

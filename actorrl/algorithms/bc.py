@@ -1,0 +1,143 @@
+"""BC: behaviour cloning, the likelihood of recorded actions (Pomerleau 1991).
+
+    dataset --[N] rows--> learner: -log pi(a | s)
+
+N rows of a batch. There are no rollout workers: the dataset was recorded by another run with
+`output=DIR`, the environment is used for its spaces and for evaluation alone. `timesteps_total`
+counts the rows that were learned from; `episode_reward_mean` stays empty, `evaluation` has the
+score. The loss is a mean over the rows.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from torch import Tensor
+
+from actorrl.algorithms.actor_critic import ActorCriticConfig, make_policy
+from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.optimizer import Optimizer
+from actorrl.data import columns as c
+from actorrl.envs.check import EnvInfo
+from actorrl.errors import ConfigError
+from actorrl.models.model_config import ModelConfig
+from actorrl.offline.dataset import DatasetError
+from actorrl.offline.reader import DatasetReader
+from actorrl.roles.settings import Metrics, State
+from actorrl.runtime.program import Program
+from actorrl.topologies import offline
+
+_COLUMNS = (c.OBS, c.ACTIONS)
+_UPDATES = 100  # of an iteration
+
+
+class BCConfig(ActorCriticConfig):
+    reproducible: ClassVar[bool] = True
+
+    ALIASES: ClassVar[dict[str, str]] = {**ActorCriticConfig.ALIASES, "input": "input_"}
+
+    input_: (
+        Annotated[
+            str | list[str],
+            Meta(description="dataset to learn from: a folder, a pattern, or several"),
+        ]
+        | None
+    ) = None
+    lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
+    train_batch_size: Annotated[
+        int, Meta(ge=1, description="rows of one update", extra={"rllib": 2000})
+    ] = 256
+    num_workers: int | None = 0
+    evaluation_interval: (
+        Annotated[int, Meta(ge=1, description="iterations between evaluations; null: none")] | None
+    ) = 5
+    model: Annotated[ModelConfig, Meta(description="the network")] = msgspec.field(
+        default_factory=ModelConfig
+    )
+
+    def validate(self) -> list[str]:
+        lines = super().validate()
+        if self.input_ is None:
+            lines.append("input: missing, expected a folder recorded with output=DIR")
+        else:
+            try:
+                self.reader(0)
+            except DatasetError as error:
+                lines.append(f"input: {error}")
+        if self.model.use_lstm:
+            lines.append("model.use_lstm: true is not accepted, BC learns from single rows")
+        if self.num_workers:
+            lines.append(f"num_workers: {self.num_workers} is not accepted, BC has none: 0")
+        return lines
+
+    def reader(self, seed: int) -> DatasetReader:
+        assert self.input_ is not None
+        return DatasetReader(
+            self.input_, columns=_COLUMNS, batch_size=self.train_batch_size, seed=seed
+        )
+
+    def check_fits(self, info: EnvInfo) -> None:
+        """Raises ConfigError unless the dataset's observations are the environment's."""
+        shape = list(info.observation_space.shape)
+        wanted = shape if info.frame_stack == 1 else [info.frame_stack, *shape]
+        recorded = self.reader(0).row_shape(c.OBS)
+        if recorded != wanted:
+            raise ConfigError(
+                f"input: observations of shape {recorded} were recorded, {info.name} has {wanted}"
+            )
+
+
+# ---- policy: actor_critic.py's; its value is not trained ------------------------------------
+
+
+# ---- update ---------------------------------------------------------------------------------
+
+
+class BCUpdate:
+    """One step of the optimizer on one batch of rows."""
+
+    def __init__(self, config: BCConfig, info: EnvInfo, seed: int, device: str) -> None:
+        self.policy = make_policy(config, info, seed, np.arange(1))
+        self.policy.to(device)
+        self._optimizer = Optimizer(self.policy, config.lr, config.lr_schedule, config.grad_clip)
+
+    def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
+        inputs, _ = self.policy.model(batch[c.OBS])
+        dist = self.policy.distribution(inputs)
+        loss = -dist.logp(batch[c.ACTIONS]).mean()
+        entropy = dist.entropy().mean().detach()
+        metrics: dict[str, Any] = {"bc_loss": loss.detach(), "entropy": entropy}
+        return {**metrics, **self._optimizer.minimize(loss, timesteps)}
+
+    def state_dict(self) -> State:
+        return {"optimizer": self._optimizer.state_dict()}
+
+    def load_state_dict(self, state: State) -> None:
+        self._optimizer.load_state_dict(state["optimizer"])
+
+
+# ---- program --------------------------------------------------------------------------------
+
+
+class BC(Algorithm):
+    config_class = BCConfig
+    make_policy = staticmethod(make_policy)
+
+    @staticmethod
+    def program(config: BCConfig, setup: Setup) -> Program:
+        config.check_fits(setup.info)
+        make_update = functools.partial(BCUpdate, config, setup.info, setup.seed)
+        make_reader = functools.partial(config.reader, setup.seed)
+        return offline.build("BC", setup.learner(config, make_update), make_reader)
+
+    @staticmethod
+    def iteration(config: BCConfig) -> dict[str, float]:
+        return {"min_updates": _UPDATES, "min_env_steps": 0, "min_time_s": 0.0}
+
+
+BCConfig.algorithm = BC
+__all__ = ["BC", "BCConfig"]

@@ -1,0 +1,37 @@
+"""The learner that has no environment: its batches come from a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from actorrl.offline.reader import DatasetReader
+from actorrl.roles.batch import to_device
+from actorrl.roles.learner import Learner
+from actorrl.roles.settings import LearnerSettings
+
+MakeReader = Callable[[], DatasetReader]
+
+
+class OfflineLearner(Learner):
+    """One update per step while an iteration is open. `timesteps_total` counts rows learned from;
+    rows of an epoch come again in the next."""
+
+    def __init__(self, settings: LearnerSettings, make_reader: MakeReader) -> None:
+        super().__init__(settings)
+        self._make_reader = make_reader
+
+    def on_start(self) -> None:
+        super().on_start()
+        self._reader = self._make_reader()
+
+    def has_work(self) -> bool:
+        return self.learning
+
+    def step(self) -> None:
+        rows = self._reader.next()
+        self.count_fragment(rows.count, [])
+        self.learn({name: to_device(column, self.device) for name, column in rows.items()})
+        self.end_iteration_if_complete()
+
+    def counters(self) -> dict[str, float]:
+        return {"num_epochs": self._reader.num_epochs}

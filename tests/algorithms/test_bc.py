@@ -1,0 +1,82 @@
+"""Behaviour cloning: learns what was recorded, refuses what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from actorrl.algorithms.a2c import A2CConfig
+from actorrl.algorithms.bc import BCConfig, BCUpdate
+from actorrl.data import columns as c
+from actorrl.data.sample_batch import SampleBatch
+from actorrl.envs.check import check_env
+from actorrl.errors import ConfigError
+from actorrl.offline import dataset
+
+
+def record(folder: Path, rows: int = 2000) -> None:
+    """An expert of one sentence: push the cart to where the pole falls."""
+    rng = np.random.default_rng(0)
+    obs = rng.normal(size=(rows, 4)).astype(np.float32)
+    batch = SampleBatch({c.OBS: obs, c.ACTIONS: (obs[:, 2] > 0).astype(np.int64)})
+    folder.mkdir()
+    dataset.write_schema(folder, dataset.columns_of(batch), {})
+    dataset.write_shard(folder, 0, batch)
+
+
+def test_the_loss_is_the_mean_negative_log_likelihood(tmp_path: Path) -> None:
+    record(tmp_path / "data")
+    config = BCConfig(env="CartPole-v1", input_=str(tmp_path / "data"))
+    update = BCUpdate(config, check_env("CartPole-v1", {}), 1, "cpu")
+    rows = config.reader(0).next()
+    logits, _ = update.policy.model(torch.from_numpy(rows[c.OBS]))
+    wide = logits.detach().double().numpy()
+    logp = wide - np.log(np.exp(wide).sum(1, keepdims=True))
+    expected = -logp[np.arange(len(wide)), rows[c.ACTIONS]].mean()
+    batch = {name: torch.from_numpy(column) for name, column in rows.items()}
+    assert float(update(batch, 0)["bc_loss"]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_it_learns_the_recorded_rule_and_is_the_same_twice(tmp_path: Path) -> None:
+    record(tmp_path / "data")
+    losses = []
+    for name in ("one", "two"):
+        config = BCConfig(env="CartPole-v1", input_=str(tmp_path / "data"), seed=3)
+        config.evaluation_interval = None
+        with config.build(name=name, results=tmp_path) as algo:
+            rows = [algo.train() for _ in range(2)]
+            assert algo.compute_single_action(np.array([0, 0, 0.5, 0], np.float32)) == 1
+            assert algo.compute_single_action(np.array([0, 0, -0.5, 0], np.float32)) == 0
+        assert rows[-1]["num_updates"] == 200
+        losses.append(rows[-1]["info"]["learner"]["bc_loss"])
+    assert losses[0] == losses[1] < 0.3
+
+
+def test_workers_record_what_they_live_through_and_bc_reads_it(tmp_path: Path) -> None:
+    output = tmp_path / "data"
+    config = A2CConfig(env="CartPole-v1", num_workers=0, output=str(output), seed=1)
+    with config.build(name="a2c", results=tmp_path) as algo:
+        steps = algo.train()["timesteps_total"]
+    names = [c.OBS, c.NEXT_OBS, c.ACTIONS, c.REWARDS, c.TERMINATEDS, c.EPS_ID, c.ACTION_LOGP]
+    shards = [dataset.read_shard(shard, names) for shard in dataset.shards(output)]
+    recorded = sum(shard.count for shard in shards)
+    assert recorded >= steps
+    rows = shards[0]
+    same = rows[c.EPS_ID][1:] == rows[c.EPS_ID][:-1]
+    consecutive = (rows[c.NEXT_OBS][:-1] == rows[c.OBS][1:]).all(1)
+    within = same & ~rows[c.TERMINATEDS][:-1]
+    assert consecutive[within].mean() > 0.9, "but where one fragment's rows meet the next's"
+    BCConfig(env="CartPole-v1", input_=str(output)).validate()
+
+
+def test_a_dataset_of_another_environment_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    record(tmp_path / "data")
+    config = BCConfig(env="Acrobot-v1", input_=str(tmp_path / "data"))
+    with pytest.raises(ConfigError, match=r"shape \[4\] were recorded, Acrobot-v1 has \[6\]"):
+        config.build(name="run", results=tmp_path)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ConfigError, match=r"input: missing"):
+        BCConfig(env="CartPole-v1").build(name="run", results=tmp_path)
