@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from actorrl.data.sample_batch import MultiAgentBatch, SampleBatch
     from actorrl.envs.registry import EnvContext, register_env
+    from actorrl.models.torch_model import TorchModelV2
     from actorrl.policies.base import Policy
+    from actorrl.policies.model_catalog import ModelCatalog
     from actorrl.runtime.actor import Actor, remote
     from actorrl.runtime.cluster import Cluster
     from actorrl.runtime.program import Program, Report, Request, State, Stream
@@ -21,6 +23,7 @@ _HOMES = {
     "Actor": "runtime.actor",
     "Cluster": "runtime.cluster",
     "EnvContext": "envs.registry",
+    "ModelCatalog": "policies.model_catalog",
     "MultiAgentBatch": "data.sample_batch",
     "Policy": "policies.base",
     "Program": "runtime.program",
@@ -29,6 +32,7 @@ _HOMES = {
     "SampleBatch": "data.sample_batch",
     "State": "runtime.program",
     "Stream": "runtime.program",
+    "TorchModelV2": "models.torch_model",
     "register_env": "envs.registry",
     "remote": "runtime.actor",
 }
@@ -37,6 +41,7 @@ __all__ = [
     "Actor",
     "Cluster",
     "EnvContext",
+    "ModelCatalog",
     "MultiAgentBatch",
     "Policy",
     "Program",
@@ -45,6 +50,7 @@ __all__ = [
     "SampleBatch",
     "State",
     "Stream",
+    "TorchModelV2",
     "register_env",
     "remote",
 ]

@@ -15,6 +15,7 @@ from actorrl.envs.vector import make_vector
 from actorrl.errors import CheckpointError, ConfigError
 from actorrl.experiment.checkpoints import newest_whole, read_checkpoint, read_manifest, require
 from actorrl.experiment.run_folder import RunFolder
+from actorrl.models import registry as models
 from actorrl.roles.settings import Recovery, State
 from actorrl.rollouts import evaluation
 
@@ -28,6 +29,7 @@ def checked(config: AlgorithmConfig) -> EnvInfo:
     errors = config.validate()
     if config.env is None:
         errors.append("env: missing, expected an environment, for instance 'CartPole-v1'")
+    errors += [f"model.{line}" for line in models.resolve(config.model)]
     if errors:
         raise ConfigError(errors)
     return check_env(config.env, config.env_config)
@@ -76,6 +78,9 @@ def config_of(path: str | Path, env: Any = None) -> AlgorithmConfig:
     if errors:
         raise CheckpointError(f"{path}: its config does not fit: {'; '.join(errors)}")
     config.env = naming.from_name(name, env)
+    missing = models.resolve(config.model)
+    if missing:
+        raise CheckpointError(f"{path}: model.{'; model.'.join(missing)}")
     return config
 
 

@@ -58,6 +58,10 @@ class ActorCriticNetwork(nn.Module):
         self.log_std = nn.Parameter(torch.zeros(means)) if config.free_log_std else None
         self.value_head = linear(self.post.output_size, 1, 1.0)
 
+    @property
+    def recurrent(self) -> bool:
+        return self.core is not None
+
     def initial_state(self, batch: int) -> State:
         """Zeros (h, c), each [B, cell], or () without an LSTM."""
         return self.core.initial_state(batch) if self.core is not None else ()

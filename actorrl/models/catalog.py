@@ -33,6 +33,11 @@ def body_for(observation_space: Any, frame_stack: int, config: ModelConfig) -> n
 
     Of flat observations with an action mask (`FlatBox`) it takes what follows the mask.
     """
+    if config.custom_model is not None:
+        raise ConfigError(
+            "model.custom_model: not accepted by this algorithm, expected one with a policy and a "
+            "value function (PPO, A2C, A3C, IMPALA, ...)"
+        )
     leaves = [leaf for leaf in getattr(observation_space, "leaves", ()) if not _is_mask(leaf)]
     if leaves:
         return _body_of_leaves(leaves, config)

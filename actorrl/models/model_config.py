@@ -52,8 +52,22 @@ class ModelConfig(Config):
             "for all observations"
         ),
     ] = False
+    custom_model: Annotated[
+        Any,
+        Meta(
+            description="a TorchModelV2 in the place of the network: class, registered name or "
+            "import path"
+        ),
+    ] = None
+    custom_model_config: Annotated[
+        dict[str, Any], Meta(description="further arguments of the custom model's constructor")
+    ] = msgspec.field(default_factory=dict)
     custom_action_dist: Annotated[
-        Any, Meta(description="class of the action distribution; null: the action space's own")
+        Any,
+        Meta(
+            description="class, registered name or import path of the action distribution; null: "
+            "the action space's own"
+        ),
     ] = None
     use_lstm: Annotated[bool, Meta(description="an LSTM after the body")] = False
     lstm_cell_size: Annotated[

@@ -18,6 +18,7 @@ from actorrl.errors import ConfigError
 from actorrl.models.action_distribution import ActionDistribution
 from actorrl.models.action_families import distribution_for
 from actorrl.models.actor_critic import ActorCriticNetwork
+from actorrl.models.custom import CustomNetwork
 from actorrl.models.frames import stack_frames
 from actorrl.models.masks import mask_size
 from actorrl.models.model_config import ModelConfig
@@ -45,7 +46,7 @@ class ActorCriticPolicy(Policy):
     1e-5: V-trace's importance ratios are then 1.
     """
 
-    model: ActorCriticNetwork
+    model: ActorCriticNetwork | CustomNetwork
 
     def __init__(
         self,
@@ -59,27 +60,33 @@ class ActorCriticPolicy(Policy):
         self.model_config = model_config or ModelConfig()
         self._family = distribution_for(action_space, self.model_config)
         with seeded(seed):
-            model = ActorCriticNetwork(
-                observation_space,
-                self._family.num_inputs,
-                frame_stack,
-                self.model_config,
-                mask_size(observation_space, action_space),
-            )
+            model = self._make_model()
         self._adopt(model)
+
+    def _make_model(self) -> ActorCriticNetwork | CustomNetwork:
+        num_inputs, config = self._family.num_inputs, self.model_config
+        space, stack = self.observation_space, self.frame_stack
+        if config.custom_model is not None:
+            return CustomNetwork(space, self.action_space, num_inputs, stack, config)
+        mask = mask_size(space, self.action_space)
+        return ActorCriticNetwork(space, num_inputs, stack, config, mask)
 
     def _weights_moved(self) -> None:
         self._numpy_forward = self.model.numpy_forward()
 
     @property
     def recurrent(self) -> bool:
-        return self.model.core is not None
+        return self.model.recurrent
 
     def use_precision(self, precision: str) -> None:
         """ "fp32", or "bf16" to run the network's body in bfloat16 (heads and losses never)."""
         dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
         if precision not in dtypes:
             raise ConfigError(f"precision: {precision!r} is not accepted, expected fp32 or bf16")
+        if isinstance(self.model, CustomNetwork):
+            if precision != "fp32":
+                raise ConfigError("precision: bf16 together with model.custom_model, expected fp32")
+            return
         self.model.body_precision = dtypes[precision]
         self._weights_moved()
 
@@ -137,7 +144,8 @@ class ActorCriticPolicy(Policy):
         obs = self.observations(columns)
         assert obs.shape[:2] == (T + 1, B), (tuple(obs.shape), T, B)
         if self.recurrent:
-            state = (columns[c.state_in(0)], columns[c.state_in(1)])
+            parts = len(self.model.initial_state(1))
+            state = tuple(columns[c.state_in(i)] for i in range(parts))
             inputs, values, _ = self.model.sequence(obs, state, columns[c.AGE] == 0)
         else:
             inputs, values, _ = self.model.sequence(obs)

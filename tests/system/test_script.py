@@ -120,6 +120,64 @@ print("done")
 """
 
 
+MODEL = """
+import torch.nn as nn
+from actorrl import ModelCatalog, TorchModelV2
+
+class CustomModel(TorchModelV2, nn.Module):
+    def __init__(self, obs_space, action_space, num_outputs, model_config, name):
+        TorchModelV2.__init__(self, obs_space, action_space, num_outputs, model_config, name)
+        nn.Module.__init__(self)
+        self.body = nn.Sequential(nn.Linear(obs_space.shape[0], 32), nn.Tanh())
+        self.policy_head = nn.Linear(32, num_outputs)
+        self.value_head = nn.Linear(32, 1)
+
+    def forward(self, input_dict, state, seq_lens):
+        features = self.body(input_dict["obs"])
+        self._value = self.value_head(features).squeeze(1)
+        return self.policy_head(features), state
+
+    def value_function(self):
+        return self._value
+
+ModelCatalog.register_custom_model("custom_model", CustomModel)
+"""
+
+CUSTOM_MODEL = (
+    MODEL
+    + """
+from actorrl.algorithms.ppo import PPO, PPOConfig
+
+config = (PPOConfig().environment(env="CartPole-v1").rollouts(num_rollout_workers=2)
+          .training(model={"custom_model": "custom_model"}, train_batch_size=400))
+algo = config.build()
+for _ in range(2):
+    result = algo.train()
+assert result["num_healthy_workers"] == 2 and result["num_updates"] == 2, result
+weights = algo.get_policy().get_weights()
+assert weights["model.body.0.weight"].shape == (32, 4)
+path = algo.save()
+algo.stop()
+algo = PPO.from_checkpoint(path)  # the class is found where it was: in this script
+assert (algo.get_policy().get_weights()["model.body.0.weight"]
+        == weights["model.body.0.weight"]).all()
+algo.stop()
+print("done")
+"""
+)
+
+MODEL_ELSEWHERE = """
+import sys
+from actorrl.algorithms.ppo import PPO
+from actorrl.errors import CheckpointError
+try:
+    PPO.from_checkpoint(sys.argv[1]).stop()
+    print("loaded")
+except CheckpointError as error:
+    print(error)
+"""
+
+
 def run_script(text: str, home: Path, *arguments: str) -> str:
     """Its output; its exit code must be 0, and no process of its runs may be left."""
     script = home / "script.py"
@@ -158,3 +216,13 @@ def test_an_environment_class_of_the_script_itself_works_and_is_asked_for_elsewh
 
 def test_a_registered_environment_reaches_the_workers(tmp_path: Path) -> None:
     assert run_script(REGISTERED, tmp_path).endswith("done\n")
+
+
+def test_a_model_class_of_the_script_reaches_the_workers_and_is_asked_for_elsewhere(
+    tmp_path: Path,
+) -> None:
+    assert run_script(CUSTOM_MODEL, tmp_path).endswith("done\n")
+    (checkpoint, *_) = sorted((tmp_path / "actorrl_results").glob("*/checkpoints/*"))
+    said = run_script(MODEL_ELSEWHERE, tmp_path, str(checkpoint))
+    assert "ModelCatalog.register_custom_model('CustomModel', CustomModel)" in said
+    assert "loaded" in run_script(MODEL + MODEL_ELSEWHERE, tmp_path, str(checkpoint))

@@ -1,0 +1,86 @@
+"""Users' own models and action distributions by name. Only this process knows the names: the driver
+turns them into classes (`resolve`), which travel to the workers by value."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+from actorrl.config import did_you_mean
+from actorrl.models.model_config import ModelConfig
+
+_registered: dict[str, dict[str, type]] = {"custom_model": {}, "custom_action_dist": {}}
+_CALLS = {
+    "custom_model": "ModelCatalog.register_custom_model",
+    "custom_action_dist": "ModelCatalog.register_custom_action_dist",
+}
+
+
+def register(setting: str, name: str, cls: type) -> None:
+    """Make `name` usable as `model[setting]`; a later class of the same name takes its place."""
+    if not isinstance(name, str) or not isinstance(cls, type):
+        raise TypeError(f"{_CALLS[setting]} takes a name and a class, not {name!r} and {cls!r}")
+    _registered[setting][name] = cls
+
+
+def resolve(config: ModelConfig) -> list[str]:
+    """Put classes in the place of names, in `config` itself; a line for each that is not found.
+
+    Accepted are classes, registered names, "module:Class" and "module.Class". A path that a
+    checkpoint names also finds a registered class of that path, or else of that class name.
+    """
+    lines = []
+    for setting in _registered:
+        value = getattr(config, setting)
+        if not isinstance(value, str):
+            continue
+        found = _find(setting, value)
+        if found is None:
+            lines.append(f"{setting}: {_unknown(setting, value)}")
+        else:
+            setattr(config, setting, found)
+    return lines
+
+
+def _find(setting: str, value: str) -> type | None:
+    known = _registered[setting]
+    if value in known:
+        return known[value]
+    module_name, _, qualname = value.partition(":") if ":" in value else value.rpartition(".")
+    for cls in known.values():
+        if (cls.__module__, cls.__qualname__) == (module_name, qualname):
+            return cls
+    found = _import(module_name, qualname)
+    if found is not None:
+        return found
+    alike = [cls for cls in known.values() if cls.__qualname__ == qualname]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _import(module_name: str, qualname: str) -> type | None:
+    module = sys.modules.get(module_name)
+    if module is None and module_name not in ("", "__main__"):
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError:
+            return None
+    found: Any = module
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, type) else None
+
+
+def _unknown(setting: str, value: str) -> str:
+    if ":" in value:
+        module_name, _, qualname = value.partition(":")
+        name = qualname.rpartition(".")[2]
+        return (
+            f"the class {qualname} (of {module_name}) cannot be imported here, expected it to be"
+            f" registered: {_CALLS[setting]}({name!r}, {name})"
+        )
+    hint = did_you_mean(value, _registered[setting])
+    return (
+        f"{value!r} is not registered{hint or ','} expected a class, 'module:Class', or a name "
+        f"given to {_CALLS[setting]}"
+    )
