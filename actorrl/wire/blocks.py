@@ -16,6 +16,7 @@ import numpy as np
 
 from actorrl import failpoints
 from actorrl.errors import WireError
+from actorrl.wire.frames import array_nbytes
 from actorrl.wire.shared_memory import MemoryClient, aligned
 
 # int64 words at the block's start: number of the newest element, of the one being written, bytes
@@ -26,6 +27,7 @@ _LAYOUT_LIMIT = 256 * 1024
 _START = _HEADER_NBYTES + _LAYOUT_LIMIT
 
 Entry = tuple[str, str, list[int]]  # name, dtype, shape
+_layout_decoder = msgspec.msgpack.Decoder(list[Entry])
 
 
 class BlockWriter:
@@ -119,9 +121,12 @@ class BlockReader:
         words = memory[:_HEADER_NBYTES].view(np.int64)
         if words[_PUBLISHED] == 0:
             return False
-        entries = msgspec.msgpack.decode(_layout(memory, words), type=list[Entry])
+        buffer_nbytes = int(words[_BUFFER_NBYTES])
+        if not 0 <= buffer_nbytes <= (memory.nbytes - _START) // 2:
+            raise WireError(f"{self._name}: buffers of {buffer_nbytes} bytes do not fit")
+        entries = decode_layout(_layout(memory, words), buffer_nbytes)
         self._names = [name for name, _, _ in entries]
-        self._buffers = _views(memory, entries, int(words[_BUFFER_NBYTES]))
+        self._buffers = _views(memory, entries, buffer_nbytes)
         self._words = words
         return True
 
@@ -137,6 +142,19 @@ class BlockReader:
             if not _overwritten(words, number):
                 return version, dict(zip(self._names, arrays, strict=True))
             time.sleep(0)
+
+
+def decode_layout(layout: bytes | memoryview, buffer_nbytes: int) -> list[Entry]:
+    """The arrays that a buffer of so many bytes holds. Raises WireError, and nothing else, for
+    bytes that are no layout, and for arrays that do not fit."""
+    try:
+        entries = _layout_decoder.decode(layout)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise WireError(f"not a layout: {error}") from None
+    needed = sum(aligned(array_nbytes(*entry)) for entry in entries)
+    if needed > buffer_nbytes:
+        raise WireError(f"arrays of {needed} bytes in a buffer of {buffer_nbytes}")
+    return entries
 
 
 def _newest(words: np.ndarray) -> tuple[int, int]:
@@ -170,9 +188,8 @@ def _views(memory: np.ndarray, entries: list[Entry], buffer_nbytes: int) -> list
     for index in range(2):
         offset = _START + index * buffer_nbytes
         views = []
-        for _, dtype_text, shape in entries:
-            dtype = np.dtype(dtype_text)
-            nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        for name, dtype, shape in entries:
+            nbytes = array_nbytes(name, dtype, shape)
             views.append(memory[offset : offset + nbytes].view(dtype).reshape(shape))
             offset += aligned(nbytes)
         buffers.append(views)

@@ -208,7 +208,7 @@ def _decode_arrays(
     next_frame = 2
     room = MAX_UNPACKED_BYTES
     for entry in entries:
-        count = _checked_count(entry)
+        count = _checked_count(entry.name, entry.dtype, entry.shape)
         if entry.offset >= 0:
             array = _from_slab(entry, count, slab)
         else:
@@ -230,14 +230,18 @@ def _decode_arrays(
     return named, inner
 
 
-def _checked_count(entry: ArrayEntry) -> int:
-    if entry.dtype not in _DTYPES:
-        raise WireError(f"array {entry.name!r} has dtype {entry.dtype!r}: only numbers travel")
-    shape = entry.shape
+def array_nbytes(name: str, dtype: str, shape: list[int]) -> int:
+    """The bytes of such an array. Raises WireError if none is like that."""
+    return _checked_count(name, dtype, shape) * np.dtype(dtype).itemsize
+
+
+def _checked_count(name: str, dtype: str, shape: list[int]) -> int:
+    if dtype not in _DTYPES:
+        raise WireError(f"array {name!r} has dtype {dtype!r}: only numbers travel")
     if len(shape) > MAX_DIMENSIONS or any(size < 0 for size in shape):
-        raise WireError(f"array {entry.name!r} has shape {shape}")
+        raise WireError(f"array {name!r} has shape {shape}")
     if math.prod(max(1, size) for size in shape) > MAX_ELEMENTS:
-        raise WireError(f"array {entry.name!r} has shape {shape}, which is no array's")
+        raise WireError(f"array {name!r} has shape {shape}, which is no array's")
     return math.prod(shape)
 
 
