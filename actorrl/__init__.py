@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from actorrl.data.sample_batch import MultiAgentBatch, SampleBatch
     from actorrl.envs.registry import EnvContext, register_env
+    from actorrl.experiment.pretty import pretty_print
     from actorrl.models.torch_model import TorchModelV2
     from actorrl.policies.base import Policy
     from actorrl.policies.model_catalog import ModelCatalog
@@ -33,6 +34,7 @@ _HOMES = {
     "State": "runtime.program",
     "Stream": "runtime.program",
     "TorchModelV2": "models.torch_model",
+    "pretty_print": "experiment.pretty",
     "register_env": "envs.registry",
     "remote": "runtime.actor",
 }
@@ -51,6 +53,7 @@ __all__ = [
     "State",
     "Stream",
     "TorchModelV2",
+    "pretty_print",
     "register_env",
     "remote",
 ]

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from actorrl.algorithms.actor_critic import GAEConfig, make_policy
 from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.config import Gathers
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment
@@ -34,6 +35,7 @@ from actorrl.topologies import synchronous
 
 
 class A2CConfig(GAEConfig):
+    gathers: ClassVar[Gathers] = "rounds"
     reproducible: ClassVar[bool] = True
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 1e-4})] = 1e-3

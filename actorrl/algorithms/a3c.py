@@ -12,7 +12,7 @@ server clips each gradient to `grad_clip`.
 from __future__ import annotations
 
 import functools
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from msgspec import Meta
@@ -21,6 +21,7 @@ from torch import Tensor
 from actorrl.algorithms.a2c import compute_loss
 from actorrl.algorithms.actor_critic import GAEConfig, make_policy
 from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.config import Gathers
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.envs.check import EnvInfo
 from actorrl.roles.settings import Metrics, State
@@ -29,6 +30,8 @@ from actorrl.topologies import async_gradients
 
 
 class A3CConfig(GAEConfig):
+    gathers: ClassVar[Gathers] = "single fragments"
+
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 1e-4})] = 1e-3
     rollout_fragment_length: Annotated[
         int,

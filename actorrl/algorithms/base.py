@@ -92,9 +92,10 @@ class Algorithm:
         """Check everything, make the run folder, start the actors. `run_folder` goes on in an
         existing one. Raises ConfigError, EnvironmentFailure, RunFolderError, PlacementError before
         anything is created, RunFailed if an actor cannot start."""
-        self.config = as_config(type(self).config_class, config, env)
+        self.config = as_config(type(self).config_class, config, env).copy()
         self.name = type(self).__name__
         self.info = restoring.checked(self.config)
+        self.config.freeze()
         self.stop_criteria = dict(stop or {})
         self.run_id = secrets.token_hex(8)
         self._seed = self.config.seed if self.config.seed is not None else secrets.randbits(31)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from actorrl.algorithms.actor_critic import ActorCriticConfig, make_policy
 from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.config import Gathers
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
@@ -37,6 +38,7 @@ _UPDATES = 100  # of an iteration
 
 class BCConfig(ActorCriticConfig):
     reproducible: ClassVar[bool] = True
+    gathers: ClassVar[Gathers] = "dataset"
 
     ALIASES: ClassVar[dict[str, str]] = {**ActorCriticConfig.ALIASES, "input": "input_"}
 

@@ -1,4 +1,4 @@
-"""The settings that all algorithms share, and RLlib's fluent methods over them.
+"""The settings that all algorithms share; fluent.py has the methods that set them.
 
 An algorithm file derives its Config from `AlgorithmConfig`, adds its own settings and gives the
 shared ones its own defaults. Methods raise ConfigError with one line for each mistake; nothing is
@@ -10,24 +10,23 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 
 from actorrl.algorithms.host_settings import HostSettings
-from actorrl.config import apply
-from actorrl.errors import ConfigError
 from actorrl.models.model_config import ModelConfig
 from actorrl.runtime.program import PROGRESS_LIMIT_S
 
 if TYPE_CHECKING:
-    from actorrl.algorithms.base import Algorithm
     from actorrl.runtime.program import Program
 
 Schedule = list[tuple[float, float]]
+Gathers = Literal["rounds", "fragments", "single fragments", "replay", "dataset"]
 _ROOM = 1.1
+_MOST_FILLED = 2  # times what was asked for: beyond, the setting would mean nothing
 _SHORTEST_AUTO = 16  # rows: estimates over fewer are mostly the value function's own
 
 
@@ -45,10 +44,19 @@ class AlgorithmConfig(HostSettings):
         "min_iter_time_s": "min_time_s_per_iteration",
         "evaluation_num_episodes": "evaluation_duration",
         "max_grad_norm": "grad_clip",
+        "sgd_stepsize": "lr",
+        "stepsize": "lr",
+        "learning_rate": "lr",
+        "num_cpus_per_env_runner": "num_cpus_per_worker",
+        "num_gpus_per_env_runner": "num_gpus_per_worker",
+        "min_time_s_per_reporting": "min_time_s_per_iteration",
+        "metrics_smoothing_episodes": "metrics_num_episodes_for_smoothing",
         "lambda": "lambda_",
     }
     algorithm: ClassVar[Any]  # type[Algorithm]; msgspec evaluates annotations, so not by name
     reproducible: ClassVar[bool] = False  # the same seed gives the same result.json
+    # What makes up a train batch: rounds of all workers, fragments of any, a fragment, or replay.
+    gathers: ClassVar[Gathers] = "fragments"
 
     env: Annotated[
         Any, Meta(description="environment: id, registered name, class or import path")
@@ -131,61 +139,6 @@ class AlgorithmConfig(HostSettings):
         int, Meta(ge=1, description="episodes of one evaluation", extra={"unit": "episodes"})
     ] = 10
 
-    # ---- RLlib's methods ----------------------------------------------------------------
-
-    def environment(self, env: Any = None, **settings: Any) -> Self:
-        if env is not None:
-            settings["env"] = env
-        return self._set(settings)
-
-    def rollouts(self, **settings: Any) -> Self:
-        return self._set(settings)
-
-    env_runners = rollouts
-
-    def training(self, **settings: Any) -> Self:
-        return self._set(settings)
-
-    def resources(self, **settings: Any) -> Self:
-        return self._set(settings)
-
-    def cluster(self, hosts: Any = None) -> Self:
-        """Hosts to run on: the path of a cluster.yml or hostfile, `a:4,b:4`, or a ClusterSpec. The
-        list is read and checked now."""
-        return self._set({"hosts": hosts})
-
-    def evaluation(self, **settings: Any) -> Self:
-        return self._set(settings)
-
-    def reporting(self, **settings: Any) -> Self:
-        return self._set(settings)
-
-    def offline_data(self, **settings: Any) -> Self:
-        return self._set(settings)
-
-    def debugging(self, **settings: Any) -> Self:
-        return self._set(settings)
-
-    def framework(self, framework: str = "torch") -> Self:
-        if framework != "torch":
-            raise ConfigError(f"framework: {framework!r} is not accepted, expected 'torch'")
-        return self
-
-    def update_from_dict(self, settings: dict[str, Any]) -> Self:
-        settings = dict(settings)
-        self.framework(settings.pop("framework", "torch"))
-        return self._set(settings)
-
-    def _set(self, settings: dict[str, Any]) -> Self:
-        errors = apply(self, settings) + self.read_hosts()
-        if errors:
-            raise ConfigError(errors)
-        return self
-
-    def build(self, **options: Any) -> Algorithm:
-        """Start the run; see `Algorithm` for the options."""
-        return type(self).algorithm(self, **options)
-
     def program(self) -> Program:
         """The Program that `build` would start; checks the environment, starts nothing."""
         return type(self).algorithm.plan(self)
@@ -220,7 +173,53 @@ class AlgorithmConfig(HostSettings):
 
     def validate(self) -> list[str]:
         lines = [*super().validate(), *(f"model.{line}" for line in self.model.validate())]
-        return lines + schedule_lines("lr_schedule", self.lr_schedule)
+        return lines + schedule_lines("lr_schedule", self.lr_schedule) + self._unfillable()
+
+    # ---- the arithmetic of batches ------------------------------------------------------
+
+    def arithmetic(self) -> str:
+        """How fragments make up a train batch, in one line: shown when a run starts."""
+        if self.gathers == "dataset":
+            return f"train batches of {self.train_batch_size} recorded rows"
+        workers, envs = self.resolved_num_workers(), self.num_envs_per_worker
+        rows, batch = self.fragment_length(), self.train_batch_size
+        sampled = f"{envs} envs x {rows}"
+        if self.gathers == "rounds":
+            size = workers * envs * rows
+            return (
+                f"{workers} workers x {sampled} = {size} env steps per round, {_count(batch, size)}"
+                f" rounds per train batch of {batch}"
+            )
+        size = envs * rows
+        sends = f"each of {workers} workers sends {sampled} = {size} env steps at a time"
+        if self.gathers == "fragments":
+            return f"{sends}, {_count(batch, size)} of these per train batch of {batch}"
+        return sends
+
+    def _unfillable(self) -> list[str]:
+        """A train batch that was asked for and is smaller than what comes at once."""
+        plain = type(self)()
+        asked = self.train_batch_size != plain.train_batch_size
+        if (
+            not asked
+            or self.rollout_fragment_length == "auto"
+            or self.gathers not in ("rounds", "fragments")
+        ):
+            return []
+        per_worker = self.num_envs_per_worker * self.fragment_length()
+        size = per_worker * (max(1, self.num_workers or 1) if self.gathers == "rounds" else 1)
+        if size <= _MOST_FILLED * self.train_batch_size:
+            return []
+        return [
+            f"train_batch_size: {self.train_batch_size} is less than the {size} env steps that come"
+            f" at once ({self.num_envs_per_worker} envs x {self.fragment_length()} rows"
+            f"{f' x {self.num_workers} workers' if size > per_worker else ''}), expected a multiple"
+            " of these, or a shorter rollout_fragment_length"
+        ]
+
+
+def _count(batch: int, size: int) -> str:
+    return f"{max(1, math.ceil(batch / size))}"
 
 
 def schedule_lines(key: str, schedule: Schedule | None) -> list[str]:

@@ -23,6 +23,7 @@ def params(config: AlgorithmConfig, info: EnvInfo, program: Program, seed: int) 
         "hosts": [host.name for host in spec.hosts],
         "host_list": spec.path_or_text(),
         "notices": info.notices,
+        "arithmetic": config.arithmetic(),
         "program": str(program),
         "versions": provenance.versions(),
         "git_revision": provenance.git_revision(),

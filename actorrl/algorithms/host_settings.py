@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from actorrl.config import Config
+from actorrl.algorithms.fluent import FluentConfig
 from actorrl.errors import ConfigError
 from actorrl.runtime.counts import default_workers, role_count, with_roles
 from actorrl.runtime.hosts import LOCAL, ClusterSpec, load_cluster
@@ -19,7 +19,7 @@ Count = Annotated[int, Meta(ge=0)]
 Amount = Annotated[float, Meta(ge=0)]
 
 
-class HostSettings(Config):
+class HostSettings(FluentConfig):
     """Base of AlgorithmConfig."""
 
     hosts: Annotated[
@@ -60,7 +60,7 @@ class HostSettings(Config):
         ),
     ] = None
 
-    def read_hosts(self) -> list[str]:
+    def read_settings(self) -> list[str]:
         """Read a host list that is still a path or text; what is wrong with it."""
         if self.hosts is None or isinstance(self.hosts, ClusterSpec):
             return []
@@ -71,7 +71,7 @@ class HostSettings(Config):
         return []
 
     def validate(self) -> list[str]:
-        lines = self.read_hosts()
+        lines = self.read_settings()
         if not lines and self.num_workers == 0 and self.cluster_spec().remote_hosts:
             lines.append(
                 "num_workers: 0 runs everything in one process of this machine, expected >= 1 "

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from actorrl.algorithms.actor_critic import make_policy
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.config import AlgorithmConfig, Gathers
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment, single_group
@@ -39,6 +39,7 @@ from actorrl.topologies import synchronous
 
 
 class PGConfig(AlgorithmConfig):
+    gathers: ClassVar[Gathers] = "rounds"
     reproducible: ClassVar[bool] = True  # the same seed gives the same rows
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 4e-4})] = 4e-3

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from actorrl.algorithms.actor_critic import GAEConfig, make_policy
 from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.config import Gathers
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment
@@ -38,6 +39,7 @@ from actorrl.topologies import synchronous
 
 
 class PPOConfig(GAEConfig):
+    gathers: ClassVar[Gathers] = "rounds"
     reproducible: ClassVar[bool] = True
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-5})] = 5e-4

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.config import AlgorithmConfig, Gathers
 from actorrl.envs.check import EnvInfo
 from actorrl.replay.frame_store import frames_for
 from actorrl.roles.local_replay_learner import LocalReplaySettings
@@ -16,6 +16,7 @@ class ReplayConfig(AlgorithmConfig):
     """Base of the Configs of DQN, DDPG, TD3 and SAC (one buffer, in the learner: `reproducible`)
     and of both Ape-X (shards)."""
 
+    gathers: ClassVar[Gathers] = "replay"
     ALIASES: ClassVar[dict[str, str]] = {
         **AlgorithmConfig.ALIASES,
         "training_intensity": "samples_per_insert",

@@ -53,6 +53,4 @@ def as_config(
         config = config_class().update_from_dict(config or {})
     elif not isinstance(config, config_class):
         raise ConfigError(f"config: {type(config).__name__} is not {config_class.__name__}")
-    if env is not None:
-        config.env = env
-    return config
+    return config.copy().environment(env) if env is not None else config

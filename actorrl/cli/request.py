@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actorrl.cli.options import written
 from actorrl.cli.tuned_file import TunedFile, read_tuned_file
-from actorrl.config import apply, did_you_mean, load_mapping, parse_assignment
+from actorrl.config import did_you_mean, load_mapping, parse_assignment
 from actorrl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -151,13 +151,9 @@ def _configure(
 
     config = config_class(algo)()
     for key_written, key, value in settings:
-        if key == "framework":  # RLlib's setting; there is nothing to choose here
-            if str(value).lower() not in ("torch", "pytorch"):
-                mistakes.lines.append(f"{key_written}: {value!r} is not accepted, expected torch")
-            continue
         if key == "hosts" and value is not None:
             value = mistakes.of(load_cluster, value, key=key_written)
-        mistakes.lines.extend(_renamed(apply(config, {key: value}), key, key_written))
+        mistakes.lines.extend(_renamed(config.change({key: value}), key, key_written))
     mistakes.lines.extend(config.validate())
     return config
 

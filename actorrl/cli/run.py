@@ -75,6 +75,7 @@ def _say_start(algo: Any, goal: Goal, folder: RunFolder) -> None:
     for notice in algo.info.notices:
         click.echo(f"notice: {notice}")
     click.echo(f"{algo.name} on {algo.env_name} {goal}")
+    click.echo(algo.config.arithmetic())
     click.echo(f"run folder: {folder.path}")
 
 

@@ -76,7 +76,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         "lr: 'fast' is not accepted, expected a number > 0",
         "--workers: -1 is not accepted, expected a whole number >= 0 or null",
         "--hosts: 'a:x,b': 'a:x': 'x' slots are not accepted, expected a whole number >= 1",
-        "--framework: 'tf' is not accepted, expected torch",
+        "--framework: 'tf' is not accepted, expected 'torch'",
         "--env: unknown environment 'CartPol-v1', did you mean 'CartPole-v1'?",
     ]
 

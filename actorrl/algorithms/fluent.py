@@ -1,0 +1,209 @@
+"""RLlib's ways to say settings: fluent methods, dicts, keys in brackets. None is defined here.
+
+Which method a setting is given to does not matter, only its name does. What RLlib has and actorrl
+does not is refused with what to do instead; what changes nothing here is accepted (`_NO_EFFECT`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from actorrl.config import Config, apply, to_plain
+from actorrl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from actorrl.algorithms.base import Algorithm
+
+# Settings of RLlib's that have nothing to act on here, whatever they are set to.
+_NO_EFFECT = frozenset(
+    [
+        "eager_tracing",
+        "eager_max_retraces",
+        "log_level",
+        "create_env_on_driver",
+        "create_env_on_local_worker",
+        "enable_connectors",
+        "simple_optimizer",
+        "disable_env_checking",
+        "placement_strategy",
+        "log_sys_usage",
+        "num_cpus_for_driver",
+        "num_cpus_for_local_worker",
+        "num_cpus_per_learner_worker",
+        "preprocessor_pref",
+        "tf_session_args",
+        "local_tf_session_args",
+        "remote_worker_envs",
+        "remote_env_batch_wait_ms",
+        "keep_per_episode_custom_metrics",
+        "synchronize_filters",
+        "sample_async",
+        "always_attach_evaluation_results",
+    ]
+)
+
+# Of RLlib's: setting -> the one value that is how actorrl does it anyway.
+_FIXED = {
+    "framework": ("torch", "pytorch"),
+    "use_gae": (True,),
+    "use_critic": (True,),
+    "batch_mode": ("truncate_episodes",),
+    "vtrace": (True,),
+    "normalize_actions": (True,),
+    "in_evaluation": (False,),
+}
+
+
+class FluentConfig(Config, dict=True):
+    """Base of AlgorithmConfig. A config that a run was built from is frozen: `copy()` is not."""
+
+    def environment(self, env: Any = None, **settings: Any) -> Self:
+        if env is not None:
+            settings["env"] = env
+        return self._set(settings)
+
+    def rollouts(self, **settings: Any) -> Self:
+        return self._set(settings)
+
+    def framework(self, framework: str = "torch", **settings: Any) -> Self:
+        return self._set({"framework": framework, **settings})
+
+    def multi_agent(self, **settings: Any) -> Self:
+        wrong = [
+            f"{key}: several policies are not built yet, expected one agent" for key in settings
+        ]
+        if wrong:
+            raise ConfigError(wrong)
+        return self
+
+    def exploration(
+        self, *, explore: bool | None = None, exploration_config: Any = None, **settings: Any
+    ) -> Self:
+        """`exploration_config` is flattened: its entries are settings of the algorithm's own."""
+        if explore is False:
+            raise ConfigError("explore: false is not accepted, expected true; `evaluate` is greedy")
+        inner = dict(exploration_config or {})
+        inner.pop("type", None)
+        return self._set({**inner, **settings})
+
+    env_runners = rollouts
+    training = rollouts
+    resources = rollouts
+    evaluation = rollouts
+    reporting = rollouts
+    debugging = rollouts
+    checkpointing = rollouts
+    fault_tolerance = rollouts
+    offline_data = rollouts
+    python_environment = rollouts
+    experimental = rollouts
+    learners = rollouts
+
+    def cluster(self, hosts: Any = None) -> Self:
+        """Hosts to run on: the path of a cluster.yml or hostfile, `a:4,b:4`, or a ClusterSpec. The
+        list is read and checked now."""
+        return self._set({"hosts": hosts})
+
+    def update_from_dict(self, settings: dict[str, Any]) -> Self:
+        return self._set(dict(settings))
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> Self:
+        return cls().update_from_dict(settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings as plain values; the environment as it was given."""
+        return {**to_plain(self), "env": getattr(self, "env", None)}
+
+    def copy(self, copy_frozen: bool | None = None) -> Self:
+        """An independent copy, not frozen unless that is asked for."""
+        other = copy.copy(self)
+        other.__dict__.clear()
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, Config | dict | list):
+                # One level: what an environment's settings hold is the user's, as is.
+                setattr(other, name, copy.copy(value))
+        if copy_frozen:
+            other.freeze()
+        return other
+
+    def change(self, settings: Mapping[str, Any]) -> list[str]:
+        """Set what is good; a line for each mistake."""
+        lines: list[str] = []
+        kept = {}
+        for key, value in settings.items():
+            if key in _FIXED:
+                lines += _unless_fixed(key, value)
+            elif key not in _NO_EFFECT:
+                kept[key] = value
+        return lines + apply(self, kept)
+
+    def _set(self, settings: dict[str, Any]) -> Self:
+        errors = self.change(settings) + self.read_settings()
+        if errors:
+            raise ConfigError(errors)
+        return self
+
+    def read_settings(self) -> list[str]:
+        """Called after settings have changed, to read what is still a path or text; what is wrong
+        with it."""
+        return []
+
+    def build(self, env: Any = None, **options: Any) -> Algorithm:
+        """Start the run; see `Algorithm` for the options."""
+        if env is not None:
+            self.environment(env)
+        algorithm: Any = type(self).algorithm  # type: ignore[attr-defined]  # AlgorithmConfig's
+        built: Algorithm = algorithm(self, **options)
+        return built
+
+    # ---- RLlib's dict ways --------------------------------------------------------------
+
+    def __getitem__(self, key: str) -> Any:
+        name = self.ALIASES.get(key, key)
+        if name not in self.__struct_fields__:
+            raise KeyError(key)
+        return getattr(self, name)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._set({key: value})
+
+    def __contains__(self, key: str) -> bool:
+        return self.ALIASES.get(key, key) in self.__struct_fields__
+
+    def get(self, key: str, default: Any = None) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def keys(self) -> Iterator[str]:
+        return iter(self.__struct_fields__)
+
+    # ---- freezing -----------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """From now on setting anything raises."""
+        self.__dict__["frozen"] = True
+
+    @property
+    def is_frozen(self) -> bool:
+        return bool(self.__dict__.get("frozen"))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self.is_frozen:
+            raise AttributeError(
+                f"{name}: a run was built from this config, and changing it would change nothing;"
+                " `config.copy()` can be changed and built"
+            )
+        super().__setattr__(name, value)
+
+
+def _unless_fixed(key: str, value: Any) -> list[str]:
+    accepted = _FIXED[key]
+    if value is None or (value.lower() if isinstance(value, str) else value) in accepted:
+        return []
+    return [f"{key}: {value!r} is not accepted, expected {accepted[0]!r}"]
