@@ -289,9 +289,9 @@ class Algorithm:
     ) -> Any:
         """An action for one observation of the environment. With `state` (an LSTM's) or
         `full_fetch` a tuple (action, state, extras), as RLlib's."""
-        obs = np.asarray(observation)
+        obs = observation
         if self.info.frame_stack == 1:
-            obs = preprocessor_for(self.info.raw_observation_space).transform(obs[None])[0]
+            obs = preprocessor_for(self.info.raw_observation_space).transform([observation])[0]
         greedy_default = False if explore is None else explore
         action, state_out, extras = self._policy.compute_single_action(
             obs, state, explore=greedy_default

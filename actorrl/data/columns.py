@@ -46,6 +46,11 @@ NEXT_OBS_FRAMES = "new_obs_frames"
 FINAL_OBS = "final_obs"
 FINAL_ROWS = "final_rows"
 SEQ_LENS = "seq_lens"
+DONES = "dones"
+INFOS = "infos"
+T = "t"
+AGENT_INDEX = "agent_index"
+WEIGHTS_VERSION = "weights_version"
 
 _STATE_IN = "state_in_"
 

@@ -36,6 +36,11 @@ class SampleBatch(dict[str, np.ndarray]):
     EPS_ID = c.EPS_ID
     ENV_ID = c.ENV_ID
     SEQ_LENS = c.SEQ_LENS
+    DONES = c.DONES
+    INFOS = c.INFOS
+    T = c.T
+    AGENT_INDEX = c.AGENT_INDEX
+    WEIGHTS_VERSION = c.WEIGHTS_VERSION
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -60,6 +65,12 @@ class SampleBatch(dict[str, np.ndarray]):
         return self.count
 
     agent_steps = env_steps
+
+    def size_bytes(self) -> int:
+        return sum(column.nbytes for column in self.values())
+
+    def __repr__(self) -> str:
+        return f"SampleBatch({summary(self)})"
 
     def row_columns(self) -> list[str]:
         """Names of the columns with N rows: all but the recurrent state."""
@@ -99,6 +110,51 @@ class SampleBatch(dict[str, np.ndarray]):
         states = {name: self[name][first:last] for name in self if c.is_state_in(name)}
         return SampleBatch({**rows, **states}, seq_lens=self.seq_lens[first:last])
 
+    def __getitem__(self, key: Any) -> Any:
+        """A column by its name, or rows by a slice."""
+        if isinstance(key, slice):
+            if key.step not in (None, 1):
+                raise ValueError(f"rows of a batch are cut in steps of 1, not {key.step}")
+            start, end, _ = key.indices(self.count)
+            return self.slice(start, end)
+        return super().__getitem__(key)
+
+    def concat(self, other: SampleBatch) -> SampleBatch:
+        """These rows, then those of `other`, in a new batch."""
+        return concat_samples([self, other])
+
+    @staticmethod
+    def concat_samples(batches: Iterable[SampleBatch]) -> SampleBatch:
+        return concat_samples(batches)
+
+    def timeslices(self, size: int) -> list[SampleBatch]:
+        """Views of `size` rows each, the last one maybe shorter; whole sequences where there is
+        recurrent state, so that a slice then ends with the sequence that fills it."""
+        if not self._has_state():
+            return [self.slice(i, i + size) for i in range(0, self.count, size)]
+        assert self.seq_lens is not None
+        ends = np.cumsum(self.seq_lens)
+        cuts, start = [0], 0
+        for end in ends.tolist():
+            if end - start >= size or end == self.count:
+                cuts.append(end)
+                start = end
+        return [self.slice(a, b) for a, b in pairwise(cuts)]
+
+    def minibatches(
+        self, size: int, seed: int | np.random.Generator | None = None
+    ) -> Iterator[SampleBatch]:
+        """All rows once in random order, `size` at a time. Raises ValueError as `shuffle` does."""
+        if self._has_state():
+            raise ValueError("rows of recurrent sequences cannot be shuffled")
+        order = np.random.default_rng(seed).permutation(self.count)
+        for start in range(0, self.count, size):
+            rows = order[start : start + size]
+            yield SampleBatch({name: self[name][rows] for name in self})
+
+    def as_multi_agent(self) -> MultiAgentBatch:
+        return MultiAgentBatch({DEFAULT_POLICY: self}, self.count)
+
     def split_by_episode(self) -> list[SampleBatch]:
         """One batch per run of rows with the same `eps_id`. Raises KeyError without that column."""
         ids = self[c.EPS_ID]
@@ -124,7 +180,9 @@ class SampleBatch(dict[str, np.ndarray]):
         observation at an end. Frames come out as stacks.
         """
         group = fragment.columns if policy_id is None else fragment.groups[policy_id]
-        return _flatten(group)
+        batch = _flatten(group)
+        batch[c.WEIGHTS_VERSION] = np.full(batch.count, fragment.policy_version, np.int64)
+        return batch
 
     def _check(self) -> None:
         rows = self.count
@@ -184,6 +242,28 @@ class MultiAgentBatch:
     def __len__(self) -> int:
         return self.count
 
+    def size_bytes(self) -> int:
+        return sum(batch.size_bytes() for batch in self.policy_batches.values())
+
+    def __repr__(self) -> str:
+        return f"MultiAgentBatch({self.policy_batches!r}, env steps={self.count})"
+
+    @staticmethod
+    def concat_samples(batches: Iterable[MultiAgentBatch]) -> MultiAgentBatch:
+        """All rows of each policy, in the order of the batches."""
+        batches = list(batches)
+        names = dict.fromkeys(name for batch in batches for name in batch.policy_batches)
+        joined = {
+            name: concat_samples(
+                b.policy_batches[name] for b in batches if name in b.policy_batches
+            )
+            for name in names
+        }
+        return MultiAgentBatch(joined, sum(batch.count for batch in batches))
+
+    def as_multi_agent(self) -> MultiAgentBatch:
+        return self
+
     def copy(self) -> MultiAgentBatch:
         return MultiAgentBatch({k: b.copy() for k, b in self.policy_batches.items()}, self.count)
 
@@ -200,6 +280,20 @@ class MultiAgentBatch:
     def from_fragment(cls, fragment: Fragment) -> MultiAgentBatch:
         batches = {name: SampleBatch.from_fragment(fragment, name) for name in fragment.groups}
         return cls(batches, fragment.num_env_steps)
+
+
+def summary(columns: Mapping[str, np.ndarray]) -> str:
+    """A line for each column: shape, dtype, and what its numbers are like."""
+    lines = [f"'{name}': {_summary_of(columns[name])}" for name in sorted(columns)]
+    return "{ " + ",\n  ".join(lines) + "}"
+
+
+def _summary_of(column: np.ndarray) -> str:
+    start = f"np.ndarray({column.shape}, dtype={column.dtype}"
+    if column.dtype == object or not column.size:
+        return f"{start}, head={column[0]!r})" if column.size else f"{start})"
+    low, high, mean = (round(float(f(column)), 3) for f in (np.min, np.max, np.mean))
+    return f"{start}, min={low}, max={high}, mean={mean})"
 
 
 def _distinct_ids(ids: list[np.ndarray]) -> np.ndarray:
@@ -226,6 +320,9 @@ def _flatten(group: Mapping[str, np.ndarray]) -> SampleBatch:
     obs, next_obs = _observations(group)
     rows[c.OBS], rows[c.NEXT_OBS] = flat(obs), flat(next_obs)
     num_rows, num_envs = group[c.VALID].shape
+    rows[c.T] = flat(group[c.AGE][:-1]).astype(np.int64)
+    if c.TERMINATEDS in rows and c.TRUNCATEDS in rows:
+        rows[c.DONES] = rows[c.TERMINATEDS] | rows[c.TRUNCATEDS]
     rows[c.ENV_ID] = np.repeat(np.arange(num_envs), num_rows)[keep]
     first = _first_of_piece(group)  # [T, B]
     rows[c.EPS_ID] = (np.cumsum(first.T.reshape(-1)) - 1)[keep]

@@ -6,9 +6,10 @@ in a stack.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,7 +57,7 @@ class ActorCriticPolicy(Policy):
         model_config: ModelConfig | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(observation_space, action_space, frame_stack, seed)
+        super().__init__(observation_space, action_space, frame_stack=frame_stack, seed=seed)
         self.model_config = model_config or ModelConfig()
         self._family = distribution_for(action_space, self.model_config)
         with seeded(seed):
@@ -116,6 +117,27 @@ class ActorCriticPolicy(Policy):
             else:
                 inputs, values = self.model(x)
         return inputs.cpu().numpy(), values.cpu().numpy(), state
+
+    def compute_log_likelihoods(
+        self,
+        actions: Any,
+        obs_batch: Any,
+        state_batches: Sequence[Array] | None = None,
+        actions_normalized: bool = True,
+        **ignored: Any,
+    ) -> Array:
+        stored = np.asarray(actions) if actions_normalized else self.action_layout.from_env(actions)
+        obs = np.asarray(obs_batch)
+        state = tuple(state_batches) if state_batches else self.initial_state(len(obs))
+        inputs, _, _ = self._torch_forward(obs, state)
+        logp = self.distribution(torch.from_numpy(inputs)).logp(as_tensor(stored))
+        found: Array = logp.numpy()
+        return found
+
+    def value_function(self, obs_batch: Any, state_batches: Sequence[Array] | None = None) -> Array:
+        obs = np.asarray(obs_batch)
+        state = tuple(state_batches) if state_batches else self.initial_state(len(obs))
+        return self._torch_forward(obs, state)[1]
 
     # ---- estimating in the worker (GAE) ---------------------------------------------------------
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from actorrl.data import columns as c
 from actorrl.errors import ConfigError
 from actorrl.models.action_layout import action_layout
 from actorrl.models.flat_parameters import FlatParameters, Float32
@@ -34,17 +34,25 @@ class Act(NamedTuple):
     state: ArrayState  # each [B, ...], the recurrent state after these observations
 
 
-class Policy(ABC):
-    """A network with its weights' version.
+class Policy:
+    """What acts. Policies that learn call `_adopt` with a torch model, whose weights `flat` then
+    holds as one vector: optimizers take `[policy.flat.vector]`.
 
-    `flat` holds all weights as one vector: optimizers take `[policy.flat.vector]`.
+    A policy in another framework, or a heuristic, needs `act` only, or RLlib's `compute_actions`.
     """
 
     def __init__(
-        self, observation_space: Any, action_space: Any, frame_stack: int, seed: int
+        self,
+        observation_space: Any,
+        action_space: Any,
+        config: Mapping[str, Any] | None = None,
+        *,
+        frame_stack: int = 1,
+        seed: int = 0,
     ) -> None:
         self.observation_space = observation_space
         self.action_space = action_space
+        self.config = dict(config or {})
         self.frame_stack = frame_stack
         self.action_layout = action_layout(action_space)
         self.version = 0
@@ -62,19 +70,21 @@ class Policy(ABC):
         self.flat = FlatParameters(model)
         self._weights_moved()
 
-    @abstractmethod
     def _weights_moved(self) -> None:
         """Called when the weights lie at another place in memory: renew what points at them."""
 
     # ---- acting ---------------------------------------------------------------------------------
 
-    @abstractmethod
     def act(self, obs: Array, state: ArrayState = (), explore: bool = True) -> Act:
         """Act on obs [B, ...] (with frame_stack k: [B, k, H, W]); neither argument is written to.
 
         Called by the collector for every row. Whoever calls it zeroes the recurrent state of an
         environment before its episode's first observation.
         """
+        if type(self).compute_actions is Policy.compute_actions:
+            raise NotImplementedError(f"{type(self).__name__} defines no act")
+        actions, state_out, extras = self.compute_actions(obs, list(state), explore=explore)
+        return Act(self.action_layout.from_env(actions), dict(extras), tuple(state_out))
 
     def initial_state(self, batch: int) -> ArrayState:
         """The recurrent state of B environments at an episode's start; () without recurrence."""
@@ -85,37 +95,91 @@ class Policy(ABC):
         their bounds; an array, or a list where the space is a Dict or Tuple."""
         return self.action_layout.to_env(actions)
 
+    def get_initial_state(self) -> list[Array]:
+        """RLlib's: the state at an episode's start without a batch axis; [] without recurrence."""
+        return [part[0] for part in self.initial_state(1)]
+
     def compute_actions(
         self,
         obs_batch: Any,
         state_batches: Sequence[Array] | None = None,
+        prev_action_batch: Any = None,
+        prev_reward_batch: Any = None,
+        info_batch: Any = None,
+        episodes: Any = None,
         explore: bool | None = None,
-    ) -> tuple[Array, list[Array], dict[str, Array]]:
-        """RLlib's: environment actions [B], state after them, extra columns."""
+        timestep: float | None = None,
+        **ignored: Any,
+    ) -> tuple[Any, list[Array], dict[str, Array]]:
+        """RLlib's: environment actions of preprocessed observations [B, ...], the state after them,
+        and extra columns. `timestep` is where schedules of exploration stand."""
         obs = np.asarray(obs_batch)
         state = tuple(state_batches) if state_batches else self.initial_state(len(obs))
+        if timestep is not None:
+            self.timesteps = timestep
         act = self.act(obs, state, self.explore if explore is None else explore)
         return self.env_actions(act.actions), list(act.state), act.extras
 
+    def compute_actions_from_input_dict(
+        self,
+        input_dict: Mapping[str, Any],
+        explore: bool | None = None,
+        timestep: float | None = None,
+        **ignored: Any,
+    ) -> tuple[Any, list[Array], dict[str, Array]]:
+        """RLlib's: the same with observations and `state_in_i` in a dict or SampleBatch."""
+        parts = sum(c.is_state_in(name) for name in input_dict)
+        state = [np.asarray(input_dict[c.state_in(i)]) for i in range(parts)]
+        return self.compute_actions(input_dict[c.OBS], state, explore=explore, timestep=timestep)
+
     def compute_single_action(
-        self, obs: Any, state: Sequence[Array] | None = None, explore: bool | None = None
+        self,
+        obs: Any,
+        state: Sequence[Array] | None = None,
+        explore: bool | None = None,
+        **more: Any,
     ) -> tuple[Any, list[Array], dict[str, Any]]:
         """RLlib's: one observation without a batch axis -> action, state, extras, likewise."""
         batched_state = [np.asarray(part)[None] for part in state] if state else None
         actions, states, extras = self.compute_actions(
-            np.asarray(obs)[None], batched_state, explore
+            np.asarray(obs)[None], batched_state, explore=explore, **more
         )
         return actions[0], [s[0] for s in states], {name: x[0] for name, x in extras.items()}
+
+    def compute_log_likelihoods(
+        self,
+        actions: Any,
+        obs_batch: Any,
+        state_batches: Sequence[Array] | None = None,
+        actions_normalized: bool = True,
+        **ignored: Any,
+    ) -> Array:
+        """RLlib's: log-probabilities [B] of actions as they are stored, or as the environment has
+        them (`actions_normalized=False`)."""
+        raise NotImplementedError(f"{type(self).__name__} has no action probabilities")
+
+    def value_function(self, obs_batch: Any, state_batches: Sequence[Array] | None = None) -> Array:
+        """The value of each observation, [B]."""
+        raise NotImplementedError(f"{type(self).__name__} has no value function")
+
+    def learn_on_batch(self, samples: Any) -> dict[str, Any]:
+        """RLlib's: one step of the optimizer. Built-in algorithms learn in their own `Update`;
+        policies of `build_torch_policy` learn here."""
+        raise NotImplementedError(
+            f"{type(self).__name__} learns in its algorithm's update, see build_torch_policy for "
+            "policies with a loss of their own"
+        )
 
     # ---- weights --------------------------------------------------------------------------------
 
     def get_weights(self) -> dict[str, Float32]:
-        """Copies by parameter name."""
-        return self.flat.named_numpy()
+        """Copies by parameter name; {} where there is no model."""
+        return self.flat.named_numpy() if hasattr(self, "flat") else {}
 
     def set_weights(self, weights: Mapping[str, Array]) -> None:
         """The inverse; raises ValueError naming what does not fit. The version stays as it is."""
-        self.flat.load_named(weights)
+        if weights or hasattr(self, "flat"):
+            self.flat.load_named(weights)
 
     def flat_weights(self) -> Float32:
         """A copy of all weights [P], in the order of `layout`."""

@@ -46,7 +46,7 @@ class DeterministicPolicy(Policy):
         noise: Noise | None = None,
         random_steps: int = 0,
     ) -> None:
-        super().__init__(observation_space, action_space, frame_stack, seed)
+        super().__init__(observation_space, action_space, frame_stack=frame_stack, seed=seed)
         mask_size(observation_space, action_space)  # refuses a mask of a continuous space
         if not is_bounded(action_space):
             raise ConfigError(

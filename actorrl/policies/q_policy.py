@@ -6,7 +6,7 @@ B environments side by side, N rows in any order, A actions.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ class QPolicy(Policy):
         support: Support | None = None,
         noisy_sigma: float | None = None,
     ) -> None:
-        super().__init__(observation_space, action_space, frame_stack, seed)
+        super().__init__(observation_space, action_space, frame_stack=frame_stack, seed=seed)
         self.num_actions = discrete_size(action_space)
         self.model_config = model_config or ModelConfig()
         if self.model_config.use_lstm:
@@ -123,6 +123,11 @@ class QPolicy(Policy):
         with torch.inference_mode():
             q: Float32 = self.model(as_tensor(obs, self.device)).cpu().numpy()
         return q
+
+    def value_function(self, obs_batch: Any, state_batches: Sequence[Array] | None = None) -> Array:
+        """The greedy action's value, [B]."""
+        values: Array = self.compute_q_values(np.asarray(obs_batch)).max(axis=1)
+        return values
 
     def final_q_values(self, columns: Mapping[str, Array]) -> Float32:
         """Q [K, A] of FINAL_OBS, which under SAME_STEP autoreset nobody has acted on."""

@@ -50,7 +50,7 @@ class SquashedGaussianPolicy(Policy):
         random_steps: int = 0,
         initial_alpha: float = 1.0,
     ) -> None:
-        super().__init__(observation_space, action_space, frame_stack, seed)
+        super().__init__(observation_space, action_space, frame_stack=frame_stack, seed=seed)
         self.discrete = isinstance(action_space, Discrete)
         if not self.discrete:
             mask_size(observation_space, action_space)  # refuses a mask of a continuous space

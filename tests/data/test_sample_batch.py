@@ -192,3 +192,47 @@ def test_a_multi_agent_batch_counts_env_steps_once():
     assert both.agent_steps() == 7
     only = batch(0, 3, 0)
     assert MultiAgentBatch.wrap_as_needed({"default_policy": only}, 3) is only
+
+
+def test_a_summary_says_what_is_in_each_column():
+    batch = SampleBatch(
+        obs=np.array([[1.0, 2.0], [3.0, 5.0]], np.float32), infos=np.array([{}, {}], object)
+    )
+    assert repr(batch) == (
+        "SampleBatch({ 'infos': np.ndarray((2,), dtype=object, head={}),\n"
+        "  'obs': np.ndarray((2, 2), dtype=float32, min=1.0, max=5.0, mean=2.75)})"
+    )
+    assert batch.size_bytes() == 4 * 4 + 2 * 8
+
+
+def test_slices_time_slices_and_minibatches_hold_every_row_once():
+    batch = SampleBatch(a=np.arange(10), b=np.arange(10) * 2)
+    assert batch[2:4]["a"].tolist() == [2, 3] and batch["a"][2] == 2
+    assert [len(piece) for piece in batch.timeslices(4)] == [4, 4, 2]
+    pieces = list(batch.minibatches(3, seed=0))
+    assert [len(piece) for piece in pieces] == [3, 3, 3, 1]
+    assert sorted(np.concatenate([piece["a"] for piece in pieces])) == list(range(10))
+    assert all((piece["b"] == 2 * piece["a"]).all() for piece in pieces)
+    assert len(batch.concat(batch)) == len(SampleBatch.concat_samples([batch, batch])) == 20
+    with pytest.raises(ValueError, match="steps of 1"):
+        batch[::2]
+
+
+def test_time_slices_never_cut_recurrent_sequences():
+    batch = SampleBatch(a=np.arange(10), state_in_0=np.zeros((4, 2)), seq_lens=[2, 3, 4, 1])
+    pieces = batch.timeslices(4)
+    assert [piece["a"].tolist() for piece in pieces] == [[0, 1, 2, 3, 4], [5, 6, 7, 8], [9]]
+    assert [len(piece["state_in_0"]) for piece in pieces] == [2, 1, 1]
+    with pytest.raises(ValueError, match="recurrent"):
+        next(batch.minibatches(2))
+
+
+def test_batches_of_several_policies_are_joined_policy_by_policy():
+    one = MultiAgentBatch({"x": SampleBatch(a=[1, 2])}, 2)
+    two = MultiAgentBatch({"x": SampleBatch(a=[3]), "y": SampleBatch(a=[4])}, 1)
+    joined = MultiAgentBatch.concat_samples([one, two])
+    assert joined.env_steps() == 3 and joined.agent_steps() == 4
+    assert joined.policy_batches["x"]["a"].tolist() == [1, 2, 3]
+    assert joined.as_multi_agent() is joined
+    single = SampleBatch(a=[1]).as_multi_agent()
+    assert single.policy_batches["default_policy"]["a"].tolist() == [1]

@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Discrete, Text
 from actorrl.errors import ConfigError
 from actorrl.models.catalog import ModelConfig
 from actorrl.policies.actor_critic import ActorCriticPolicy
-from actorrl.policies.base import as_tensor
+from actorrl.policies.base import Act, Policy, as_tensor
 
 torch.set_num_threads(1)
 VECTOR = Box(-np.inf, np.inf, (4,))
@@ -65,3 +65,56 @@ def test_tensors_share_memory_unless_it_is_read_only():
     array.flags.writeable = False
     as_tensor(array)[0] = 2
     assert array[0] == 1
+
+
+class Cautious(Policy):
+    """A heuristic without any framework, by `act`."""
+
+    def act(self, obs, state=(), explore=True):
+        return Act(np.zeros((len(obs), 2), np.float32), {}, state)
+
+
+class Mirroring(Policy):
+    """The same in RLlib's form: environment actions by `compute_actions`."""
+
+    def compute_actions(self, obs_batch, state_batches=None, **kwargs):
+        return np.full((len(obs_batch), 2), 4.0), [], {}
+
+
+@pytest.mark.parametrize(("cls", "stored", "sent"), [(Cautious, 0.0, 2.0), (Mirroring, 1.0, 4.0)])
+def test_a_heuristic_needs_only_one_method(cls, stored, sent):
+    policy = cls(VECTOR, Box(0, 4, (2,)), {"any": "setting"})
+    act = policy.act(np.zeros((3, 4)))
+    np.testing.assert_array_equal(act.actions, np.full((3, 2), stored))
+    np.testing.assert_array_equal(policy.env_actions(act.actions), np.full((3, 2), sent))
+    actions, _, _ = policy.compute_actions(np.zeros((3, 4)))
+    np.testing.assert_array_equal(actions, np.full((3, 2), sent))
+    assert policy.get_weights() == {} and policy.config == {"any": "setting"}
+    policy.set_weights({})
+    with pytest.raises(NotImplementedError, match=f"{cls.__name__} has no value function"):
+        policy.value_function(np.zeros((3, 4)))
+
+
+def test_a_policy_that_says_nothing_cannot_act():
+    with pytest.raises(NotImplementedError, match="defines no act"):
+        Policy(VECTOR, Discrete(2)).act(np.zeros((1, 4)))
+
+
+@pytest.mark.parametrize("model", [{}, {"use_lstm": True, "lstm_cell_size": 8}])
+@pytest.mark.parametrize("space", [Discrete(3, start=1), Box(-2, 2, (2,))])
+def test_actions_from_an_input_dict_and_their_likelihoods(model, space):
+    policy = ActorCriticPolicy(VECTOR, space, model_config=ModelConfig(**model))
+    obs = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    states = [np.tile(part, (6, 1)) + 0.1 for part in policy.get_initial_state()]
+    given = {"obs": obs, **{f"state_in_{i}": part for i, part in enumerate(states)}}
+    actions, after, extras = policy.compute_actions_from_input_dict(given, explore=False)
+    same, same_after, _ = policy.compute_actions(obs, states, None, None, None, None, False)
+    np.testing.assert_array_equal(actions, same)
+    for one, other in zip(after, same_after, strict=True):
+        np.testing.assert_array_equal(one, other)
+    logp = policy.compute_log_likelihoods(actions, obs, states, actions_normalized=False)
+    np.testing.assert_allclose(logp, extras["action_logp"], atol=1e-5)
+    stored = policy.action_layout.from_env(actions)
+    np.testing.assert_allclose(policy.compute_log_likelihoods(stored, obs, states), logp)
+    np.testing.assert_allclose(policy.value_function(obs, states), extras["vf_preds"], atol=1e-6)
+    assert all(space.contains(action) for action in actions)

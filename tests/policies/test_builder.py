@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+
+from actorrl.data.sample_batch import SampleBatch
+from actorrl.errors import ConfigError
+from actorrl.policies.builder import build_torch_policy, make_policy
+
+torch.set_num_threads(1)
+VECTOR = Box(-1, 1, (2,))
+
+
+def policy_gradient_loss(policy, model, dist_class, train_batch):
+    logits, _ = model.from_batch(train_batch)
+    action_dist = dist_class(logits, model)
+    return -torch.mean(action_dist.logp(train_batch["actions"]) * train_batch["rewards"])
+
+
+MyTorchPolicy = build_torch_policy(name="MyTorchPolicy", loss_fn=policy_gradient_loss)
+
+
+def play(policy, rows=200, seed=0):
+    """One step each: the first observation's sign says which action has the reward."""
+    obs = np.random.default_rng(seed).uniform(-1, 1, (rows, 2)).astype(np.float32)
+    act = policy.act(obs)
+    good = act.actions == (obs[:, 0] > 0)
+    rewards = np.where(good, 1.0, -1.0).astype(np.float32)
+    return SampleBatch(obs=obs, actions=act.actions, rewards=rewards), good.mean()
+
+
+def test_the_loss_of_the_documentation_learns():
+    policy = MyTorchPolicy(VECTOR, Discrete(2), {"lr": 0.01}, seed=1)
+    assert type(policy).__name__ == "MyTorchPolicy"
+    for step in range(100):
+        batch, share = play(policy, seed=step)
+        stats = policy.learn_on_batch(batch)["learner_stats"]
+        assert np.isfinite(list(stats.values())).all()
+    assert share > 0.85
+
+
+def test_one_call_is_one_step_and_gradients_add_up():
+    """The gradient of a batch is the mean of its halves' gradients."""
+    policy = make_policy(loss_fn=policy_gradient_loss)(VECTOR, Discrete(2), seed=3)
+    batch, _ = play(policy)
+    (whole,), _ = policy.compute_gradients(batch)
+    halves = [policy.compute_gradients(batch[a : a + 100])[0][0] for a in (0, 100)]
+    np.testing.assert_allclose(whole, (halves[0] + halves[1]) / 2, atol=1e-6)
+    other = make_policy(loss_fn=policy_gradient_loss)(VECTOR, Discrete(2), seed=3)
+    policy.learn_on_batch(batch)
+    other.apply_gradients([whole])
+    np.testing.assert_allclose(policy.flat_weights(), other.flat_weights(), atol=1e-6)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_weights():
+    policy = make_policy(loss_fn=lambda p, m, d, b: m(b)[0].sum() * float("nan"))(
+        VECTOR, Discrete(2)
+    )
+    before = policy.flat_weights()
+    with pytest.raises(ValueError, match="loss of CustomPolicy is nan"):
+        policy.learn_on_batch(play(policy)[0])
+    np.testing.assert_array_equal(policy.flat_weights(), before)
+
+
+def test_the_model_gives_values_after_its_forward():
+    def loss(policy, model, dist_class, batch):
+        model(batch)
+        return (model.value_function() - batch["obs"][:, 0]).square().mean()
+
+    policy = make_policy(loss_fn=loss)(VECTOR, Discrete(2), {"lr": 0.02, "grad_clip": 1.0})
+    batch, _ = play(policy)
+    losses = [policy.learn_on_batch(batch)["learner_stats"]["total_loss"] for _ in range(60)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_recurrent_models_are_refused():
+    with pytest.raises(ConfigError, match="use_lstm"):
+        MyTorchPolicy(VECTOR, Discrete(2), {"model": {"use_lstm": True}})
