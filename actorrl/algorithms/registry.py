@@ -22,6 +22,8 @@ _ALGORITHMS = {
     "DDPG": "ddpg:DDPG",
     "TD3": "td3:TD3",
     "SAC": "sac:SAC",
+    "ES": "es:ES",
+    "ARS": "ars:ARS",
     "IMPALA": "impala:IMPALA",
     "PG": "pg:PG",
     "PPO": "ppo:PPO",

@@ -5,4 +5,5 @@ synchronous          A2C          the learner asks all workers and waits for all
 async_gradients      A3C          workers send gradients to a parameter server
 sample_queue         IMPALA       workers stream fragments to the learner
 distributed_replay   Ape-X        workers fill shards, the learner asks them for batches
+evolution            ES, ARS      the learner hands out seeds, workers answer with returns
 """

@@ -74,6 +74,14 @@ def test_local_replay_gives_the_same_rows_twice(num_workers: int, tmp_path: Path
     assert one[-1]["timesteps_total"] - one[-2]["timesteps_total"] >= 1000
 
 
+@pytest.mark.parametrize("algo", ["ES", "ARS"])
+def test_evolution_gives_the_same_rows_twice(algo: str, tmp_path: Path) -> None:
+    sizes = {"ES": {"episodes_per_batch": 8}, "ARS": {"num_rollouts": 4, "rollouts_used": 2}}
+    settings: dict[str, Any] = {"algo": algo, "num_workers": 2, "iterations": 2, **sizes[algo]}
+    one, other = (rows_of(tmp_path, name, **settings) for name in ("a", "b"))
+    assert one == other and one[-1]["num_updates"] == 2
+
+
 def test_another_seed_gives_another_run(tmp_path: Path) -> None:
     one = rows_of(tmp_path, "a", num_workers=0)
     other = rows_of(tmp_path, "b", num_workers=0, seed=8)
