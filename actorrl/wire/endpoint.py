@@ -106,7 +106,8 @@ class Endpoint:
         return self._unreachable | {line.rstrip("!"): reason for line, reason in found.items()}
 
     def permit(self, allow: Allow) -> None:
-        """From now on take in from other hosts only what `allow(source, kind, name)` says."""
+        """From now on take in from other hosts what `allow(source, kind, name)` says; before, and
+        beside it, nothing but answers."""
         if self._outside is not None:
             self._outside.allow = allow
 

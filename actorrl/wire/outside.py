@@ -58,7 +58,7 @@ class Outside:
         on_offender: Callable[[], None],
     ) -> None:
         self.offenders: set[str] = set()
-        self.allow: Allow = lambda source, kind, name: True
+        self.allow: Allow = lambda source, kind, name: False
         self.keeper = Doorkeeper(context, on_broken)
         self._context = context
         self._door = door

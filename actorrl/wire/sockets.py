@@ -35,6 +35,8 @@ HEARTBEAT_TIMEOUT_MS = 6000
 _KEEPALIVE_IDLE_S = 30
 _KEEPALIVE_INTERVAL_S = 10
 _KEEPALIVE_COUNT = 3
+# what the system may hold of a connection: on a slow link a heartbeat, or a call, waits behind it
+_SEND_BUFFER_BYTES = 1 << 20
 _BACKLOG = 512
 _MONITOR_EVENTS = 20_000  # that may wait for who reads them: beyond, ZeroMQ's own thread would
 
@@ -203,6 +205,7 @@ def _tcp(socket: zmq.Socket, address: str) -> None:
     socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
     socket.setsockopt(zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS)
+    socket.setsockopt(zmq.SNDBUF, _SEND_BUFFER_BYTES)
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, _KEEPALIVE_IDLE_S)
     socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, _KEEPALIVE_INTERVAL_S)

@@ -17,10 +17,12 @@ import psutil
 import pytest
 import zmq
 
+from actorrl.errors import WireError
 from actorrl.wire import frames, sockets
+from actorrl.wire.doorkeeper import Doorkeeper
 from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.frames import ArrayEntry
-from actorrl.wire.keys import KeyPair
+from actorrl.wire.keys import KeyPair, Owner
 from actorrl.wire.messages import Kind, Message, Peer
 from actorrl.wire.outside import MAX_OFFENCES, MAX_PARTS
 from actorrl.wire.shared_memory import MemoryClient
@@ -41,11 +43,13 @@ class World:
         self.doors: list[Endpoint] = []
         self.keys: dict[str, KeyPair] = {}
 
-    def add(self, name: str, host: str, incarnation: int = 1) -> Endpoint:
+    def add(self, name: str, host: str, incarnation: int = 1, permits: bool = True) -> Endpoint:
         keys = self.keys[f"{name}.{incarnation}"] = KeyPair.new()
         address = f"ipc://{self._folder}/{name}.{incarnation}"
         memory = MemoryClient(self._memory_address)
         door = Endpoint(name, incarnation, address, memory, host, TcpDoor(keys=keys, ports=PORTS))
+        if permits:
+            door.permit(lambda source, kind, name: True)
         self.table[name] = Peer(incarnation, address, host, door.tcp_address, keys.public)
         self.doors.append(door)
         self.announce()
@@ -130,6 +134,37 @@ def test_peers_of_one_host_and_of_another_are_mixed(world, memory):
     assert {credit.source for credit in receive(a, 2)} == {"near", "far"}
     assert memory.server.num_held == 1  # no slab goes to another host
     assert near.metrics()["bytes_wire_in"] == 0 < far.metrics()["bytes_wire_in"]
+
+
+def test_the_control_lane_has_a_door_of_its_own(world, memory):
+    a, b = world.add("a", "one"), world.add("b", "two")
+    a.send("b!", say(1))  # no such door was announced: the main one
+    assert [message.body for message in receive(b)] == [1]
+    keys, address = world.keys["b.1"], world.table["b"].address + "!"
+    lane = Endpoint("b", 1, address, None, "two", TcpDoor(keys=keys, ports=PORTS))
+    lane.permit(lambda source, kind, name: True)
+    world.doors.append(lane)
+    world.table["b"] = msgspec.structs.replace(world.table["b"], tcp_control=lane.tcp_address)
+    world.announce()
+    a.send("b!", say(2))
+    (message,) = receive(lane)
+    assert message.body == 2 and lane.answer(message, Message(Kind.REPLY, "hello", 3))
+    assert receive(a)[0].body == 3
+    a.send("b", say(4))
+    assert [message.body for message in receive(b)] == [4]
+
+
+def test_no_free_port_is_an_error_that_names_the_range_and_leaves_nothing(world):
+    a = world.add("a", "one")
+    port = int(a.tcp_address.rpartition(":")[2])
+    before = threading.active_count()
+    for _ in range(20):
+        with pytest.raises(WireError, match=f"no port of {port}-{port} is free on 127"):
+            Endpoint(
+                "b", 1, world.table["a"].address + ".b", None, "two",
+                TcpDoor(keys=KeyPair.new(), ports=(port, port)),
+            )  # fmt: skip
+    assert threading.active_count() == before
 
 
 def test_a_deadline_arrives_as_what_remains(world):
@@ -310,6 +345,16 @@ def test_nobody_sends_what_its_role_does_not_send(world):
     assert b.drops == {"not allowed": 2}
 
 
+def test_before_anything_is_permitted_nothing_but_answers_comes_in(world):
+    a, b = world.add("a", "one"), world.add("b", "two", permits=False)
+    a.send("b", say())
+    until(lambda: b.drops["not allowed"] == 1, b)
+    b.send("a", say())
+    (message,) = receive(a)
+    a.answer(message, Message(Kind.REPLY, "hello", 1))
+    assert receive(b)[0].kind is Kind.REPLY
+
+
 def test_nobody_answers_what_it_was_not_asked(world):
     """Answers come on the lines of who has asked; they name a call by a number only."""
     a, b = world.add("a", "one"), world.add("b", "two")
@@ -331,6 +376,7 @@ def test_without_keys_processes_of_one_machine_talk(memory):
                 TcpDoor(keys=KeyPair.new(), ports=PORTS, security="none"),
             )  # fmt: skip
             doors.append(stack.enter_context(contextlib.closing(door)))
+            door.permit(lambda source, kind, name: True)
             table[name] = Peer(1, f"ipc://{folder}/{name}", host, door.tcp_address)
         for door in doors:
             door.post_peers(table)
@@ -386,6 +432,26 @@ def test_who_sends_nonsense_is_cut_off_and_the_others_go_on(world):
     assert not b.knows("a")
     world.add("a", "one", 2)  # its successor has a key of its own
     assert b.knows("a")
+
+
+def test_who_answers_nonsense_is_cut_off(world):
+    a = world.add("a", "one")
+    keys = KeyPair.new()
+    with sockets.new_context() as context:
+        keeper = Doorkeeper(context)
+        listener, address = sockets.tcp_router(context, TcpDoor(keys=keys, ports=PORTS), "x")
+        keeper.admit("x", {world.keys["a.1"].public: Owner("a", 1)})
+        world.table["evil"] = Peer(1, "ipc:///nowhere", "two", address, keys.public)
+        world.announce()
+        a.send("evil", say())
+        assert listener.poll(PATIENCE_S * 1000)
+        route = listener.recv_multipart()[0]
+        for number in range(MAX_OFFENCES):
+            listener.send_multipart([route, *hostile(random.Random(number))])
+        until(lambda: not a.knows("evil"), a)
+        assert a.drops["malformed"] == MAX_OFFENCES and not a.send("evil", say())
+        listener.close(linger=0)
+        keeper.close()
 
 
 def test_a_frame_beyond_the_limit_ends_the_connection_before_it_is_taken_in(world):

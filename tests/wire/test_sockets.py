@@ -92,6 +92,7 @@ def test_every_option_of_a_tcp_socket_is_set(context):
         assert 0 < socket.getsockopt(zmq.HANDSHAKE_IVL) < 5000
         assert 0 < socket.getsockopt(zmq.HEARTBEAT_IVL) < socket.getsockopt(zmq.HEARTBEAT_TIMEOUT)
         assert socket.getsockopt(zmq.TCP_KEEPALIVE) == 1
+        assert 0 < socket.getsockopt(zmq.SNDBUF) <= 4 << 20
         assert socket.getsockopt(zmq.SNDHWM) > 0 and socket.getsockopt(zmq.RCVHWM) > 0
         assert 0 <= socket.getsockopt(zmq.LINGER) <= 1000
     assert listener.getsockopt(zmq.CURVE_SERVER) == 1
