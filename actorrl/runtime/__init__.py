@@ -5,8 +5,12 @@ to one), `program` (actors and the links between them, as a value), `links` (bot
 `context` and `mailbox` (an actor's place, and its one loop), `answering` and `failure` (what a call
 gets back), `host_specs` (a cluster as a value) and `hosts` (how it is read: `host_file` with
 `marked_yaml`, `host_lists`, `host_ranges`, `ssh_config`), `offers` (what the hosts have),
-`placement` and `supervisor` (pure: who goes where, who is started again), then the processes:
-`cluster`, `service` and `agent_link` (the driver's side), `agent` with `starter` and `preload`,
-`child` with `control`; `launchers` (how an agent is started, or none at all), `door` (what all
-this needs of the wire), `strays`, `causes`, `inventory`, `run_directory` (one question each).
+`placement`, `supervisor`, `host_states` (pure: who goes where, who is started again, which
+host is there), then the processes. The driver's side: `cluster`, `service`, `fleet` with
+`switchboard`, `tables` and `permissions` (its agents, the sockets to them, what is told to whom),
+`launch` and `launchers` (how an agent is started, or none at all). A host's agent: `agent` with
+`driver_line`, `starter`, `preload`, `running`, `vitals` and `progress` (who gets on), `relay`
+(weights cross to a host once), `log_forwarder`. An actor's process: `child` with `control`, `door`
+(what it needs of the wire). One question each: `strays`, `causes`, `inventory`, `run_directory`,
+`log_book`.
 """

@@ -17,15 +17,16 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import zmq
 
-from actorrl.errors import WireError
-from actorrl.runtime import child, inventory, strays
+from actorrl.runtime import child, inventory, run_directory, strays
+from actorrl.runtime.driver_line import DriverLine, received
+from actorrl.runtime.log_forwarder import LogForwarder
+from actorrl.runtime.relay import Relay
 from actorrl.runtime.running import Running
 from actorrl.runtime.starter import Started, Starter
 from actorrl.runtime.vitals import Vitals
@@ -45,13 +46,15 @@ from actorrl.wire.messages import (
     Control,
     DumpStack,
     KillActor,
+    LogLines,
     Peers,
+    RelayPlan,
     StartActor,
     StopAll,
-    decode_control,
     encode_control,
 )
 from actorrl.wire.shared_memory import MemoryServer
+from actorrl.wire.sockets import TcpDoor
 
 _POLL_MS = 500
 _ORPHAN_GRACE_S = 1.0  # what actors get when the driver is gone: all must have ended within 5 s
@@ -61,20 +64,39 @@ _LAST_WORDS_S = 0.2
 
 def main() -> None:
     """Entry point; the configuration comes over standard input."""
-    config = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=AgentConfig)
+    config = _read_config()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     code = 1
     try:
+        if config.incarnation > 1:  # whoever does not notice that our predecessor was killed
+            strays.kill_run(config.run_id, _REAP_S, config.host)
+        if not config.socket_dir:
+            config.socket_dir = str(run_directory.make_another(config.run_id, config.slots))
         agent = _Agent(config)
         agent.run()
         code = 0
     except BaseException:
         traceback.print_exc()
     finally:
-        strays.kill_run(config.run_id, _REAP_S)  # the forkserver, too
-        shutil.rmtree(config.socket_dir, ignore_errors=True)
+        strays.kill_run(config.run_id, _REAP_S, config.host)  # the forkserver, too
+        # after a failure of ours the driver goes on, and so does what it has there
+        if code == 0 or config.driver_pid == 0 or os.getppid() != config.driver_pid:
+            shutil.rmtree(config.socket_dir, ignore_errors=True)
         sys.stderr.flush()
         os._exit(code)  # not multiprocessing's exit hook: it would join what may be stuck
+
+
+def _read_config() -> AgentConfig:
+    """Reads no byte too many: on another host, standard input goes on as the lifeline."""
+    source = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
+    frame = b""
+    while len(frame) < 8 or len(frame) < 8 + int.from_bytes(frame[:8], "big"):
+        wanted = 8 if len(frame) < 8 else 8 + int.from_bytes(frame[:8], "big")
+        part = source.read(wanted - len(frame))
+        if not part:
+            raise EOFError("the driver has ended before it said what to do")
+        frame += part
+    return msgspec.msgpack.decode(frame[8:], type=AgentConfig)
 
 
 class _Agent:
@@ -86,10 +108,11 @@ class _Agent:
         tempfile.tempdir = config.socket_dir
         inventory.allow_descriptors()
         self._context = sockets.new_context()
-        self._driver = sockets.dealer(self._context, config.driver_address)
+        self._line = DriverLine(config, self._context)
         self._address = f"ipc://{self._dir}/agent"
         self._actors = sockets.router(self._context, self._address)
         self._memory_address = str(self._dir / "memory")
+        Path(self._memory_address).unlink(missing_ok=True)  # a predecessor's that was killed
         self._memory = MemoryServer(self._memory_address)
         self._vitals = Vitals(self._memory)
         self._running: dict[str, Running] = {}
@@ -99,27 +122,25 @@ class _Agent:
         self._stop_at: float | None = None
         self._killed: list[str] = []
         self._poller = zmq.Poller()
-        self._driver_pidfd = _watch_parent(config.driver_pid) if config.driver_parent else -1
+        self._logs = LogForwarder() if config.driver_pid == 0 else None
+        self._gpus = list(inventory.gpu_ids()) if config.driver_pid == 0 else []
+        self._relay = (
+            Relay(config, self._memory_address, f"ipc://{self._dir}/relay") if config.tcp else None
+        )
 
     def run(self) -> None:
-        self._say(
-            AgentHello(
-                self._config.host,
-                os.getpid(),
-                PROTOCOL_VERSION,
-                inventory.num_cpus(),
-                inventory.memory_bytes(),
-            )
-        )
-        for source in (self._driver, self._actors, self._memory.fileno(), self._started_fd):
+        self._say_hello()
+        own = (self._actors, self._memory.fileno(), self._started_fd)
+        for source in (*own, *self._line.sources()):
             self._poller.register(source, zmq.POLLIN)
-        if self._driver_pidfd >= 0:
-            self._poller.register(self._driver_pidfd, zmq.POLLIN)
         self._starter.start()
+        if self._relay is not None:
+            self._relay.start()
         while self._stop_at is None or self._running:
             for source, _ in self._poller.poll(self._patience_ms()):
                 self._on_ready(source)
             self._look_after_actors()
+            self._look_after_line()
             if self._stop_at is not None and time.monotonic() > self._stop_at:
                 break
         self._leave()
@@ -130,9 +151,11 @@ class _Agent:
         return max(0, min(_POLL_MS, int((self._stop_at - time.monotonic()) * 1000) + 1))
 
     def _on_ready(self, source: Any) -> None:
-        if source is self._driver:
-            for (message,) in _received(self._driver, num_frames=1):
+        if source is self._line.control:
+            for message in self._line.heard():
                 self._on_driver(message)
+        elif source is self._line.beats:
+            self._line.take_beats()
         elif source is self._actors:
             self._take_from_actors()
         elif source == self._started_fd:
@@ -141,9 +164,11 @@ class _Agent:
             connection = self._memory.accept()
             if connection is not None:
                 self._poller.register(connection.fileno(), zmq.POLLIN)
-        elif source == self._driver_pidfd:
-            self._poller.unregister(self._driver_pidfd)
-            self._stop(_ORPHAN_GRACE_S)
+        elif source == self._line.lifeline:
+            if self._line.on_lifeline():
+                self._poller.unregister(self._line.lifeline)
+                if self._line.is_lost_with_lifeline:
+                    self._stop(_ORPHAN_GRACE_S)
         elif (ended := self._by_sentinel(source)) is not None:
             self._on_exit(ended)
         elif not self._memory.serve(source):
@@ -167,6 +192,8 @@ class _Agent:
                 running = self._running.get(name)
                 if running is not None:
                     running.dump_stack("its threads, as somebody wants to know:")
+            case RelayPlan() if self._relay is not None:
+                self._relay.post(message)
             case StopAll(grace_s):
                 self._stop(grace_s)
 
@@ -188,9 +215,17 @@ class _Agent:
             log_file=str(log_file),
             blob=start.blob,
             gpus=start.gpus,
+            tcp=self._tcp_of(start),
+            callers=start.callers,
             beat_index=self._vitals.beat_index(start.name),
         )
         self._starter.order(spec, start.fresh_interpreter)
+
+    def _tcp_of(self, start: StartActor) -> TcpDoor | None:
+        """The door of an actor: like ours, with its own keys."""
+        if self._config.tcp is None or start.keys is None:
+            return None
+        return msgspec.structs.replace(self._config.tcp, keys=start.keys)
 
     # ---- from the starter ---------------------------------------------------------------
 
@@ -215,7 +250,7 @@ class _Agent:
     # ---- from the actors ----------------------------------------------------------------
 
     def _take_from_actors(self) -> None:
-        for route, message in _received(self._actors, num_frames=2):
+        for route, message in received(self._actors, num_frames=2):
             if not isinstance(message, (ActorHello, ActorReady, ActorFailed, ActorEvent)):
                 continue
             running = self._running.get(message.name)
@@ -300,35 +335,41 @@ class _Agent:
         """Whoever is still there had its time; then the forkserver, and what an actor's environment
         may have started in another session."""
         self._killed += self._running
-        unkillable = strays.kill_run(self._config.run_id, _REAP_S)
+        if self._relay is not None:
+            self._relay.end()
+        unkillable = strays.kill_run(self._config.run_id, _REAP_S, self._config.host)
         self._say(AgentStopped(self._killed, unkillable))
         self._memory.close()
-        self._driver.close(linger=500)
+        self._line.close()
         self._actors.close(linger=0)
         self._context.term()
 
     def _say(self, message: Control) -> None:
-        with contextlib.suppress(zmq.Again):
-            self._driver.send(encode_control(message), zmq.NOBLOCK)
+        self._line.say(message)
 
+    def _say_hello(self) -> None:
+        config = self._config
+        self._say(
+            AgentHello(
+                config.host,
+                config.incarnation,
+                os.getpid(),
+                PROTOCOL_VERSION,
+                inventory.num_cpus(),
+                inventory.memory_bytes(),
+                self._gpus,
+                [(running.name, running.incarnation) for running in self._running.values()],
+                self._relay.address if self._relay is not None else "",
+                config.log_dir,
+            )
+        )
 
-def _watch_parent(driver_pid: int) -> int:
-    """A descriptor that can be read when the driver has ended. Raises RuntimeError if it has."""
-    pidfd = os.pidfd_open(driver_pid)
-    if os.getppid() != driver_pid:  # it ended before, and the number may be another's
-        raise RuntimeError("the driver has ended before its agent was up")
-    return pidfd
-
-
-def _received(socket: zmq.Socket, num_frames: int) -> Iterator[list[Any]]:
-    """All messages that wait in a socket, the last frame of each decoded."""
-    while True:
-        try:
-            *routes, frame = socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
-            return
-        try:
-            if len(routes) + 1 == num_frames:
-                yield [*routes, decode_control(frame)]
-        except WireError:
-            traceback.print_exc()
+    def _look_after_line(self) -> None:
+        if self._line.is_new():
+            self._say_hello()
+        if self._line.tick() and self._stop_at is None:
+            print("the driver is gone: neither its line nor its beats are there", file=sys.stderr)
+            self._stop(_ORPHAN_GRACE_S)
+        if self._logs is not None:
+            for name, text, left_out in self._logs.look(self._running.values()):
+                self._say(LogLines(name, text, left_out))

@@ -25,6 +25,7 @@ from actorrl.errors import ActorRLError, EnvironmentFailure
 from actorrl.runtime.control import ControlThread
 from actorrl.runtime.failure import Failure
 from actorrl.runtime.mailbox import Mailbox
+from actorrl.runtime.permissions import allowed
 from actorrl.runtime.progress import Beat
 from actorrl.runtime.refs import set_process_caller
 from actorrl.wire.endpoint import Endpoint
@@ -98,7 +99,9 @@ class _Child:
     def __init__(self, spec: ActorSpec) -> None:
         self._spec = spec
         self._memory = MemoryClient(spec.memory_address)
-        self._door = Endpoint(spec.name, spec.incarnation, spec.address, self._memory)
+        self._door = Endpoint(
+            spec.name, spec.incarnation, spec.address, self._memory, spec.host, spec.tcp
+        )
         self._mailbox: Mailbox | None = None
         self._may_go_on = threading.Event()  # the first table of peers came, or a stop
         self._stop_wanted = False
@@ -107,7 +110,11 @@ class _Child:
     def run(self) -> int:
         spec = self._spec
         self._control.start()
-        self._control.tell(ActorHello(spec.name, spec.incarnation, os.getpid(), spec.address))
+        self._control.tell(
+            ActorHello(
+                spec.name, spec.incarnation, os.getpid(), spec.address, self._door.tcp_address
+            )
+        )
         _die_with_parent(0)
         try:
             code = self._live()
@@ -134,6 +141,7 @@ class _Child:
     def _adopt(self) -> Mailbox:
         spec = self._spec
         cls, args, kwargs, links = cloudpickle.loads(spec.blob)
+        self._door.permit(allowed(spec.name, links, spec.callers))
         beat = Beat(self._memory, spec.beat_index) if spec.beat_index >= 0 else lambda: None
         mailbox = Mailbox(
             spec.name, spec.incarnation, spec.host, self._door, links, gpus=spec.gpus, beat=beat

@@ -18,13 +18,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from actorrl.errors import RunFailed
-from actorrl.runtime.agent_link import HOST
+from actorrl.errors import RunFailed, WireError
 from actorrl.runtime.calls import Caller
 from actorrl.runtime.door import Door
+from actorrl.runtime.host_specs import LOCAL, ClusterSpec
 from actorrl.runtime.inventory import this_host
+from actorrl.runtime.launch import Launcher
 from actorrl.runtime.launchers.inproc import InprocWorld
-from actorrl.runtime.placement import Place, place
+from actorrl.runtime.placement import place
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import ActorRef
 from actorrl.runtime.service import Event, Service
@@ -39,13 +40,16 @@ OnReport = Callable[[str, str, Any], None]
 
 class Cluster:
     """See the module. `on_event` hears what happens to actors and hosts, on the service thread;
-    should it raise, the run is over. `on_report` hears reports, on the thread that polls."""
+    should it raise, the run is over. `on_report` hears reports, on the thread that polls. `spec`
+    names the hosts, this machine alone if it is left out; `launch` starts agents on the others."""
 
     def __init__(
         self,
         program: Program,
+        spec: ClusterSpec | None = None,
         *,
         launcher: str = "local",
+        launch: Launcher | None = None,
         log_dir: str | Path | None = None,
         on_event: Callable[[Event], None] | None = None,
         on_report: OnReport | None = None,
@@ -61,6 +65,8 @@ class Cluster:
         self._log_dir = Path(log_dir) if log_dir is not None else None
         self._on_event = on_event or (lambda event: None)
         self._on_report = on_report or (lambda link, source, body: None)
+        self._spec = spec or ClusterSpec()
+        self._launch = launch
         self._supervisor = Supervisor(
             {name: node.restart for name, node in program.nodes.items()}, policy
         )
@@ -84,17 +90,17 @@ class Cluster:
         before anything is started, RunFailed with the one root cause if an actor cannot start."""
         if self._caller is not None:
             raise RunFailed("this cluster was started before: make a new one")
-        places, self.notices = place(self.program, [this_host(HOST)])
         try:
             if self._inline:
                 self._start_inline()
             else:
-                self._start_processes(places, timeout_s)
+                self._start_processes(timeout_s)
         except BaseException:
             self.stop(grace_s=1.0)
             raise
 
     def _start_inline(self) -> None:
+        _, self.notices = place(self.program, [this_host(LOCAL)])
         self._world = InprocWorld(self.program)
         self._world.on_event = self._on_inline_event
         self._bind(self._world.driver_door)
@@ -108,13 +114,20 @@ class Cluster:
             {"time": time.time(), "event": event, "actor": name, "incarnation": 1, **details}
         )
 
-    def _start_processes(self, places: dict[str, Place], timeout_s: float) -> None:
+    def _start_processes(self, timeout_s: float) -> None:
         self._service = Service(
-            self.program, places, self.run_id, self._supervisor, self._log_dir, self._on_event
+            self.program,
+            self._spec,
+            self._launch,
+            self.run_id,
+            self._supervisor,
+            self._log_dir,
+            self._on_event,
         )
         self._service.start()
         self._bind(self._service.driver_door)
         self._service.wait_ready(timeout_s)
+        self.notices = list(self._service.notices)
 
     def _bind(self, door: Door) -> None:
         self._door = door
@@ -135,7 +148,7 @@ class Cluster:
         try:
             if world is not None:
                 world.stop()
-                self._supervisor.host_lost()
+                self._supervisor.all_lost()
         finally:
             if self._caller is not None:
                 self._caller.close()
@@ -175,20 +188,22 @@ class Cluster:
     def block_reader(self, link: str) -> Any:
         """The driver's view of a state link: `.version`, `.read()`."""
         assert self._door is not None, "start it first"
-        return self._door.block_reader(link)
+        if self._service is None:
+            return self._door.block_reader(link)
+        return _LocalState(self._door, self._service, link)
 
     # ---- looking ------------------------------------------------------------------------
 
     def status(self) -> list[dict[str, Any]]:
         """A row per actor, agents included: name, role, host, pid, state, incarnation, restarts,
         last_error."""
-        rows = [] if self._service is None else self._service.agent.rows()
+        rows = [] if self._service is None else self._service.fleet.rows()
         for slot in self._supervisor.slots.values():
             rows.append(
                 {
                     "name": slot.name,
                     "role": slot.name.partition("/")[0],
-                    "host": HOST,
+                    "host": slot.host or LOCAL,
                     "pid": slot.pid,
                     "state": str(slot.state),
                     "incarnation": slot.incarnation,
@@ -211,4 +226,34 @@ class Cluster:
     def dump_stack(self, name: str) -> None:
         """Have the actor write the stacks of its threads into its log."""
         if self._service is not None:
-            self._service.post(DumpStack(name))
+            self._service.say(name, DumpStack(name))
+
+
+class _LocalState:
+    """A state link in the memory of the own host's agent, whichever incarnation of it has it."""
+
+    def __init__(self, door: Door, service: Service, link: str) -> None:
+        self._door = door
+        self._service = service
+        self._link = link
+        self._incarnation = 0
+        self._block: Any = None
+
+    @property
+    def version(self) -> int:
+        """The newest; 0 while the agent has none."""
+        try:
+            return int(self._current().version)
+        except WireError:  # it is being started again
+            return 0
+
+    def read(self) -> Any:
+        """The newest version and its arrays. Raises WireError while `version` is 0."""
+        return self._current().read()
+
+    def _current(self) -> Any:
+        incarnation = self._service.local_incarnation
+        if self._block is None or incarnation != self._incarnation:
+            self._block = self._door.block_reader(self._link)
+            self._incarnation = incarnation
+        return self._block

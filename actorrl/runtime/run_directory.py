@@ -44,6 +44,22 @@ def make(run_id: str, slots: list[str]) -> Path:
     return path
 
 
+def make_another(run_id: str, slots: list[str]) -> Path:
+    """The same for the agent of another host: TMP/actorrl-UID/RUN_ID@PID. What a killed predecessor
+    has left is removed."""
+    base = Path(tempfile.gettempdir()) / f"actorrl-{os.getuid()}"
+    for path in base.glob(f"{run_id}@*"):
+        if not Path("/proc", path.name.rpartition("@")[2]).exists():
+            shutil.rmtree(path, ignore_errors=True)
+    return make(f"{run_id}@{os.getpid()}", slots)
+
+
+def remove(path: Path) -> None:
+    """With what killed agents of further hosts on this machine have left."""
+    for each in (path, *path.parent.glob(f"{path.name}@*")):
+        shutil.rmtree(each, ignore_errors=True)
+
+
 def _sweep(base: Path) -> None:
     """Remove what runs have left whose driver and agent were both killed. A run that is just being
     started has no process yet: young directories stay."""
@@ -52,5 +68,5 @@ def _sweep(base: Path) -> None:
             is_old = time.time() - path.lstat().st_mtime > _YOUNG_S
         except FileNotFoundError:  # its own run was quicker
             continue
-        if is_old and not strays.of_run(path.name):
+        if is_old and not strays.of_run(path.name.partition("@")[0]):
             shutil.rmtree(path, ignore_errors=True)

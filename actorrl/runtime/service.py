@@ -1,5 +1,6 @@
-"""The driver's thread that keeps a run alive: it owns the agent's process and the socket to it, and
-does what the supervisor says. Whatever goes wrong in it ends the run with a message.
+"""The driver's thread that keeps a run alive: it listens to the agents of all hosts, and does what
+the two pure tables say: `HostTable` which host is there, `Supervisor` which actor is started where.
+Whatever goes wrong in it ends the run with a message.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import zmq
 
-from actorrl.errors import ActorRLError, ProgramError, RunFailed
-from actorrl.runtime import causes, inventory, strays
-from actorrl.runtime.agent_link import HOST, AgentLink
-from actorrl.runtime.failure import exit_code_text
-from actorrl.runtime.placement import Place
+from actorrl.errors import ActorRLError, HostError, PlacementError, ProgramError, RunFailed
+from actorrl.runtime import causes, inventory, permissions, run_directory, strays, tables
+from actorrl.runtime.fleet import Fleet
+from actorrl.runtime.host_specs import LOCAL, ClusterSpec
+from actorrl.runtime.host_states import HostChanged, HostCommand, HostState, LoseHost, StartHost
+from actorrl.runtime.launch import Launcher
+from actorrl.runtime.log_book import LogBook
+from actorrl.runtime.permissions import allowed
+from actorrl.runtime.placement import Place, place
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import DRIVER
 from actorrl.runtime.supervisor import (
@@ -34,6 +38,7 @@ from actorrl.runtime.supervisor import (
     Supervisor,
 )
 from actorrl.wire.endpoint import Endpoint
+from actorrl.wire.keys import KeyPair
 from actorrl.wire.messages import (
     ActorEvent,
     ActorExited,
@@ -45,6 +50,7 @@ from actorrl.wire.messages import (
     AgentStopped,
     Control,
     KillActor,
+    LogLines,
     Peer,
     Peers,
     StartActor,
@@ -55,9 +61,9 @@ from actorrl.wire.shared_memory import MemoryClient
 _TICK_MS = 50
 _STOP_MARGIN_S = 8.0
 _LEAVE_S = 3.0
-_LAST_WORDS_MS = 100
 _DESCRIPTORS_PER_ACTOR = 4
 _DESCRIPTORS_BESIDE = 512
+_LOST_WORD = -1  # an exit code that nobody has heard
 
 Event = dict[str, Any]
 
@@ -68,7 +74,8 @@ class Service(threading.Thread):
     def __init__(
         self,
         program: Program,
-        places: dict[str, Place],
+        spec: ClusterSpec,
+        launch: Launcher | None,
         run_id: str,
         supervisor: Supervisor,
         log_dir: Path | None,
@@ -76,20 +83,29 @@ class Service(threading.Thread):
     ) -> None:
         super().__init__(name="actorrl-service", daemon=True)
         self._program = program
-        self._places = places
         self._run_id = run_id
         self._supervisor = supervisor
         self._log_dir = log_dir
         self._on_event = on_event
-        self.agent = AgentLink(run_id, log_dir)
-        self._dir: Path | None = None
+        self.fleet = Fleet(run_id, spec, launch, log_dir, self._post)
+        self.fleet.on_launched = self._on_launched
+        self.notices: list[str] = []
+        self._places: dict[str, Place] = {}
+        self._keys: dict[str, str] = {}  # slot -> public key of its present incarnation
         self._blobs: dict[str, bytes] = {}
+        self._callers: dict[str, list[str]] = {}
+        self._book = LogBook(log_dir)
+        self._dir: Path | None = None
         self._door: Endpoint | None = None
-        self._posted: collections.deque[Control] = collections.deque()
+        self._posted: collections.deque[Callable[[], None]] = collections.deque()
         self._posted_fd = -1
+        self._poller = zmq.Poller()
+        self._lifelines: dict[int, str] = {}
         self.failure: ActorRLError | None = None
         self._failures: dict[tuple[str, int], ActorFailed] = {}
         self._changed = threading.Condition()
+        self._is_placed = False
+        self._first_errors: dict[str, HostError] = {}
         self._ended = False
         self._stopping = False
         self._unkillable: list[int] = []
@@ -102,19 +118,36 @@ class Service(threading.Thread):
         assert self._door is not None
         return self._door
 
+    @property
+    def local_incarnation(self) -> int:
+        """Of the own host's agent, whose memory the driver reads."""
+        return self.fleet.agents[LOCAL].incarnation
+
     def start(self) -> None:
-        """Raises ProgramError for what cannot be sent to a process, before anything is started. If
-        it raises anything, `stop` cleans up."""
-        self._blobs = {name: _blob(self._program, name) for name in self._program.nodes}
+        """Raises ProgramError for what cannot be sent to a process, PlacementError for what fits
+        nowhere, before anything is started. If it raises anything, `stop` cleans up."""
+        self._make_blobs()
+        if not self.fleet.several:  # nobody has to be reached before it is known
+            place(self._program, self.fleet.found([LOCAL]), self.fleet.spec.roles)
         wanted = _DESCRIPTORS_BESIDE + _DESCRIPTORS_PER_ACTOR * len(self._blobs)
         inventory.allow_descriptors(wanted)
-        self._dir = path = self.agent.open(list(self._blobs))
+        self._dir = path = run_directory.make(self._run_id, list(self._blobs))
         self._posted_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.fleet.open(path, list(self._program.preload), list(self._blobs))
+        tcp = self.fleet.door(self.fleet.keys) if self.fleet.several else None
         memory = MemoryClient(str(path / "memory"))
-        self._door = Endpoint(DRIVER, 0, f"ipc://{path}/driver", memory)
-        pid = self.agent.start(list(self._program.preload))
-        self._event("host_started", host=HOST, pid=pid)
+        self._door = Endpoint(DRIVER, 0, f"ipc://{path}/driver", memory, LOCAL, tcp)
+        self._door.permit(allowed(DRIVER, self._program.links, []))
+        self._obey_hosts(self.fleet.table.tick(time.monotonic()))
         super().start()
+
+    def _make_blobs(self) -> None:
+        callers: dict[str, set[str]] = collections.defaultdict(set)
+        for name in self._program.nodes:
+            self._blobs[name], known = _blob(self._program, name)
+            for other in known:
+                callers[other].add(name)
+        self._callers = {name: sorted(names) for name, names in callers.items()}
 
     def wait_ready(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
@@ -131,9 +164,13 @@ class Service(threading.Thread):
         late = [s.name for s in self._supervisor.slots.values() if s.state is not SlotState.READY]
         return f"not ready within {timeout_s:g} s: {', '.join(late)}{self._log_hint('')}"
 
-    def post(self, message: Control) -> None:
-        """To the agent, by way of the thread; nothing happens once that has ended."""
-        self._posted.append(message)
+    def say(self, name: str, message: Control) -> None:
+        """To the agent of the host that has this slot."""
+        self._post(lambda: self._say_to_host_of(name, message))
+
+    def _post(self, action: Callable[[], None]) -> None:
+        """Have the thread do something; nothing happens once it has ended."""
+        self._posted.append(action)
         with self._changed:
             if self._posted_fd >= 0:
                 os.eventfd_write(self._posted_fd, 1)
@@ -141,13 +178,14 @@ class Service(threading.Thread):
     def stop(self, grace_s: float) -> list[int]:
         """End everything that `start` has begun, however far it came. The pids that could not be
         ended."""
+        was_started = self.is_alive() or self._ended
         if self.is_alive():
-            self.post(StopAll(grace_s))
+            self._post(lambda: self._begin_stop(grace_s))
             self.join(timeout=grace_s + _STOP_MARGIN_S)
-        self.agent.end(_LEAVE_S if self._ended else 0.0)
+        self.fleet.close(_LEAVE_S if self._ended else 0.0)
         if self.is_alive():
-            self.join(timeout=_LEAVE_S)  # the end of the agent ends it
-        if self.agent.process is not None:
+            self.join(timeout=_LEAVE_S)  # the end of the agents ends it
+        if was_started or self._dir is not None:
             self._unkillable = strays.kill_run(self._run_id, _LEAVE_S)
         self._release()
         return self._unkillable
@@ -156,7 +194,9 @@ class Service(threading.Thread):
         if self._door is not None:
             self._door.close()
         if not self.is_alive():
-            self.agent.close()
+            self.fleet.close_sockets()
+            if self._dir is not None:
+                run_directory.remove(self._dir)
         with self._changed:
             if self._posted_fd >= 0:
                 os.close(self._posted_fd)
@@ -169,7 +209,9 @@ class Service(threading.Thread):
             self._serve()
         except BaseException:
             text = traceback.format_exc()
-            self.agent.kill()
+            for agent in self.fleet.agents.values():
+                if agent.process is not None:
+                    agent.process.kill()
             self._give_up(
                 RunFailed(f"the driver's service thread failed, the run is over:\n{text}")
             )
@@ -177,48 +219,94 @@ class Service(threading.Thread):
             self._ended = True
 
     def _serve(self) -> None:
-        poller = zmq.Poller()
-        for source in (self.agent.socket, self._posted_fd, self.agent.pidfd):
-            poller.register(source, zmq.POLLIN)
+        assert self.fleet.board is not None
+        for source in (*self.fleet.board.sources(), self._posted_fd):
+            self._poller.register(source, zmq.POLLIN)
         while not self._ended:
-            ready = [source for source, _ in poller.poll(_TICK_MS)]
+            ready = [source for source, _ in self._poller.poll(_TICK_MS)]
             if self._posted_fd in ready:
-                self._take_from_user()
-            self._take_from_agent()
-            if self.agent.pidfd in ready and not self._ended:
-                self._on_agent_gone()
-            if self.agent.is_up:
-                self._obey(self._supervisor.tick(time.monotonic()))
+                self._take_posted()
+            self._take_from_agents()
+            for source in ready:
+                if source in self._lifelines and not self._ended:
+                    self._on_lifeline(source)
+            self._look()
 
-    def _take_from_user(self) -> None:
+    def _take_posted(self) -> None:
         os.eventfd_read(self._posted_fd)
         while self._posted:
-            message = self._posted.popleft()
-            if isinstance(message, StopAll):
-                self._stopping = self._supervisor.stopping = True
-                self.agent.terminate()
-            self.agent.say(message)
+            self._posted.popleft()()
 
-    def _take_from_agent(self, timeout_ms: int = 0) -> None:
+    def _take_from_agents(self) -> None:
+        board = self.fleet.board
+        assert board is not None
         heard = False
-        for message in self.agent.heard(timeout_ms):
-            self._on_agent(message)
+        for host, message in board.heard():
+            self._on_agent(host, message)
             heard = True
+        for beat in board.take_beats():
+            self.fleet.heard_beat(beat)
+            now = time.monotonic()
+            self._obey_hosts(self.fleet.table.beat(beat.host, beat.incarnation, now))
         if heard:
             self._notify()
+
+    def _look(self) -> None:
+        """What time brings."""
+        now = time.monotonic()
+        self._obey_hosts(self.fleet.table.tick(now))
+        if not self._stopping and self.failure is None:
+            self._place_homeless()
+        self._obey(self._supervisor.tick(now))
+        if self._stopping and all(agent.over for agent in self._agents_up()):
+            self._ended = True
 
     def _notify(self) -> None:
         with self._changed:
             self._changed.notify_all()
 
-    def _on_agent(self, message: Control) -> None:
+    def _begin_stop(self, grace_s: float) -> None:
+        self._stopping = self._supervisor.stopping = True
+        self.fleet.table.stop()
+        for name, agent in self.fleet.agents.items():
+            if not self._say_to(name, StopAll(grace_s)) and agent.process is not None:
+                agent.process.kill()  # it is not up yet: it has started nobody
+                agent.over = True
+
+    def _agents_up(self) -> list[Any]:
+        """The agents whose end a stop waits for."""
+        return [
+            agent
+            for name, agent in self.fleet.agents.items()
+            if agent.process is not None and agent.process.poll() is None
+        ]
+
+    # ---- what agents say ----------------------------------------------------------------
+
+    def _on_agent(self, host: str, message: Control) -> None:
         now = time.monotonic()
         match message:
             case AgentHello():
-                if self._stopping:
-                    self.agent.say(StopAll(0.0))
-            case ActorHello(name, incarnation, pid, address):
-                self._obey(self._supervisor.hello(name, incarnation, pid, address))
+                self._on_hello(host, message, now)
+            case AgentStopped(killed, unkillable):
+                self._unkillable += unkillable
+                if killed and self._stopping:
+                    self._event("actors_killed", actors=killed, host=host)
+                self.fleet.agents[host].over = True
+            case LogLines(name, text, left_out):
+                self._book.write(name, host, text, left_out)
+            case _ if self._is_of(host, message):
+                self._on_actor(message, now)
+
+    def _is_of(self, host: str, message: Any) -> bool:
+        """Whether the actor that it speaks of is placed there: a host speaks for its own only."""
+        slot = self._supervisor.slots.get(getattr(message, "name", ""))
+        return slot is not None and slot.host == host
+
+    def _on_actor(self, message: Control, now: float) -> None:
+        match message:
+            case ActorHello(name, incarnation, pid, address, tcp):
+                self._obey(self._supervisor.hello(name, incarnation, pid, address, tcp))
             case ActorReady(name, incarnation):
                 self._obey(self._supervisor.ready(name, incarnation, now))
                 slot = self._supervisor.slots[name]
@@ -227,24 +315,38 @@ class Service(threading.Thread):
                 self._failures[(name, incarnation)] = message
             case ActorEvent(name, incarnation, event, details):
                 self._event(event, actor=name, incarnation=incarnation, **details)
-            case ActorSilent():
-                self._on_silent(message)
+            case ActorSilent(name, incarnation, seconds, at_limit):
+                self._supervisor.silent(name, incarnation, seconds, at_limit)
+                event = "actor_hung" if at_limit else "actor_silent"
+                self._event(event, actor=name, incarnation=incarnation, seconds=seconds)
             case ActorExited():
                 self._on_exited(message, now)
-            case AgentStopped(killed, unkillable):
-                self._unkillable = unkillable
-                if killed and self._stopping:
-                    self._event("actors_killed", actors=killed)
-                self._ended = True
 
-    def _on_silent(self, message: ActorSilent) -> None:
-        self._supervisor.silent(
-            message.name, message.incarnation, message.seconds, message.at_limit
-        )
-        event = "actor_hung" if message.at_limit else "actor_silent"
-        self._event(
-            event, actor=message.name, incarnation=message.incarnation, seconds=message.seconds
-        )
+    def _on_hello(self, host: str, hello: AgentHello, now: float) -> None:
+        is_new = self.fleet.table.hello(host, hello.incarnation, now)
+        self.fleet.heard_hello(host, hello)
+        if self._stopping:
+            self._say_to(host, StopAll(0.0))
+        elif is_new:
+            self._event("host_up", host=host, pid=hello.pid)
+        else:
+            self._reconcile(host, hello, now)
+        self._announce()
+
+    def _reconcile(self, host: str, hello: AgentHello, now: float) -> None:
+        """The connection was broken, and words of either side may be lost with it."""
+        there = {(name, incarnation) for name, incarnation in hello.running}
+        running = (SlotState.STARTING, SlotState.READY)
+        known = {
+            (slot.name, slot.incarnation)
+            for slot in self._supervisor.slots.values()
+            if slot.host == host and slot.state in running
+        }
+        for name, incarnation in there - known:
+            self._say_to(host, KillActor(name, incarnation))
+        for name, incarnation in known - there:
+            text = "it ended while the connection to its host was broken"
+            self._on_exited(ActorExited(name, incarnation, _LOST_WORD, text), now)
 
     def _on_exited(self, message: ActorExited, now: float) -> None:
         name, incarnation = message.name, message.incarnation
@@ -268,21 +370,122 @@ class Service(threading.Thread):
                 self._give_up(causes.root_cause(command, message, failed, hint))
         self._obey(commands)
 
-    def _on_agent_gone(self) -> None:
-        self._take_from_agent(_LAST_WORDS_MS)
-        if self._ended:
-            return
-        self._ended = True
-        self._supervisor.host_lost()
-        if not self._stopping:
-            strays.kill_run(self._run_id, 0.0)  # they end by themselves; what they started may not
-            self._give_up(self._agent_failure())
-        self.driver_door.post_peers({})
+    # ---- hosts --------------------------------------------------------------------------
 
-    def _agent_failure(self) -> RunFailed:
-        code = self.agent.process.poll() if self.agent.process is not None else None
-        text = f"the agent of host {HOST} ended ({exit_code_text(code)}), and all actors with it"
-        return RunFailed(text + self._log_hint(f"agent-{HOST}.log"))
+    def _on_launched(self, host: str, incarnation: int, error: HostError | None) -> None:
+        now = time.monotonic()
+        if error is not None:
+            self._first_errors.setdefault(host, error)
+            self._obey_hosts(self.fleet.table.ended(host, incarnation, str(error), now))
+            return
+        self.fleet.table.launched(host, incarnation, now)
+        agent = self.fleet.agents[host]
+        assert agent.process is not None
+        fd = agent.process.fileno()
+        self._lifelines[fd] = host
+        self._poller.register(fd, zmq.POLLIN)
+        self._event("host_started", host=host, pid=agent.process.pid)
+        if self._stopping:
+            agent.process.kill()
+
+    def _on_lifeline(self, fd: int) -> None:
+        host = self._lifelines.pop(fd)
+        self._poller.unregister(fd)
+        self._take_from_agents()  # its last words
+        reason = self.fleet.ended(host)
+        if reason is None:
+            self._event("host_lifeline_broken", host=host)
+        else:
+            agent = self.fleet.agents[host]
+            agent.over = True
+            ended = self.fleet.table.ended(host, agent.incarnation, reason, time.monotonic())
+            self._obey_hosts([] if self._stopping else ended)
+
+    def _obey_hosts(self, commands: list[HostCommand]) -> None:
+        for command in commands:
+            match command:
+                case StartHost(name, incarnation):
+                    self._start_host(name, incarnation)
+                case LoseHost():
+                    self._lose_host(command)
+                case HostChanged(name, state):
+                    kind = "host_suspect" if state is HostState.SUSPECT else "host_recovered"
+                    self._event(kind, host=name)
+
+    def _start_host(self, name: str, incarnation: int) -> None:
+        try:
+            self.fleet.start(name, incarnation)
+        except OSError as error:
+            if not self.is_alive():
+                raise  # to the user's thread
+            self._on_launched(name, incarnation, HostError(f"{name}: {error}"))
+
+    def _lose_host(self, lost: LoseHost) -> None:
+        for fd in [fd for fd, name in self._lifelines.items() if name == lost.name]:
+            del self._lifelines[fd]
+            self._poller.unregister(fd)
+        self.fleet.fence(lost.name)
+        if lost.name == LOCAL:  # they end by themselves; what they have started may not
+            strays.kill_run(self._run_id, 0.0, LOCAL)
+        self._event("host_lost", host=lost.name, reason=lost.reason.splitlines()[0])
+        self._places = {s: at for s, at in self._places.items() if at.host != lost.name}
+        self._obey(self._supervisor.host_lost(lost.name, time.monotonic()))
+        self._notify()
+
+    # ---- who goes where -----------------------------------------------------------------
+
+    def _place_homeless(self) -> None:
+        homeless = self._supervisor.homeless()
+        if not homeless or (not self._is_placed and not self._all_came()):
+            return
+        hosts = self.fleet.found([host for host in self.fleet.table.up() if self._is_listed(host)])
+        awaited = [host for host in self.fleet.table.awaited() if self._is_listed(host)]
+        minimum = self.fleet.spec.failure.min_hosts
+        try:
+            if len(hosts) < minimum:
+                raise HostError(self._too_few(len(hosts), minimum))
+            self._place(hosts)
+        except (HostError, PlacementError) as error:
+            if not (self._is_placed and awaited):
+                self._give_up(RunFailed(str(error)) if self._is_placed else error)
+                self._obey(self._supervisor.give_up(homeless[0], str(error)))
+
+    def _is_listed(self, host: str) -> bool:
+        return any(host == each.name for each in self.fleet.spec.hosts)
+
+    def _all_came(self) -> bool:
+        """Whether each host is up or has failed once; a required one that failed ends the run."""
+        hosts = self.fleet.table.hosts
+        failed = [
+            host.error or ""
+            for host in hosts.values()
+            if self.fleet.agents[host.name].spec.required and host.error and not host.was_up
+        ]
+        if failed:
+            errors = [self._first_errors[h] for h in hosts if h in self._first_errors]
+            self._give_up(errors[0] if len(errors) == 1 else HostError("\n".join(map(str, errors))))
+            self._supervisor.stopping = True
+            return False
+        return all(host.was_up or host.error is not None for host in hosts.values())
+
+    def _too_few(self, count: int, minimum: int) -> str:
+        lines = [
+            f"  {host.name}: {host.state}{f', {host.error}' if host.error else ''}"
+            for host in self.fleet.table.hosts.values()
+        ]
+        table = "\n".join(lines)
+        return f"{count} hosts are up and failure.min_hosts is {minimum}:\n{table}"
+
+    def _place(self, hosts: list[Any]) -> None:
+        """Raises PlacementError."""
+        places, notices = place(self._program, hosts, self.fleet.spec.roles, self._places)
+        if not self._is_placed:
+            self.notices += notices
+        self._places, self._is_placed = places, True
+        for name in self._supervisor.homeless():
+            self._supervisor.placed(name, places[name].host)
+
+    # ---- doing --------------------------------------------------------------------------
 
     def _obey(self, commands: list[Command]) -> None:
         for command in commands:
@@ -290,29 +493,58 @@ class Service(threading.Thread):
                 case Start(name, incarnation):
                     self._start_actor(name, incarnation)
                 case Kill(name, incarnation):
-                    self.agent.say(KillActor(name, incarnation))
+                    self._say_to_host_of(name, KillActor(name, incarnation))
                 case Announce():
                     self._announce()
 
     def _start_actor(self, name: str, incarnation: int) -> None:
-        node = self._program.nodes[name]
-        gpus = list(self._places[name].gpus)
-        self.agent.say(
-            StartActor(
-                name, incarnation, self._blobs[name], bool(gpus), gpus, node.progress_limit_s
-            )
+        node, at = self._program.nodes[name], self._places[name]
+        keys = KeyPair.new() if self.fleet.several else None
+        self._keys[name] = keys.public if keys is not None else ""
+        start = StartActor(
+            name,
+            incarnation,
+            self._blobs[name],
+            bool(at.gpus),
+            list(at.gpus),
+            node.progress_limit_s,
+            keys,
+            self._callers.get(name, []),
         )
+        self._say_to(at.host, start)
         kind = "actor_started" if incarnation == 1 else "actor_restarted"
-        self._event(kind, actor=name, incarnation=incarnation, host=HOST)
+        self._event(kind, actor=name, incarnation=incarnation, host=at.host)
+
+    def _say_to_host_of(self, name: str, message: Control) -> None:
+        slot = self._supervisor.slots.get(name)
+        if slot is not None and slot.host is not None:
+            self._say_to(slot.host, message)
+
+    def _say_to(self, host: str, message: Control) -> bool:
+        return self.fleet.board is not None and self.fleet.board.say(host, message)
 
     def _announce(self) -> None:
         slots = self._supervisor.slots.values()
-        table = {s.name: Peer(s.incarnation, s.address, HOST) for s in slots if s.address}
-        self.driver_door.post_peers(dict(table))
-        table[DRIVER] = Peer(0, f"ipc://{self._dir}/driver", HOST)
-        # nobody acts before everybody of the first cast can be reached
-        if all(s.incarnation > 1 or s.address or s.state is SlotState.STOPPED for s in slots):
-            self.agent.say(Peers(table))
+        door = self.driver_door
+        driver = Peer(0, f"ipc://{self._dir}/driver", LOCAL, door.tcp_address, self._own_key())
+        for host in self.fleet.table.carrying():
+            table = tables.peers(self.fleet, slots, self._keys, driver, host)
+            if host == LOCAL:
+                door.post_peers({name: peer for name, peer in table.items() if name != DRIVER})
+            # nobody acts before everybody of the first cast can be reached
+            if all(s.incarnation > 1 or s.address or s.state is SlotState.STOPPED for s in slots):
+                self._say_to(host, Peers(table))
+            if self.fleet.several:
+                links, host_of = self._program.links, self._host_of
+                self._say_to(host, tables.relay_plan(self.fleet, links, host_of, host))
+        if LOCAL not in self.fleet.table.carrying():
+            door.post_peers({})
+
+    def _own_key(self) -> str:
+        return self.fleet.keys.public if self.fleet.several else ""
+
+    def _host_of(self, name: str) -> str | None:
+        return LOCAL if name == DRIVER else self._supervisor.slots[name].host
 
     # ---- failures and events ------------------------------------------------------------
 
@@ -333,11 +565,11 @@ class Service(threading.Thread):
         self._on_event({"time": time.time(), "event": event, **details})
 
 
-def _blob(program: Program, name: str) -> bytes:
-    """What makes the actor, for its process alone to open."""
+def _blob(program: Program, name: str) -> tuple[bytes, set[str]]:
+    """What makes the actor, for its process alone to open; and whom it can call."""
     node = program.nodes[name]
     try:
-        return bytes(cloudpickle.dumps((node.cls, node.args, node.kwargs, program.links)))
+        return permissions.pickled((node.cls, node.args, node.kwargs, program.links))
     except Exception as error:
         raise ProgramError(
             f"{name}: {node.cls.__name__} and its arguments cannot be sent to a process of their"

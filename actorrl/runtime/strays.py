@@ -14,25 +14,28 @@ import time
 from collections.abc import Callable, Iterator
 
 RUN_ID_VARIABLE = "ACTORRL_RUN_ID"
+HOST_VARIABLE = "ACTORRL_HOST"  # beside it: two hosts of a list may be one machine
 _PAUSE_S = 0.01
 
 
-def of_run(run_id: str) -> list[int]:
-    """The pids of all live processes that carry the run's id, but for this one."""
-    mark = _mark(run_id)
-    return [pid for pid in _pids() if pid != os.getpid() and _carries(pid, mark)]
+def of_run(run_id: str, host: str | None = None) -> list[int]:
+    """The pids of all live processes that carry the run's id, but for this one; only those that
+    carry the host's name, too, if one is given."""
+    marks = _marks(run_id, host)
+    return [pid for pid in _pids() if pid != os.getpid() and _carries(pid, marks)]
 
 
-def kill_run(run_id: str, patience_s: float) -> list[int]:
-    """End every process of the run but this one; those that are there still after `patience_s`."""
-    mark = _mark(run_id)
+def kill_run(run_id: str, patience_s: float, host: str | None = None) -> list[int]:
+    """End every process of the run, or of one host of it, but this one; those that are there still
+    after `patience_s`."""
+    marks = _marks(run_id, host)
     deadline = time.monotonic() + patience_s
-    left = of_run(run_id)
+    left = of_run(run_id, host)
     while left:
         for pid in left:
-            _kill(pid, lambda pid: _carries(pid, mark))
+            _kill(pid, lambda pid: _carries(pid, marks))
         time.sleep(_PAUSE_S)
-        left = of_run(run_id)
+        left = of_run(run_id, host)
         if time.monotonic() > deadline:
             break
     return left
@@ -67,14 +70,15 @@ def _pids() -> Iterator[int]:
     return (int(name) for name in os.listdir("/proc") if name.isdecimal())
 
 
-def _mark(run_id: str) -> bytes:
-    return f"{RUN_ID_VARIABLE}={run_id}".encode()
+def _marks(run_id: str, host: str | None) -> set[bytes]:
+    marks = {f"{RUN_ID_VARIABLE}={run_id}".encode()}
+    return marks if host is None else marks | {f"{HOST_VARIABLE}={host}".encode()}
 
 
-def _carries(pid: int, mark: bytes) -> bool:
+def _carries(pid: int, marks: set[bytes]) -> bool:
     """A zombie carries nothing any more."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return mark in file.read().split(b"\0")
+            return marks.issubset(file.read().split(b"\0"))
     except OSError:
         return False

@@ -49,10 +49,12 @@ class Policy:
 class Slot:
     name: str
     restart: Restart
+    host: str | None = None  # where it is placed; it is not started before
     state: SlotState = SlotState.WAITING
     incarnation: int = 0
     pid: int | None = None
     address: str = ""
+    tcp: str = ""
     restarts: int = 0
     last_error: str | None = None
     verdict: str | None = None  # why it was killed, which its exit code does not tell
@@ -118,12 +120,14 @@ class Supervisor:
 
     # ---- events -------------------------------------------------------------------------
 
-    def hello(self, name: str, incarnation: int, pid: int, address: str) -> list[Command]:
-        """The process is there and can be reached."""
+    def hello(
+        self, name: str, incarnation: int, pid: int, address: str, tcp: str = ""
+    ) -> list[Command]:
+        """The process is there and can be reached; from other hosts at `tcp`."""
         slot = self._current(name, incarnation)
         if slot is None:
             return []
-        slot.pid, slot.address = pid, address
+        slot.pid, slot.address, slot.tcp = pid, address, tcp
         return [Announce()]
 
     def ready(self, name: str, incarnation: int, now: float) -> list[Command]:
@@ -144,7 +148,7 @@ class Supervisor:
     ) -> list[Command]:
         """The process has ended, for whatever reason."""
         slot = self._current(name, incarnation)
-        if slot is None or slot.state in (SlotState.STOPPED, SlotState.FAILED):
+        if slot is None:
             return []
         was_ready_s = now - slot.started if slot.state is SlotState.READY else 0.0
         slot.pid, slot.address = None, ""
@@ -168,7 +172,7 @@ class Supervisor:
         if self.stopping:
             return commands
         for slot in self.slots.values():
-            if slot.state is SlotState.WAITING and slot.due <= now:
+            if slot.state is SlotState.WAITING and slot.due <= now and slot.host is not None:
                 commands += self._start(slot, now)
             elif slot.state is SlotState.STARTING and self._overdue(slot, now):
                 commands.append(Kill(slot.name, slot.incarnation))
@@ -176,8 +180,37 @@ class Supervisor:
                 slot.started = now  # killed again if even that takes too long
         return commands
 
-    def host_lost(self) -> None:
-        """The agent has ended, and all actors with it."""
+    def placed(self, name: str, host: str) -> None:
+        """Where a slot is to be started."""
+        self.slots[name].host = host
+
+    def host_lost(self, host: str, now: float) -> list[Command]:
+        """All actors there have ended, or are not heard any more. They are started again where they
+        are placed next; it is not their failure, so it burns no budget."""
+        for slot in self.slots.values():
+            if slot.host != host or slot.state in (SlotState.STOPPED, SlotState.FAILED):
+                continue
+            was_started = slot.state is not SlotState.WAITING
+            slot.pid, slot.address, slot.host, slot.verdict = None, "", None, None
+            if was_started:
+                slot.last_error = f"its host {host} was lost"
+            if self.stopping or (was_started and slot.restart is Restart.TEMPORARY):
+                slot.state = SlotState.STOPPED
+            elif was_started:
+                slot.restarts += 1
+                slot.state, slot.due = SlotState.WAITING, now
+        return [Announce()]
+
+    def homeless(self) -> list[str]:
+        """Slots that wait for a place."""
+        return [
+            slot.name
+            for slot in self.slots.values()
+            if slot.host is None and slot.state is SlotState.WAITING
+        ]
+
+    def all_lost(self) -> None:
+        """The run is over, and all actors with it."""
         self.stopping = True
         for slot in self.slots.values():
             slot.pid, slot.address = None, ""
@@ -228,6 +261,10 @@ class Supervisor:
         backoff = min(policy.backoff_limit_s, policy.backoff_s * 2.0**doublings)
         return backoff * (1.0 + self._random.uniform(-policy.jitter, policy.jitter))
 
+    def give_up(self, name: str, reason: str) -> list[Command]:
+        """No host is left for a slot."""
+        return self._fail(self.slots[name], reason)
+
     def _fail(self, slot: Slot, reason: str) -> list[Command]:
         slot.state = SlotState.FAILED
         self.stopping = True
@@ -245,8 +282,11 @@ class Supervisor:
             group.recent = collections.deque(time + gap for time in group.recent)
 
     def _current(self, name: str, incarnation: int) -> Slot | None:
+        """The slot, if that incarnation of it runs."""
         slot = self.slots.get(name)
-        return slot if slot is not None and slot.incarnation == incarnation else None
+        if slot is None or slot.incarnation != incarnation:
+            return None
+        return slot if slot.state in (SlotState.STARTING, SlotState.READY) else None
 
     @property
     def all_ready(self) -> bool:

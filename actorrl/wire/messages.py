@@ -15,6 +15,8 @@ import msgspec
 import numpy as np
 
 from actorrl.errors import WireError
+from actorrl.wire.keys import KeyPair
+from actorrl.wire.sockets import TcpDoor
 
 PROTOCOL_VERSION = 2
 
@@ -72,16 +74,26 @@ class Peer(msgspec.Struct, array_like=True, frozen=True):
 
 
 class AgentConfig(msgspec.Struct, kw_only=True):
-    """driver -> agent, once, over the agent's standard input."""
+    """driver -> agent, once, over the agent's standard input, after its length in 8 bytes.
+
+    An agent of the driver's own host has the driver's pid to watch and the run's directory; of
+    another host it has keys, makes a directory of its own, and standard input stays open: where it
+    ends, the line to the driver is broken.
+    """
 
     run_id: str
     host: str
-    driver_pid: int
+    incarnation: int
     driver_address: str
-    socket_dir: str
+    beat_address: str
     log_dir: str
     preload: list[str]
-    driver_parent: bool = True  # the driver is on this machine: its pid can be watched
+    slots: list[str]  # all names that it may come to carry
+    driver_pid: int = 0  # 0: not on this machine
+    socket_dir: str = ""  # empty: it makes one
+    driver_key: str = ""  # public
+    tcp: TcpDoor | None = None  # its own door to other hosts; None: there are none
+    lease_s: float = 30.0
 
 
 class ActorSpec(msgspec.Struct, kw_only=True):
@@ -98,6 +110,8 @@ class ActorSpec(msgspec.Struct, kw_only=True):
     log_file: str
     blob: bytes
     gpus: list[str] = []
+    tcp: TcpDoor | None = None  # its door to other hosts
+    callers: list[str] = []  # of other hosts: who may call it
     beat_index: int = -1  # of its word in the agent's table of beats; -1: nobody watches
 
 
@@ -111,6 +125,8 @@ class StartActor(msgspec.Struct, tag=True):
     fresh_interpreter: bool
     gpus: list[str]
     progress_limit_s: float  # without a beat for so long it is killed
+    keys: KeyPair | None = None  # of this incarnation, where there are other hosts
+    callers: list[str] = []
 
 
 class KillActor(msgspec.Struct, tag=True):
@@ -122,6 +138,23 @@ class Peers(msgspec.Struct, tag=True):
     """The whole table of live actors; also agent -> actor."""
 
     table: dict[str, Peer]
+
+
+class RelayPlan(msgspec.Struct, tag=True):
+    """Which agents pass versioned state on: `pulls` is link -> agent of its writer's host."""
+
+    agents: dict[str, Peer]
+    pulls: dict[str, str]
+
+
+class Beat(msgspec.Struct, tag=True):
+    """Once a second, on a socket of its own, and sent back as it came. `cpu` is a part of all
+    cores, `memory` of the host's memory."""
+
+    host: str
+    incarnation: int
+    cpu: float = 0.0
+    memory: float = 0.0
 
 
 class StopAll(msgspec.Struct, tag=True):
@@ -140,11 +173,19 @@ class DumpStack(msgspec.Struct, tag=True):
 
 
 class AgentHello(msgspec.Struct, tag=True):
+    """Also after its connection was broken: `running` are those that it has, name and incarnation.
+    `tcp` is where other agents reach it."""
+
     host: str
+    incarnation: int
     pid: int
     protocol: int
     num_cpus: int
     memory_bytes: int
+    gpus: list[str] = []
+    running: list[tuple[str, int]] = []
+    tcp: str = ""
+    log_dir: str = ""
 
 
 class ActorExited(msgspec.Struct, tag=True):
@@ -175,6 +216,14 @@ class AgentStopped(msgspec.Struct, tag=True):
     unkillable: list[int]
 
 
+class LogLines(msgspec.Struct, tag=True):
+    """What an actor of another host has written, as far as it may; `left_out` lines were more."""
+
+    name: str
+    text: str
+    left_out: int
+
+
 # ---- actor -> agent -> driver ---------------------------------------------------------------
 
 
@@ -183,6 +232,7 @@ class ActorHello(msgspec.Struct, tag=True):
     incarnation: int
     pid: int
     address: str
+    tcp: str = ""
 
 
 class ActorReady(msgspec.Struct, tag=True):
@@ -225,10 +275,19 @@ Control = (
     | ActorReady
     | ActorFailed
     | ActorEvent
+    | Beat
+    | RelayPlan
+    | LogLines
 )
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Control)
+
+
+def encode_config(config: AgentConfig) -> bytes:
+    """With its length in front, since standard input may go on."""
+    payload = msgspec.msgpack.encode(config)
+    return len(payload).to_bytes(8, "big") + payload
 
 
 def encode_control(message: Control) -> bytes:

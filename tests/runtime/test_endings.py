@@ -16,10 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actorrl.errors import RunFailed
-from actorrl.runtime import agent_link, service, strays
+from actorrl.errors import ActorDied, RunFailed
+from actorrl.runtime import run_directory, service, strays
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.cluster import Cluster
+from actorrl.runtime.driver_line import watch_parent
+from actorrl.runtime.host_states import HostPolicy
+from actorrl.runtime.launchers import local
 from actorrl.runtime.program import Program, Stream
 from tests.runtime.clusters import (
     QUICK,
@@ -136,29 +139,45 @@ def test_a_script_that_ends_without_stopping_leaves_nothing(tmp_path, run_id):
 # ---- the agent ------------------------------------------------------------------------------
 
 
-def test_the_death_of_the_agent_takes_all_actors_along_and_the_driver_says_so(tmp_path, run_id):
-    cluster = cluster_of(2, run_id=run_id, log_dir=tmp_path)
+def test_after_the_death_of_the_agent_another_starts_all_actors_again(tmp_path, run_id):
+    events: list[dict] = []
+    cluster = cluster_of(2, run_id=run_id, log_dir=tmp_path, on_event=events.append)
     cluster.start()
-    pids = [cluster.ref(f"worker/{index}").pid.call().result() for index in range(2)]
-    child = cluster.ref("worker/0").spawn.call().result()
-    os.kill(rows(cluster)["agent/local"]["pid"], signal.SIGKILL)
-    with pytest.raises(RunFailed, match=r"the agent of host local ended .*SIGKILL") as caught:
-        wait_until(lambda: bool(cluster.poll(0.05)))
-    assert "agent-local.log" in str(caught.value)
+    workers = [cluster.ref(f"worker/{index}") for index in range(2)]
+    pids = [worker.pid.call().result() for worker in workers]
+    child = workers[0].spawn.call().result()
+    waiting = workers[1].sleep.call(100)
+    agent = rows(cluster)["agent/local"]["pid"]
+    os.kill(agent, signal.SIGKILL)
+    with pytest.raises(ActorDied):  # the process that was asked has ended
+        waiting.result()
+    wait_until(lambda: cluster.num_ready("worker") == 2)
     wait_until(lambda: not any(is_alive(pid) for pid in [*pids, child]))
-    assert {row["pid"] for row in cluster.status()} == {None}
+    assert not set(pids) & {worker.pid.call().result() for worker in workers}
+    row = rows(cluster)["agent/local"]
+    assert (row["state"], row["incarnation"], row["restarts"]) == ("up", 2, 1)
+    assert row["pid"] != agent
+    assert rows(cluster)["worker/0"]["last_error"] == "its host local was lost"
+    (lost,) = [event for event in events if event["event"] == "host_lost"]
+    assert lost["reason"] == "its agent ended (killed by signal 9 (SIGKILL))"
     assert cluster.stop() == [] and left_of(run_id) == []
 
 
-def test_a_call_that_waits_is_told_of_the_end_of_the_run(run_id):
+def test_an_agent_that_dies_again_and_again_ends_the_run_with_its_cause(run_id):
     cluster = cluster_of(1, run_id=run_id)
     cluster.start()
-    future = cluster.ref("worker/0").sleep.call(100)
-    threading.Timer(0.3, os.kill, (rows(cluster)["agent/local"]["pid"], signal.SIGKILL)).start()
-    with pytest.raises(RunFailed):
-        future.result()
-    cluster.stop()
-    assert left_of(run_id) == []
+    cluster._service.fleet.table.policy = HostPolicy(max_losses=1, local_cooldown_s=0.01)
+
+    def kill_the_agent() -> bool:
+        cluster.poll(0.05)
+        pid = rows(cluster)["agent/local"]["pid"]
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+        return False
+
+    with pytest.raises(RunFailed, match=r"(?s)0 hosts are up.*local: given up, .*SIGKILL"):
+        wait_until(kill_the_agent)
+    assert cluster.stop() == [] and left_of(run_id) == []
 
 
 def test_an_error_in_the_service_thread_ends_the_run_with_a_message(monkeypatch, run_id):
@@ -259,9 +278,9 @@ def test_a_start_that_fails_half_way_leaves_nothing(monkeypatch, broken, run_id)
         raise OSError("half way")
 
     if broken == "run_directory":
-        monkeypatch.setattr(agent_link.run_directory, "make", fail)
+        monkeypatch.setattr(run_directory, "make", fail)
     elif broken == "start_agent":
-        monkeypatch.setattr(agent_link, "start_agent", fail)
+        monkeypatch.setattr(local.LocalAgentProcess, "start", fail)
     elif broken == "Endpoint":
         monkeypatch.setattr(service, "Endpoint", fail)
     cluster = cluster_of(1, run_id=run_id, on_event=fail_event if broken == "on_event" else None)
@@ -402,8 +421,6 @@ def test_a_group_of_another_session_is_not_touched():
 
 def test_the_agent_leaves_if_its_driver_is_not_its_parent():
     """As when the driver died before the agent was up, and its number went to another process."""
-    from actorrl.runtime.agent import _watch_parent
-
-    os.close(_watch_parent(os.getppid()))
+    os.close(watch_parent(os.getppid()))
     with pytest.raises(RuntimeError, match="ended before"):
-        _watch_parent(os.getpid())
+        watch_parent(os.getpid())

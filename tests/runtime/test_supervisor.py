@@ -28,9 +28,15 @@ POLICY = Policy(
 )
 
 
+def placed(sup: Supervisor, host: str = "here") -> Supervisor:
+    for name in sup.slots:
+        sup.placed(name, host)
+    return sup
+
+
 def supervisor(restart: Restart = Restart.PERMANENT, **changes) -> Supervisor:
     fields = {name: getattr(POLICY, name) for name in POLICY.__dataclass_fields__}
-    return Supervisor({"a/0": restart, "b/0": restart}, Policy(**{**fields, **changes}))
+    return placed(Supervisor({"a/0": restart, "b/0": restart}, Policy(**{**fields, **changes})))
 
 
 def tick_to(sup: Supervisor, start: float, end: float) -> list[tuple[float, object]]:
@@ -118,7 +124,7 @@ def test_too_many_restarts_within_the_window_end_the_run():
 def large_group(size: int, **changes) -> Supervisor:
     fields = {name: getattr(POLICY, name) for name in POLICY.__dataclass_fields__}
     policy = Policy(**{**fields, "max_restarts": 1000, **changes})
-    sup = Supervisor({f"a/{index}": Restart.PERMANENT for index in range(size)}, policy)
+    sup = placed(Supervisor({f"a/{index}": Restart.PERMANENT for index in range(size)}, policy))
     sup.tick(0.0)
     return sup
 
@@ -154,7 +160,7 @@ def test_what_a_group_lost_long_ago_does_not_count():
 def test_backoffs_differ_within_the_jitter_and_are_the_same_for_the_same_seed():
     def dues(seed: int) -> list[float]:
         names = {f"a/{index}": Restart.PERMANENT for index in range(20)}
-        sup = Supervisor(names, Policy(backoff_s=1.0, jitter=0.2), seed)
+        sup = placed(Supervisor(names, Policy(backoff_s=1.0, jitter=0.2), seed))
         sup.tick(0.0)
         for name in names:
             sup.exited(name, 1, -9, name, False, 0.0)
@@ -325,13 +331,53 @@ def test_nobody_is_started_while_the_run_is_being_stopped():
     assert tick_to(sup, 1.0, 30.0) == []
 
 
-def test_the_loss_of_the_host_leaves_no_pid():
+def test_the_end_of_the_run_leaves_no_pid():
     sup = supervisor()
     sup.tick(0.0)
     bring_up(sup, 0.0)
-    sup.host_lost()
+    sup.all_lost()
     assert {(slot.pid, slot.state) for slot in sup.slots.values()} == {(None, SlotState.STOPPED)}
     assert tick_to(sup, 1.0, 30.0) == []
+
+
+def test_nobody_is_started_who_has_no_place():
+    sup = Supervisor({"a/0": Restart.PERMANENT, "b/0": Restart.PERMANENT}, POLICY)
+    assert sup.tick(0.0) == [] and sup.homeless() == ["a/0", "b/0"]
+    sup.placed("b/0", "there")
+    assert sup.tick(0.5) == [Start("b/0", 1)] and sup.homeless() == ["a/0"]
+
+
+def test_what_a_lost_host_carried_starts_elsewhere_at_once_and_burns_no_budget():
+    sup = supervisor(max_restarts=1)
+    sup.tick(0.0)
+    for round_ in range(5):
+        bring_up(sup, round_)
+        sup.placed("b/0", "elsewhere")
+        assert sup.host_lost("here", round_ + 0.5) == [Announce()]
+        assert sup.homeless() == ["a/0"]
+        assert sup.slots["a/0"].last_error == "its host here was lost"
+        sup.placed("a/0", "here")
+        assert sup.tick(round_ + 1.0) == [Start("a/0", round_ + 2)]
+    assert sup.slots["a/0"].restarts == 5 and sup.slots["b/0"].restarts == 0
+    assert end(sup, 6.0) == [Announce()]  # its own first failure
+
+
+def test_a_temporary_actor_is_lost_with_its_host():
+    sup = supervisor(Restart.TEMPORARY)
+    sup.tick(0.0)
+    bring_up(sup, 0.0)
+    sup.host_lost("here", 1.0)
+    assert sup.slots["a/0"].state is SlotState.STOPPED and tick_to(sup, 1.0, 10.0) == []
+
+
+def test_what_a_lost_host_says_later_changes_nothing():
+    sup = supervisor()
+    sup.tick(0.0)
+    bring_up(sup, 0.0)
+    sup.host_lost("here", 1.0)
+    assert sup.exited("a/0", 1, -9, "killed", False, 2.0) == []
+    assert sup.hello("a/0", 1, 5, "ipc://old") == []
+    assert sup.slots["a/0"].address == "" and sup.slots["a/0"].state is SlotState.WAITING
 
 
 def test_an_endless_number_of_restarts_has_a_bounded_backoff():

@@ -1,4 +1,4 @@
-"""Starts this machine's agent: a fresh interpreter in a session of its own."""
+"""Starts an agent on this machine: a fresh interpreter in a session of its own."""
 
 from __future__ import annotations
 
@@ -8,38 +8,93 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
-
-from actorrl.runtime.strays import RUN_ID_VARIABLE
-from actorrl.wire.messages import AgentConfig
+from actorrl.runtime.strays import HOST_VARIABLE, RUN_ID_VARIABLE
 
 _MAIN = "from actorrl.runtime.agent import main; main()"
 # One thread per actor; a role that wants more sets it itself. Read by the libraries at import.
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_TAIL_BYTES = 2000
 
 
-def start_agent(config: AgentConfig) -> subprocess.Popen[bytes]:
-    """The agent's process. It learns everything over its standard input; its environment carries
-    the run's id, by which every process of the run can be found."""
-    log = Path(config.log_dir) / f"agent-{config.host}.log"
-    with open(log, "ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _MAIN],  # -P: the working directory hides no module
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            env=_environment(config.run_id),
-            start_new_session=True,
-        )
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it has ended already: who watches it will see
-        process.stdin.write(msgspec.msgpack.encode(config))
-        process.stdin.close()
-    return process
+class LocalAgentProcess:
+    """The agent learns everything over its standard input; its environment carries the run's id, by
+    which every process of the run can be found. With a `lifeline` standard input stays open: it is
+    to think that the driver is on another host."""
+
+    def __init__(self, run_id: str, host: str, log_dir: Path, lifeline: bool = False) -> None:
+        self._environment = _environment(run_id, host)
+        self._log = log_dir / f"agent-{host}.log"
+        self._lifeline = lifeline
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pidfd = -1
+
+    def start(self, config: bytes) -> None:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with open(self._log, "ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _MAIN],  # -P: the working directory hides no module
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                start_new_session=True,
+            )
+        self._pidfd = os.pidfd_open(self._process.pid)
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended already: who watches it will see
+            self._process.stdin.write(config)
+            self._process.stdin.flush()
+            if not self._lifeline:
+                self._process.stdin.close()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    def fileno(self) -> int:
+        """Can be read when it has ended."""
+        return self._pidfd
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._process.poll() if self._process is not None else None
+
+    def wait(self, timeout_s: float) -> int | None:
+        """The same, after so many seconds at most."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if self._process is not None:
+                return self._process.wait(timeout_s)
+        return self.poll()
+
+    def stderr_tail(self) -> str:
+        """The end of its log."""
+        try:
+            return self._log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip()
+        except OSError:
+            return ""
+
+    def kill(self) -> None:
+        """Its actors end with it."""
+        if self._process is not None:
+            self._process.kill()
+
+    def close(self) -> None:
+        """End it, if it has not, and break the lifeline. Idempotent."""
+        if self._process is None:
+            return
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        self._process.kill()
+        self._process.wait()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
 
 
-def _environment(run_id: str) -> dict[str, str]:
-    environment = {**os.environ, RUN_ID_VARIABLE: run_id, "CUDA_VISIBLE_DEVICES": ""}
+def _environment(run_id: str, host: str) -> dict[str, str]:
+    environment = {**os.environ, RUN_ID_VARIABLE: run_id, HOST_VARIABLE: host}
+    environment["CUDA_VISIBLE_DEVICES"] = ""
     for variable in ONE_THREAD:
         environment.setdefault(variable, "1")
     # children find the user's modules where the driver finds them

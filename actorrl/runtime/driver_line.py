@@ -1,0 +1,156 @@
+"""An agent's line to its driver: the control socket, the beats on a socket of their own, and the
+lifeline.
+
+On the driver's own host the lifeline is the driver's pidfd, and its end is the end of the run. On
+another host it is standard input; once that has ended, the agent goes on while the driver's beats
+come, and for a lease after the last of them: an SSH connection may break and the run go on. While
+it holds, no silence ends anything, since a stalled driver is silent, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import zmq
+
+from actorrl.errors import WireError
+from actorrl.wire import sockets
+from actorrl.wire.doorkeeper import Doorkeeper
+from actorrl.wire.messages import AgentConfig, Beat, Control, decode_control, encode_control
+
+BEAT_S = 1.0
+_GAP_S = 5.0  # between two looks: it was us who stood still
+
+
+class Lease:
+    """When an agent that has lost its lifeline gives up. Pure: time is passed in."""
+
+    def __init__(self, lease_s: float, now: float) -> None:
+        self._lease_s = lease_s
+        self._heard = self._looked = now
+        self._broken = False
+
+    def heard(self, now: float) -> None:
+        self._heard = now
+
+    def broken(self) -> None:
+        self._broken = True
+
+    def is_over(self, now: float) -> bool:
+        if now - self._looked > _GAP_S:
+            self._heard += now - self._looked
+        self._looked = now
+        return self._broken and now - self._heard > self._lease_s
+
+
+class DriverLine:
+    """See the module. One thread's."""
+
+    def __init__(self, config: AgentConfig, context: zmq.Context) -> None:
+        self._config = config
+        self._keeper: Doorkeeper | None = None
+        self._was_broken = threading.Event()  # the connection is a new one: say hello again
+        if config.tcp is not None and config.driver_key:
+            self._keeper = Doorkeeper(context, lambda line: self._was_broken.set())
+        self.control = self._dial(context, "driver", config.driver_address)
+        self.beats = self._dial(context, "beats", config.beat_address)
+        self._next_beat = 0.0
+        self._lease = Lease(config.lease_s, time.monotonic())
+        self._is_local = config.driver_pid > 0
+        self.lifeline = watch_parent(config.driver_pid) if self._is_local else 0
+        psutil.cpu_percent()  # counts from here
+
+    def _dial(self, context: zmq.Context, name: str, address: str) -> zmq.Socket:
+        if self._keeper is None or self._config.tcp is None:
+            return sockets.dealer(context, address)
+        socket, monitor = sockets.tcp_dealer(
+            context, address, self._config.driver_key, self._config.tcp
+        )
+        self._keeper.watch_line(name, address, monitor)
+        return socket
+
+    def sources(self) -> list[Any]:
+        """What its owner polls."""
+        return [self.control, self.beats, self.lifeline]
+
+    def say(self, message: Control) -> None:
+        with contextlib.suppress(zmq.Again):
+            self.control.send(encode_control(message), zmq.NOBLOCK)
+
+    def heard(self) -> list[Control]:
+        return [message for (message,) in received(self.control, num_frames=1)]
+
+    def is_new(self) -> bool:
+        """Whether the connection was broken since this was asked last."""
+        was_broken = self._was_broken.is_set()
+        self._was_broken.clear()
+        return was_broken
+
+    def take_beats(self) -> None:
+        for (message,) in received(self.beats, num_frames=1):
+            if isinstance(message, Beat) and message.incarnation == self._config.incarnation:
+                self._lease.heard(time.monotonic())
+
+    def on_lifeline(self) -> bool:
+        """It can be read. Whether it has ended."""
+        if not self._is_local:
+            with contextlib.suppress(OSError):
+                if os.read(0, 4096):
+                    return False
+            self._lease.broken()
+        return True
+
+    @property
+    def is_lost_with_lifeline(self) -> bool:
+        return self._is_local
+
+    def tick(self) -> bool:
+        """Say that we live, when it is time. Whether the driver is gone for good."""
+        now = time.monotonic()
+        if now >= self._next_beat:
+            self._next_beat = now + BEAT_S
+            config = self._config
+            beat = Beat(
+                config.host,
+                config.incarnation,
+                round(psutil.cpu_percent() / 100, 3),
+                round(psutil.virtual_memory().percent / 100, 3),
+            )
+            with contextlib.suppress(zmq.Again):
+                self.beats.send(encode_control(beat), zmq.NOBLOCK)
+        return self._lease.is_over(now)
+
+    def close(self) -> None:
+        self.beats.close(linger=0)
+        self.control.close(linger=500)
+        if self._keeper is not None:
+            self._keeper.close()
+
+
+def watch_parent(driver_pid: int) -> int:
+    """A descriptor that can be read when the driver has ended. Raises RuntimeError if it has."""
+    pidfd = os.pidfd_open(driver_pid)
+    if os.getppid() != driver_pid:  # it ended before, and the number may be another's
+        raise RuntimeError("the driver has ended before its agent was up")
+    return pidfd
+
+
+def received(socket: zmq.Socket, num_frames: int) -> Iterator[list[Any]]:
+    """All messages that wait in a socket, the last frame of each decoded."""
+    while True:
+        try:
+            *routes, frame = socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return
+        try:
+            if len(routes) + 1 == num_frames:
+                yield [*routes, decode_control(frame)]
+        except WireError:
+            traceback.print_exc()

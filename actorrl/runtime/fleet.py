@@ -1,0 +1,275 @@
+"""The hosts of a run as the driver has them: their agents' processes, keys and addresses.
+
+The own host is always there, since the driver reads versioned state out of its agent's memory;
+whether it carries actors is the host list's to say. Preparing another host takes seconds, so a
+thread does it for each, and the service thread hears of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from actorrl.errors import ActorRLError, HostError
+from actorrl.runtime.failure import exit_code_text
+from actorrl.runtime.host_specs import LOCAL, ClusterSpec, HostSpec
+from actorrl.runtime.host_states import HostPolicy, HostTable
+from actorrl.runtime.inventory import this_host
+from actorrl.runtime.launch import AgentProcess, Launcher, Prepared
+from actorrl.runtime.launchers.local import LocalAgentProcess
+from actorrl.runtime.offers import offers
+from actorrl.runtime.placement import Host
+from actorrl.runtime.switchboard import Switchboard
+from actorrl.wire.keys import KeyPair
+from actorrl.wire.messages import AgentConfig, AgentHello, Beat, encode_config
+from actorrl.wire.sockets import TcpDoor, tcp_address
+
+_LOOPBACK = "127.0.0.1"
+_EVERYWHERE = "0.0.0.0"
+
+
+@dataclasses.dataclass
+class AgentState:
+    """One host's agent, this incarnation of it."""
+
+    spec: HostSpec
+    incarnation: int = 0
+    keys: KeyPair | None = None
+    prepared: Prepared | None = None
+    process: AgentProcess | None = None
+    hello: AgentHello | None = None
+    beat: Beat | None = None
+    over: bool = False  # it has said that all of its actors are gone
+
+
+class Fleet:
+    """See the module. `open`, `start_local` and `close` are the user's thread's, the rest the
+    service thread's. `post` hands an action to that thread."""
+
+    def __init__(
+        self,
+        run_id: str,
+        spec: ClusterSpec,
+        launch: Launcher | None,
+        log_dir: Path | None,
+        post: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self.spec = spec
+        self.several = bool(spec.remote_hosts)
+        self.keys = KeyPair.new()  # the driver's, for this run
+        self._run_id = run_id
+        self._launch = launch
+        self._log_dir = log_dir
+        self._post = post
+        failure = spec.failure
+        self.table = HostTable(
+            LOCAL,
+            [host.name for host in spec.remote_hosts],
+            HostPolicy(down_s=failure.node_timeout_s, local_down_s=failure.lease_s),
+        )
+        hosts = {host.name: host for host in spec.hosts}
+        hosts.setdefault(LOCAL, HostSpec(name=LOCAL))
+        self.agents = {name: AgentState(hosts[name]) for name in self.table.hosts}
+        # set by the service thread: (host, incarnation, what went wrong)
+        self.on_launched: Callable[[str, int, HostError | None], None] = lambda *_: None
+        self.board: Switchboard | None = None
+        self._directory: Path | None = None
+        self._base: AgentConfig | None = None
+
+    @functools.cached_property
+    def _here(self) -> Host:
+        return this_host(LOCAL)
+
+    # ---- the user's thread --------------------------------------------------------------
+
+    def open(self, directory: Path, preload: list[str], slots: list[str]) -> None:
+        self._directory = directory
+        self.board = Switchboard(directory, self.door(self.keys) if self.several else None)
+        self._base = AgentConfig(
+            run_id=self._run_id,
+            host=LOCAL,
+            incarnation=0,
+            driver_address=self.board.address,
+            beat_address=self.board.beat_address,
+            log_dir=str((self._log_dir or directory).absolute()),
+            preload=preload,
+            slots=slots,
+            lease_s=self.spec.failure.lease_s,
+        )
+
+    def door(self, keys: KeyPair, bind: str | None = None) -> TcpDoor:
+        """How the driver's machine listens; loopback alone where nobody else is to come."""
+        network = self.spec.network
+        if bind is None:
+            is_alone = network.security == "none" or self._is_loopback()
+            bind = _LOOPBACK if is_alone else _EVERYWHERE
+        return TcpDoor(keys=keys, bind=bind, ports=network.ports, security=network.security)
+
+    def _is_loopback(self) -> bool:
+        return bool(getattr(self._launch, "is_loopback", False))
+
+    def close(self, patience_s: float) -> None:
+        """End every agent that is still there."""
+        started = [agent.process for agent in self.agents.values() if agent.process is not None]
+        for process in started:
+            if process.wait(patience_s) is None:
+                process.kill()
+        for process in started:
+            process.close()
+
+    def close_sockets(self) -> None:
+        if self.board is not None:
+            self.board.close()
+
+    # ---- starting agents ----------------------------------------------------------------
+
+    def start(self, name: str, incarnation: int) -> None:
+        """Raises OSError where the own host's agent cannot be started."""
+        agent = self.agents[name]
+        self.agents[name] = fresh = AgentState(agent.spec, incarnation, KeyPair.new())
+        self._admit()
+        if name == LOCAL:
+            prepared = Prepared(self._local_process(), _LOOPBACK, _LOOPBACK, "", "")
+            self._start_process(fresh, prepared)
+            self._on_prepared(fresh, prepared)
+            return
+        work = functools.partial(self._prepare, fresh)
+        threading.Thread(target=work, name=f"start {name}", daemon=True).start()
+
+    def _local_process(self) -> AgentProcess:
+        assert self._directory is not None
+        return LocalAgentProcess(self._run_id, LOCAL, self._log_dir or self._directory)
+
+    def _prepare(self, agent: AgentState) -> None:
+        """On a thread of its own."""
+        prepared: Prepared | None = None
+        try:
+            if self._launch is None:
+                raise HostError(f"{agent.spec.name}: nothing here starts agents on other hosts")
+            prepared = self._launch(agent.spec, self._run_id)
+            self._start_process(agent, prepared)
+        except (ActorRLError, OSError) as error:
+            if prepared is not None:
+                prepared.process.close()
+            failure = (
+                error if isinstance(error, HostError) else HostError(f"{agent.spec.name}: {error}")
+            )
+            self._post(
+                functools.partial(self.on_launched, agent.spec.name, agent.incarnation, failure)
+            )
+            return
+        self._post(functools.partial(self._on_prepared, agent, prepared))
+
+    def _on_prepared(self, agent: AgentState, prepared: Prepared) -> None:
+        if self.agents[agent.spec.name] is not agent:  # given up meanwhile
+            prepared.process.close()
+            return
+        agent.process = prepared.process
+        self.on_launched(agent.spec.name, agent.incarnation, None)
+
+    def _start_process(self, agent: AgentState, prepared: Prepared) -> None:
+        agent.prepared = prepared
+        prepared.process.start(encode_config(self._config(agent, prepared)))
+
+    def _config(self, agent: AgentState, prepared: Prepared) -> AgentConfig:
+        assert self._base is not None and self._directory is not None and self.board is not None
+        replace = msgspec.structs.replace
+        own_door = None
+        if self.several and agent.keys is not None:
+            own_door = self.door(agent.keys, prepared.bind or None)
+        base = replace(
+            self._base, host=agent.spec.name, incarnation=agent.incarnation, tcp=own_door
+        )
+        if agent.spec.is_local:
+            return replace(base, driver_pid=os.getpid(), socket_dir=str(self._directory))
+        return replace(
+            base,
+            driver_address=self.seen(prepared, self.board.tcp_port),
+            beat_address=self.seen(prepared, self.board.tcp_beat_port),
+            driver_key=self.keys.public,
+            log_dir=prepared.log_dir,
+        )
+
+    @staticmethod
+    def seen(prepared: Prepared, port: int) -> str:
+        """A port of the driver's machine, as that host dials it."""
+        if prepared.forward is not None:
+            return prepared.forward(port)
+        return tcp_address(prepared.driver_address, port)
+
+    # ---- the life of an agent -----------------------------------------------------------
+
+    def _admit(self) -> None:
+        assert self.board is not None
+        self.board.admit(
+            {
+                name: (agent.incarnation, agent.keys.public)
+                for name, agent in self.agents.items()
+                if agent.keys is not None
+            }
+        )
+
+    def heard_hello(self, name: str, hello: AgentHello) -> None:
+        self.agents[name].hello = hello
+
+    def heard_beat(self, beat: Beat) -> None:
+        self.agents[beat.host].beat = beat
+
+    def fence(self, name: str) -> None:
+        """Hear and carry nothing of that agent any more, and end it."""
+        old = self.agents[name]
+        self.agents[name] = AgentState(old.spec, old.incarnation)
+        self._admit()
+        if old.process is not None:
+            old.process.kill()
+            threading.Thread(target=old.process.close, name=f"end {name}", daemon=True).start()
+
+    def ended(self, name: str) -> str | None:
+        """Why its agent's process has ended; None while it runs, or while nothing is known but that
+        its connection is lost: then its beats decide."""
+        agent = self.agents[name]
+        code = agent.process.poll() if agent.process is not None else None
+        if code is None or (code < 0 and getattr(agent.process, "connection_lost", False)):
+            return None
+        assert agent.process is not None
+        lines = agent.process.stderr_tail().splitlines() if agent.hello is None else []
+        said = f": {lines[-1]}" if lines else ""
+        return f"its agent ended ({exit_code_text(code)}){said}"
+
+    # ---- what is there ------------------------------------------------------------------
+
+    def found(self, names: list[str]) -> list[Host]:
+        """What these hosts offer to actors."""
+        counted = {}
+        for name in names:
+            hello = self.agents[name].hello
+            if name == LOCAL:
+                counted[name] = self._here
+            elif hello is not None:
+                counted[name] = Host(name, hello.num_cpus, hello.memory_bytes, tuple(hello.gpus))
+        return offers(self.spec, counted)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The agents' rows of the run's status."""
+        return [self._row(name, agent) for name, agent in self.agents.items()]
+
+    def _row(self, name: str, agent: AgentState) -> dict[str, Any]:
+        host = self.table.hosts[name]
+        alive = agent.process is not None and agent.process.poll() is None
+        return {
+            "name": f"agent/{name}",
+            "role": "agent",
+            "host": name,
+            "pid": agent.process.pid if agent.process is not None and alive else None,
+            "state": str(host.state),
+            "incarnation": host.incarnation,
+            "restarts": max(0, host.incarnation - 1),
+            "last_error": host.error,
+        }

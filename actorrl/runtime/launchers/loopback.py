@@ -1,0 +1,26 @@
+"""Further hosts on this very machine, for tests and for trying: each has an agent and a directory
+of its own, and talks to the others over TCP only."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from actorrl.runtime.host_specs import HostSpec
+from actorrl.runtime.launch import Prepared
+from actorrl.runtime.launchers.local import LocalAgentProcess
+
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopbackLauncher:
+    """`folder` takes the hosts' logs."""
+
+    folder: Path
+
+    def __call__(self, host: HostSpec, run_id: str) -> Prepared:
+        log_dir = self.folder / host.name
+        log_dir.mkdir(parents=True, exist_ok=True)
+        process = LocalAgentProcess(run_id, host.name, log_dir, lifeline=True)
+        return Prepared(process, _LOOPBACK, _LOOPBACK, _LOOPBACK, str(log_dir.absolute()))

@@ -1,0 +1,68 @@
+"""What actors of another host write, on its way to the driver: so many lines a second of each, and
+a count of those that were left out. The file on the host has all of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+from actorrl.runtime.running import Running
+
+_LOOK_S = 0.5
+LINES_PER_LOOK = 100
+_MAX_BYTES = 64 * 1024  # of one look
+_MAX_LINE = 1000  # characters
+
+
+class LogForwarder:
+    """Looked at by the agent's only loop."""
+
+    def __init__(self) -> None:
+        self._positions: dict[tuple[str, int], int] = {}
+        self._next_look = 0.0
+
+    def look(self, actors: Iterable[Running]) -> Iterator[tuple[str, str, int]]:
+        """Name, new text of whole lines, and how many lines more there were."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + _LOOK_S
+        for running in list(actors):
+            yield from self.rest(running)
+
+    def rest(self, running: Running) -> Iterator[tuple[str, str, int]]:
+        """The same for one actor, at once: it has ended."""
+        key = (running.name, running.incarnation)
+        start = self._positions.get(key, running.log_start)
+        try:
+            with open(running.log_file, "rb") as file:
+                file.seek(start)
+                content = file.read(_MAX_BYTES * 16)
+        except OSError:
+            return
+        whole = content[: content.rfind(b"\n") + 1]
+        if not whole:
+            return
+        self._positions[key] = start + len(whole)
+        lines = whole.splitlines()
+        shown = shortened(lines[:LINES_PER_LOOK])
+        yield running.name, "\n".join(shown), len(lines) - len(shown)
+
+
+def shortened(lines: list[bytes]) -> list[str]:
+    """Printable lines, in all no more than a message may have."""
+    shown: list[str] = []
+    size = 0
+    for line in lines:
+        text = line[: _MAX_LINE * 4].decode(errors="replace")[:_MAX_LINE]
+        size += len(text)
+        if size > _MAX_BYTES:
+            break
+        shown.append("".join(_printable(character) for character in text))
+    return shown
+
+
+def _printable(character: str) -> str:
+    if character.isprintable() or character == "\t":
+        return character
+    return f"\\x{ord(character):02x}"

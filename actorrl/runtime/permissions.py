@@ -1,0 +1,61 @@
+"""Who may say what to an actor from another host: what the Program's links say, and nothing else.
+
+Calls are for the driver, and for those actors that were given a reference when they were made.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import cloudpickle
+
+from actorrl.runtime.program import Link, LinkKind, Report, Request, Stream
+from actorrl.runtime.refs import DRIVER, ActorRef
+from actorrl.wire.messages import Kind
+from actorrl.wire.outside import Allow
+
+_KINDS: dict[type[LinkKind], Kind] = {
+    Stream: Kind.ITEM,
+    Request: Kind.REQUEST,
+    Report: Kind.REPORT,
+}
+_CALLS = (Kind.CALL, Kind.TELL)
+
+
+def allowed(name: str, links: Mapping[str, Link], callers: Iterable[str]) -> Allow:
+    """What `name` takes in from other hosts."""
+    over_links = {
+        (source, _KINDS[type(link.kind)], link.name)
+        for link in links.values()
+        if name in link.targets and type(link.kind) in _KINDS
+        for source in link.sources
+    }
+    may_call = {DRIVER, *callers} - {name}
+
+    def allow(source: str, kind: Kind, what: str) -> bool:
+        return (kind in _CALLS and source in may_call) or (source, kind, what) in over_links
+
+    return allow
+
+
+class _Finder(cloudpickle.Pickler):
+    """Pickles as cloudpickle does, and notes the references that it comes across."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.found: set[str] = set()
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, ActorRef):
+            self.found.add(obj.name)
+        return super().reducer_override(obj)
+
+
+def pickled(value: Any) -> tuple[bytes, set[str]]:
+    """The bytes, and the names of the actors that `value` refers to."""
+    file = io.BytesIO()
+    finder = _Finder(file)
+    finder.dump(value)
+    return file.getvalue(), finder.found

@@ -1,0 +1,125 @@
+"""Versioned state between hosts: a thread of each agent, so that weights cross to a host once.
+
+The agent of the writer's host answers `have=V` as soon as its own block has another version; the
+agent of each other host asks, puts what comes into a block of the same name, and asks again. To
+readers a mirrored block looks like the writer's own.
+
+    learner -> block -> agent A  <== have V? ==  agent B -> block -> workers
+    '--------- host A ---------'                '--------- host B ---------'
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+import time
+import traceback
+
+from actorrl.errors import WireError
+from actorrl.wire.blocks import BlockReader, BlockWriter
+from actorrl.wire.endpoint import Endpoint
+from actorrl.wire.messages import AgentConfig, Kind, Message, RelayPlan
+from actorrl.wire.shared_memory import MemoryClient
+
+_WAITING_MS = 5  # how often a block is looked at while somebody waits for its next version
+_IDLE_MS = 500
+_ASK_AGAIN_S = 10.0  # an answer may have been lost
+_MAX_WAITING = 4096
+
+
+class Relay(threading.Thread):
+    """See the module. `post` and `end` are called by the agent's loop."""
+
+    def __init__(self, config: AgentConfig, memory_address: str, address: str) -> None:
+        super().__init__(name="relay", daemon=True)
+        self._door = Endpoint(
+            relay_name(config.host),
+            config.incarnation,
+            address,
+            MemoryClient(memory_address),
+            config.host,
+            config.tcp,
+        )
+        self.address = self._door.tcp_address
+        self._memory = MemoryClient(memory_address)
+        self._plans: collections.deque[RelayPlan] = collections.deque()
+        self._pulls: dict[str, str] = {}
+        self._readers: dict[str, BlockReader] = {}
+        self._writers: dict[str, BlockWriter] = {}
+        self._have: dict[str, int] = {}
+        self._asked: dict[str, float] = {}
+        self._waiting: dict[tuple[str, str], Message] = {}  # by who asks and link
+        self._ended = False
+        self._door.permit(lambda source, kind, name: kind is Kind.REQUEST)
+
+    def post(self, plan: RelayPlan) -> None:
+        self._plans.append(plan)
+        self._door.post_peers(plan.agents)
+
+    def end(self) -> None:
+        self._ended = True
+        self._door.wake()
+        self.join(timeout=2.0)
+
+    # ---- the thread ---------------------------------------------------------------------
+
+    def run(self) -> None:
+        while not self._ended:
+            try:
+                self._turn()
+            except (WireError, MemoryError):  # the memory server is busy ending, or full
+                traceback.print_exc()
+                time.sleep(1.0)
+        self._door.close()
+        self._memory.close()
+
+    def _turn(self) -> None:
+        while self._plans:
+            self._adopt(self._plans.popleft())
+        for message in self._door.receive(_WAITING_MS if self._waiting else _IDLE_MS):
+            if message.kind is Kind.REQUEST and len(self._waiting) < _MAX_WAITING:
+                self._waiting[(message.source, message.name)] = message
+            elif message.kind is Kind.RESPONSE:
+                self._publish(message)
+        self._answer_all()
+        self._ask_all()
+
+    def _adopt(self, plan: RelayPlan) -> None:
+        for link, agent in list(self._pulls.items()):
+            if plan.pulls.get(link) != agent:
+                self._asked.pop(link, None)
+                self._have.pop(link, None)
+        self._pulls = dict(plan.pulls)
+
+    def _answer_all(self) -> None:
+        for key, message in list(self._waiting.items()):
+            reader = self._readers.setdefault(
+                message.name, BlockReader(self._memory, f"state/{message.name}")
+            )
+            if reader.version in (0, message.body):
+                continue
+            del self._waiting[key]
+            version, arrays = reader.read()
+            self._door.answer(message, Message(Kind.RESPONSE, message.name, version, arrays))
+
+    def _ask_all(self) -> None:
+        now = time.monotonic()
+        for link, agent in self._pulls.items():
+            if now - self._asked.get(link, float("-inf")) < _ASK_AGAIN_S:
+                continue
+            if self._door.send(agent, Message(Kind.REQUEST, link, self._have.get(link, 0))):
+                self._asked[link] = now
+
+    def _publish(self, message: Message) -> None:
+        link = message.name
+        if self._pulls.get(link) != message.source or not isinstance(message.body, int):
+            return
+        if link not in self._writers:
+            self._writers[link] = BlockWriter(self._memory, f"state/{link}")
+        self._writers[link].publish(message.body, message.arrays)
+        self._have[link] = message.body
+        self._asked.pop(link, None)
+
+
+def relay_name(host: str) -> str:
+    return f"agent/{host}"

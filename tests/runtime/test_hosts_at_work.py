@@ -1,0 +1,200 @@
+"""A run over several hosts: further agents of this machine that share nothing but TCP."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+
+from actorrl.runtime.actor import Actor, remote
+from actorrl.runtime.cluster import Cluster
+from actorrl.runtime.host_specs import ClusterSpec, FailureSpec, HostSpec, NetworkSpec, RoleSpec
+from actorrl.runtime.launchers.loopback import LoopbackLauncher
+from actorrl.runtime.program import Program, Report, Request, State, Stream
+from actorrl.runtime.refs import DRIVER
+from tests.runtime.clusters import QUICK, is_alive, left_of, rows, wait_until
+
+PATIENCE_S = 60.0
+
+
+def spec(*hosts: HostSpec, **failure) -> ClusterSpec:
+    return ClusterSpec(
+        hosts=hosts,
+        network=NetworkSpec(ports=(43200, 43399)),
+        failure=FailureSpec(**failure),
+        roles={"worker": RoleSpec(place="spread")},
+    )
+
+
+HERE = HostSpec(name="local", roles=("learner",))
+ONE = HostSpec(name="one", roles=("worker",))
+TWO = HostSpec(name="two", roles=("worker",))
+
+
+class Worker(Actor):
+    """Sends what it has read, and who and where it is."""
+
+    def on_start(self) -> None:
+        self.seen: list[int] = []
+        print("worker says hello", flush=True)
+
+    def step(self) -> None:
+        version, arrays = self.context.state("weights").read()
+        if self.seen[-1:] != [version]:
+            self.seen.append(version)
+        obs = np.full(100_000, version % 251, np.uint8)
+        self.context.stream("samples").send(
+            {"version": version, "ok": bool((arrays["w"] == version).all())}, {"obs": obs}
+        )
+
+    def serve_ask(self, request) -> None:
+        request.respond(f"{self.context.name}@{self.context.host}")
+
+    @remote
+    def versions(self) -> list[int]:
+        return self.seen
+
+    @remote
+    def pid(self) -> int:
+        return os.getpid()
+
+    @remote
+    def say(self, lines: int) -> None:
+        print("\n".join(f"line {index}" for index in range(lines)), flush=True)
+
+
+class Learner(Actor):
+    def on_start(self) -> None:
+        self.taken: dict[str, int] = {}
+        self.answers: set[str] = set()
+        self.wrong = 0
+        self.version = self.context.publisher("weights").newest_version()
+        self.context.every(0.02, self.publish)
+        self.context.every(0.1, self.ask)
+
+    def publish(self) -> None:
+        self.version += 1
+        self.context.publisher("weights").publish(
+            self.version, {"w": np.full(50_000, self.version, np.float32)}
+        )
+        self.context.report("metrics").send({"version": self.version})
+
+    def ask(self) -> None:
+        for target in self.context.requests("ask").up():
+            self.context.requests("ask").ask(target)
+
+    def on_samples(self, item) -> None:
+        right = item.body["ok"] and (item.arrays["obs"] == item.body["version"] % 251).all()
+        self.wrong += not right
+        self.taken[item.source] = self.taken.get(item.source, 0) + 1
+
+    def on_ask(self, item) -> None:
+        self.answers.add(item.body)
+
+    @remote
+    def look(self) -> dict:
+        return {"taken": self.taken, "wrong": self.wrong, "answers": sorted(self.answers)}
+
+    @remote
+    def pid(self) -> int:
+        return os.getpid()
+
+
+def program(workers: int = 4) -> Program:
+    program = Program("several")
+    learner = program.add("learner", Learner)
+    group = program.add_group("worker", Worker, count=workers)
+    program.link("samples", Stream(2), group, learner)
+    program.link("ask", Request(1), learner, group)
+    program.link("weights", State(), learner, group)
+    program.link("metrics", Report(), learner, DRIVER)
+    return program
+
+
+def cluster_over(hosts: ClusterSpec, folder: Path, workers: int = 4, **options) -> Cluster:
+    launch = options.pop("launch", LoopbackLauncher(folder / "hosts"))
+    return Cluster(program(workers), hosts, launch=launch, policy=QUICK, log_dir=folder, **options)
+
+
+def taken(cluster: Cluster) -> dict[str, int]:
+    return cluster.ref("learner/0").look.call().result()["taken"]
+
+
+def everybody_is_heard(cluster: Cluster, more_than: dict[str, int], workers: int = 4) -> bool:
+    cluster.poll(0.01)
+    now = taken(cluster)
+    return all(
+        now.get(f"worker/{i}", 0) > more_than.get(f"worker/{i}", 0) + 3 for i in range(workers)
+    )
+
+
+def test_actors_of_several_hosts_work_together(tmp_path, run_id):
+    reports: list = []
+    cluster = cluster_over(
+        spec(HERE, ONE, TWO),
+        tmp_path,
+        run_id=run_id,
+        on_report=lambda link, source, body: reports.append(body["version"]),
+    )
+    with cluster:
+        wait_until(lambda: everybody_is_heard(cluster, {}), PATIENCE_S)
+        hosts = {name: row["host"] for name, row in rows(cluster).items()}
+        assert hosts["learner/0"] == "local"
+        assert sorted(hosts[f"worker/{i}"] for i in range(4)) == ["one", "one", "two", "two"]
+        looked = cluster.ref("learner/0").look.call().result()
+        assert looked["wrong"] == 0
+        assert looked["answers"] == sorted(f"worker/{i}@{hosts[f'worker/{i}']}" for i in range(4))
+        versions = cluster.ref("worker/0").versions.call().result()
+        assert len(versions) > 3 and versions == sorted(versions)
+        weights = cluster.block_reader("weights")
+        version, arrays = weights.read()
+        assert version > 0 and (arrays["w"] == version).all() and reports
+    assert left_of(run_id) == []
+
+
+def test_a_lost_host_is_left_out_its_actors_go_on_elsewhere_and_it_comes_back(tmp_path, run_id):
+    events: list[dict] = []
+    cluster = cluster_over(spec(HERE, ONE, TWO), tmp_path, run_id=run_id, on_event=events.append)
+    with cluster:
+        wait_until(lambda: everybody_is_heard(cluster, {}), PATIENCE_S)
+        before = rows(cluster)
+        os.kill(before["agent/two"]["pid"], signal.SIGKILL)
+        wait_until(lambda: rows(cluster)["agent/two"]["incarnation"] == 2, PATIENCE_S)
+        so_far = taken(cluster)
+        wait_until(lambda: everybody_is_heard(cluster, so_far), PATIENCE_S)
+        now = rows(cluster)
+        for name in ("learner/0", "agent/one", "agent/local"):
+            assert now[name]["pid"] == before[name]["pid"] and now[name]["restarts"] == 0
+        moved = [f"worker/{i}" for i in range(4) if before[f"worker/{i}"]["host"] == "two"]
+        assert all(now[name]["incarnation"] == 2 for name in moved)
+        assert all(not is_alive(before[name]["pid"]) for name in moved)
+        wait_until(lambda: rows(cluster)["agent/two"]["state"] == "up", PATIENCE_S)
+        assert cluster.ref("learner/0").look.call().result()["wrong"] == 0
+    (lost,) = [event for event in events if event["event"] == "host_lost"]
+    assert lost["host"] == "two" and "SIGKILL" in lost["reason"]
+    assert left_of(run_id) == []
+
+
+def test_the_loss_of_the_writers_own_host_ends_nothing(tmp_path, run_id):
+    """The learner's agent dies; the weights go on from the newest that its host had."""
+    hosts = spec(
+        HostSpec(name="local", roles=("none",)),
+        HostSpec(name="one", roles=("learner", "worker")),
+        HostSpec(name="two", roles=("learner", "worker")),
+    )
+    cluster = cluster_over(hosts, tmp_path, run_id=run_id)
+    with cluster:
+        wait_until(lambda: everybody_is_heard(cluster, {}), PATIENCE_S)
+        weights = cluster.block_reader("weights")
+        wait_until(lambda: weights.version > 10, PATIENCE_S)
+        seen = weights.version
+        home = rows(cluster)["learner/0"]["host"]
+        os.kill(rows(cluster)[f"agent/{home}"]["pid"], signal.SIGKILL)
+        wait_until(lambda: rows(cluster)["learner/0"]["incarnation"] == 2, PATIENCE_S)
+        wait_until(lambda: everybody_is_heard(cluster, {}), PATIENCE_S)
+        assert rows(cluster)["learner/0"]["host"] != home
+        wait_until(lambda: weights.version > seen, PATIENCE_S)
+        assert cluster.ref("learner/0").look.call().result()["wrong"] == 0
+    assert left_of(run_id) == []
