@@ -4,11 +4,11 @@
        ^-------------------------- weights ----------------------'
 
 T rows of a fragment, B environments of the fragments in a batch. Three policies are at work: mu,
-which acted (some updates old), pi, which is learned, and a target, pi of some updates ago.
-Advantages are V-trace's under the target, and the surrogate clips pi/target; without a target
-network (`target_network_update_freq: null`) it clips pi/mu. Losses are means over the valid rows,
-so `lr` and `grad_clip` do not depend on `train_batch_size`. Fragments older than `max_policy_lag`
-updates are dropped and counted.
+which acted (some updates old), pi, which is learned, and, where `target_network_update_freq` says
+so, a target, pi of some updates ago. Advantages are V-trace's, and the surrogate clips pi/mu; with
+a target, V-trace corrects towards it and the surrogate clips pi/target. Losses are means over the
+valid rows, so `lr` and `grad_clip` do not depend on `train_batch_size`. Fragments older than
+`max_policy_lag` updates are dropped and counted.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.mirror import PolicyMirror
 from actorrl.algorithms.reporting import Reporter
 from actorrl.algorithms.setup import Setup, as_config
+from actorrl.algorithms.worker_set import WorkerSet
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.errors import ActorDied, ActorRLError, ConfigError
@@ -30,6 +31,7 @@ from actorrl.experiment.results import ResultWriter
 from actorrl.experiment.run_folder import RunFolder, default_name, default_results_dir
 from actorrl.policies.base import Policy
 from actorrl.roles.settings import State
+from actorrl.roles.worker_view import WorkerView
 from actorrl.rollouts.episodes import EpisodeWindow
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.inventory import this_host
@@ -161,6 +163,9 @@ class Algorithm:
         self._policy = PolicyMirror(
             policy, self._cluster.block_reader("weights"), self._write_weights
         )
+        refs = self._cluster.program.refs
+        rollouts = [ref for name, ref in refs.items() if name.startswith("rollout/")]
+        self._workers = WorkerSet(rollouts, WorkerView(0, self._policy))
         self._write_status("running")
 
     def _make_folder(self, name: str | None, results: str | Path | None) -> RunFolder:
@@ -277,6 +282,17 @@ class Algorithm:
         if policy_id != "default_policy":
             raise KeyError(f"no policy {policy_id!r}: this run has 'default_policy'")
         return self._policy
+
+    @property
+    def workers(self) -> WorkerSet:
+        """The rollout workers, and the driver's own copy."""
+        return self._workers
+
+    optimizer = workers  # RLlib's older name
+
+    @property
+    def local_evaluator(self) -> WorkerView:
+        return self._workers.local_worker()
 
     def compute_single_action(
         self,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import cloudpickle
+
 from actorrl import failpoints
 from actorrl.data.fragment import Fragment
 from actorrl.envs.vector import VectorEnv, make_vector
@@ -14,6 +18,7 @@ from actorrl.roles.settings import (
     MakePostprocess,
     WorkerSettings,
 )
+from actorrl.roles.worker_view import WorkerView
 from actorrl.rollouts.collector import Collector
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.context import Context
@@ -101,6 +106,16 @@ class SamplingActor(Actor):
     """Base of the roles with environments; `on_start` makes `_sampling`."""
 
     _sampling: Sampling
+    _view: WorkerView | None = None
+
+    @remote(driver_only=True)
+    def apply(self, function: bytes, index: int) -> Any:
+        """Run a user's function that the driver has sent, with the newest weights; see WorkerSet.
+        Driver only: nothing that came from elsewhere is unpickled."""
+        self._sampling.refresh()
+        if self._view is None:
+            self._view = WorkerView(index, self._sampling.policy, self._sampling)
+        return cloudpickle.loads(function)(self._view, index)
 
     @remote
     def get_random_state(self) -> str:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def remote(method: Method | None = None, *, lane: str = "main") -> Any:
-    """Mark a method as callable by other actors.
+def remote(method: Method | None = None, *, lane: str = "main", driver_only: bool = False) -> Any:
+    """Mark a method as callable by other actors, or by the driver alone.
 
     `lane="control"` runs it on the actor's control thread, so that it answers while the main loop
     is busy; such a method may only read what the main thread writes in one piece.
@@ -28,6 +28,7 @@ def remote(method: Method | None = None, *, lane: str = "main") -> Any:
 
     def mark(function: Method) -> Method:
         function.__actorrl_lane__ = lane  # type: ignore[attr-defined]
+        function.__actorrl_driver_only__ = driver_only  # type: ignore[attr-defined]
         return function
 
     return mark if method is None else mark(method)
@@ -36,6 +37,10 @@ def remote(method: Method | None = None, *, lane: str = "main") -> Any:
 def lane_of(cls: type, method: str) -> str | None:
     """The lane of a remote method, None if the class has no remote method of that name."""
     return getattr(getattr(cls, method, None), "__actorrl_lane__", None)
+
+
+def driver_only(cls: type, method: str) -> bool:
+    return bool(getattr(getattr(cls, method, None), "__actorrl_driver_only__", False))
 
 
 def remote_methods(cls: type) -> list[str]:

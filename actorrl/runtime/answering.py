@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from actorrl.errors import CallTimeout, WireError
-from actorrl.runtime.actor import Actor, lane_of
+from actorrl.runtime.actor import Actor, driver_only, lane_of
 from actorrl.runtime.failure import Failure
+from actorrl.runtime.refs import DRIVER
 from actorrl.wire.messages import Kind, Message
 
 
@@ -49,7 +50,7 @@ def answer_call(actor: Actor, message: Message, lane: str, door: Any) -> None:
     if message.deadline is not None and time.monotonic() > message.deadline:
         fail(CallTimeout("its deadline passed before it ran", "no"), "no")
         return
-    if not may_run(actor, message.name, lane):
+    if not may_run(actor, message, lane):
         known = f"{type(actor).__name__} has no remote method {message.name!r}"
         fail(AttributeError(known), "no")
         return
@@ -71,7 +72,7 @@ def run_tell(actor: Actor, message: Message, lane: str, door: Any) -> None:
     """Run a method that nobody waits for. Its error goes to the caller, who ends the actor; what is
     no method of it is dropped and counted, since it is the sender's mistake."""
     well_formed = isinstance(message.body, list) and len(message.body) == 2
-    if not well_formed or not may_run(actor, message.name, lane):
+    if not well_formed or not may_run(actor, message, lane):
         door.drops["told a method that is not there"] += 1
         print(f"{message.source} told {message.name!r}, no such remote method", file=sys.stderr)
         return
@@ -79,9 +80,11 @@ def run_tell(actor: Actor, message: Message, lane: str, door: Any) -> None:
     getattr(actor, message.name)(*args, **kwargs)
 
 
-def may_run(actor: Actor, method: str, lane: str) -> bool:
+def may_run(actor: Actor, message: Message, lane: str) -> bool:
     """The main lane also takes a control method, from a sender that did not know better."""
-    known = lane_of(type(actor), method)
+    known = lane_of(type(actor), message.name)
+    if driver_only(type(actor), message.name) and message.source != DRIVER:
+        return False
     return known is not None and lane in (known, "main")
 
 
