@@ -180,6 +180,8 @@ class Algorithm:
     def plan(cls, config: AlgorithmConfig, info: EnvInfo | None = None) -> Program:
         """The Program of a run; starts nothing."""
         info = info or restoring.checked(config)
+        # Spaces and models that cannot be are refused here, not by an actor that has been started.
+        cls.make_policy(config, info, 0, config.greediest_env())
         return cls._program(config, Setup(info, config.seed or 0, lambda: None))
 
     @classmethod
