@@ -38,6 +38,15 @@ class A3CConfig(GAEConfig):
         Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps", "rllib": 10}),
     ] = 16
 
+    def validate(self) -> list[str]:
+        lines = super().validate()
+        if self.observation_filter != "NoFilter":
+            lines.append(
+                f"observation_filter: {self.observation_filter} with A3C, whose server never sees "
+                "an observation, expected NoFilter"
+            )
+        return lines
+
 
 # ---- policy: actor_critic.py's; postprocess: none ------------------------------------------
 

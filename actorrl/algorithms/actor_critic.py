@@ -5,7 +5,7 @@ T rows of a fragment, B environments.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta
@@ -25,6 +25,14 @@ class ActorCriticConfig(AlgorithmConfig):
         Schedule | None,
         Meta(description="[[env steps, weight], ...], linear between; null keeps entropy_coeff"),
     ] = None
+
+    observation_filter: Annotated[
+        Literal["NoFilter", "MeanStdFilter"],
+        Meta(
+            description="observations shifted and scaled by the mean and deviation of all workers' "
+            "observations; the statistics travel with the weights"
+        ),
+    ] = "NoFilter"
 
     def entropy_at(self, timesteps: int) -> float:
         """The entropy's weight after so many env steps of all workers."""
@@ -47,5 +55,10 @@ def make_policy(
 ) -> ActorCriticPolicy:
     """The policy that acts in the environments with these global indices."""
     return ActorCriticPolicy(
-        info.observation_space, info.action_space, info.frame_stack, config.model, seed
+        info.observation_space,
+        info.action_space,
+        info.frame_stack,
+        config.model,
+        seed,
+        getattr(config, "observation_filter", "NoFilter"),
     )

@@ -157,7 +157,9 @@ class MeanStdFilter:
         return self.stat.state_dict()
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]], version: int = 0) -> None:
-        """Filter with these statistics from now on; the own delta stays."""
+        """Filter with these statistics from now on; the own delta stays. Nothing for {}."""
+        if not state:
+            return
         self.stat = RunningStat.from_state(state)
         self.version = version
         self._derive()

@@ -15,12 +15,14 @@ from torch import Tensor
 
 from actorrl.data import columns as c
 from actorrl.data.frame_stack import stack_frames_numpy
+from actorrl.envs.filters import NoFilter, filter_for
 from actorrl.errors import ConfigError
 from actorrl.models.action_distribution import ActionDistribution
 from actorrl.models.action_families import distribution_for
 from actorrl.models.actor_critic import ActorCriticNetwork
 from actorrl.models.custom import CustomNetwork
 from actorrl.models.frames import stack_frames
+from actorrl.models.input_filter import FilteredNetwork
 from actorrl.models.masks import mask_size
 from actorrl.models.model_config import ModelConfig
 from actorrl.policies.base import (
@@ -47,7 +49,7 @@ class ActorCriticPolicy(Policy):
     1e-5: V-trace's importance ratios are then 1.
     """
 
-    model: ActorCriticNetwork | CustomNetwork
+    model: ActorCriticNetwork | CustomNetwork | FilteredNetwork
 
     def __init__(
         self,
@@ -56,15 +58,20 @@ class ActorCriticPolicy(Policy):
         frame_stack: int = 1,
         model_config: ModelConfig | None = None,
         seed: int = 0,
+        observation_filter: str = "NoFilter",
     ) -> None:
         super().__init__(observation_space, action_space, frame_stack=frame_stack, seed=seed)
         self.model_config = model_config or ModelConfig()
         self._family = distribution_for(action_space, self.model_config)
+        self.filter = filter_for(observation_filter, observation_space)
         with seeded(seed):
-            model = self._make_model()
-        self._adopt(model)
+            network = self._make_network()
+        if isinstance(self.filter, NoFilter):
+            self._adopt(network)
+        else:
+            self._adopt(FilteredNetwork(network, observation_space.shape))
 
-    def _make_model(self) -> ActorCriticNetwork | CustomNetwork:
+    def _make_network(self) -> ActorCriticNetwork | CustomNetwork:
         num_inputs, config = self._family.num_inputs, self.model_config
         space, stack = self.observation_space, self.frame_stack
         if config.custom_model is not None:
@@ -84,11 +91,12 @@ class ActorCriticPolicy(Policy):
         dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
         if precision not in dtypes:
             raise ConfigError(f"precision: {precision!r} is not accepted, expected fp32 or bf16")
-        if isinstance(self.model, CustomNetwork):
+        network = self.model.network if isinstance(self.model, FilteredNetwork) else self.model
+        if isinstance(network, CustomNetwork):
             if precision != "fp32":
                 raise ConfigError("precision: bf16 together with model.custom_model, expected fp32")
             return
-        self.model.body_precision = dtypes[precision]
+        network.body_precision = dtypes[precision]
         self._weights_moved()
 
     # ---- acting ---------------------------------------------------------------------------------
@@ -172,6 +180,33 @@ class ActorCriticPolicy(Policy):
         else:
             inputs, values, _ = self.model.sequence(obs)
         return SequenceOutput(inputs[:T], values)
+
+    def note_observations(self, columns: Mapping[str, Tensor]) -> None:
+        """The learner's, after each update: the batch's valid observations join the statistics,
+        with which the next version filters. Each row must come here once.
+
+        Reads OBS [T+1, B, ...] and VALID, or OBS [N, ...].
+        """
+        if isinstance(self.filter, NoFilter):
+            return
+        obs, valid = columns[c.OBS], columns.get(c.VALID)
+        if valid is not None:
+            obs = obs[: len(valid)][valid]
+        self.filter.note(obs.cpu().numpy())
+        self.filter.merge(self.filter.take_delta())
+        self._publish_filter()
+
+    def filter_state(self) -> dict[str, Array]:
+        """The statistics in full, for checkpoints; weights carry only what the forward needs."""
+        return self.filter.state_dict()
+
+    def load_filter_state(self, state: Mapping[str, Array]) -> None:
+        self.filter.load_state_dict(state)
+        self._publish_filter()
+
+    def _publish_filter(self) -> None:
+        if isinstance(self.model, FilteredNetwork) and not isinstance(self.filter, NoFilter):
+            self.model.set_filter(self.filter.mean, self.filter.scale)
 
     def distribution(self, inputs: Tensor) -> ActionDistribution:
         """What `forward_sequence` and ACTION_DIST_INPUTS mean: logp, entropy, kl of stored actions.

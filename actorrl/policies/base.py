@@ -170,6 +170,18 @@ class Policy:
             "policies with a loss of their own"
         )
 
+    # ---- observation filters ----------------------------------------------------------------
+
+    def note_observations(self, columns: Mapping[str, Tensor]) -> None:
+        """Called by learners after each update; policies with an observation filter learn it."""
+
+    def filter_state(self) -> dict[str, Array]:
+        """Statistics of the filter for checkpoints; {} without one."""
+        return {}
+
+    def load_filter_state(self, state: Mapping[str, Array]) -> None:
+        """The inverse."""
+
     # ---- weights --------------------------------------------------------------------------------
 
     def get_weights(self) -> dict[str, Float32]:

@@ -132,6 +132,7 @@ class Learner(Actor):
         return {
             "update": self.update.state_dict(),
             "weights": self.update.policy.flat_weights(),
+            "filter": self.update.policy.filter_state(),
             "num_updates": self.num_updates,
             "timesteps_total": self.timesteps_total,
             "epoch": self.epoch,
@@ -154,6 +155,7 @@ class Learner(Actor):
 
     def _load(self, state: State) -> None:
         self.update.policy.flat.load(state["weights"])
+        self.update.policy.load_filter_state(state.get("filter") or {})
         self.update.load_state_dict(state["update"])
         self.num_updates = int(state["num_updates"])
         self.timesteps_total = int(state["timesteps_total"])
@@ -188,6 +190,7 @@ class Learner(Actor):
         """One update and a new version."""
         started = time.monotonic()
         metrics = self.update(batch, self.timesteps_total)
+        self.update.policy.note_observations(batch)
         self.finish_update(metrics, started)
         return metrics
 

@@ -1,0 +1,66 @@
+"""Observation statistics as part of a network: they travel with its weights, under one version.
+
+So workers, evaluation and checkpoints filter as the learner did, and stored observations stay raw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from actorrl.models.actor_critic import ActorCriticNetwork
+from actorrl.models.custom import CustomNetwork
+from actorrl.models.recurrent import State
+
+Float32 = NDArray[np.float32]
+CLIP = 10.0  # standard deviations, RLlib's
+
+
+class FilteredNetwork(nn.Module):
+    """A network behind (obs - mean) * scale, clipped to [-10, 10].
+
+    `mean` and `scale` have the shape of one observation. They are parameters without a gradient:
+    in the flat vector of weights, and left alone by optimizers. Only `set_filter` changes them.
+    """
+
+    def __init__(self, network: ActorCriticNetwork | CustomNetwork, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.mean = nn.Parameter(torch.zeros(shape), requires_grad=False)
+        self.scale = nn.Parameter(torch.ones(shape), requires_grad=False)
+
+    @torch.no_grad()
+    def set_filter(self, mean: Float32, scale: Float32) -> None:
+        self.mean.copy_(torch.from_numpy(mean))
+        self.scale.copy_(torch.from_numpy(scale))
+
+    def _filtered(self, obs: Tensor) -> Tensor:
+        return ((obs - self.mean) * self.scale).clamp(-CLIP, CLIP)
+
+    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        inputs, values = self.network(self._filtered(obs))
+        return inputs, values
+
+    def sequence(
+        self, obs: Tensor, state: State = (), resets: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        return self.network.sequence(self._filtered(obs), state, resets)
+
+    @property
+    def recurrent(self) -> bool:
+        return self.network.recurrent
+
+    def initial_state(self, batch: int) -> State:
+        return self.network.initial_state(batch)
+
+    def numpy_forward(self) -> Callable[[NDArray[Any]], tuple[Float32, Float32]] | None:
+        inner = self.network.numpy_forward()
+        if inner is None:
+            return None
+        mean, scale = self.mean.detach().numpy(), self.scale.detach().numpy()
+        return lambda obs: inner(np.clip((obs - mean) * scale, -CLIP, CLIP))
