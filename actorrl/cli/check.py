@@ -48,7 +48,8 @@ def command(hosts: str) -> None:
     checks = preflight(cluster)
     try:
         good = [check for check in checks if check.error is None]
-        found = reach([check.prober() for check in good], cluster.network) if good else None
+        pairs = _pairs(good)
+        found = reach([check.prober() for check in good], cluster.network, pairs) if good else None
     finally:
         for check in checks:
             check.close()
@@ -56,7 +57,7 @@ def command(hosts: str) -> None:
     for check in checks:
         for note in check.notes:
             click.echo(f"notice: {check.name}: {note}")
-    for warning in _warnings(cluster, good, found):
+    for warning in _warnings(cluster, pairs, found):
         click.echo(f"warning: {warning}")
     for check in checks:
         if check.error is not None and not check.spec.required:
@@ -117,17 +118,21 @@ def _result(check: HostCheck, found: Reach | None) -> str:
     return "by tunnel" if is_cut_off else "ok"
 
 
-def _warnings(cluster: ClusterSpec, good: list[HostCheck], found: Reach | None) -> list[str]:
-    """Of every pair that may have something to say to each other and cannot connect; of hosts that
-    nobody has to connect to, none."""
-    from actorrl.runtime.launchers.reachability import tunnel_warning
-
-    if found is None:
-        return []
+def _pairs(good: list[HostCheck]) -> list[tuple[str, str]]:
+    """Who may have something to say to whom: everybody to the driver, to shards and learners."""
     names = ["local", *(check.name for check in good)]
     listening = ["local", *(check.name for check in good if _may_listen(check.spec.roles))]
-    pairs = [(a, b) for b in listening for a in names if a != b and b in found.listening]
-    return [tunnel_warning(a, b, cluster.network) for a, b in found.without_way(pairs)]
+    return [(a, b) for b in listening for a in names if a != b]
+
+
+def _warnings(cluster: ClusterSpec, pairs: list[tuple[str, str]], found: Reach | None) -> list[str]:
+    """One for each host that some cannot connect to."""
+    from actorrl.runtime.launchers.reachability import tunnel_warning
+
+    cut_off: dict[str, list[str]] = {}
+    for origin, target in found.without_way(pairs) if found is not None else []:
+        cut_off.setdefault(target, []).append(origin)
+    return [tunnel_warning(from_, to, cluster.network) for to, from_ in cut_off.items()]
 
 
 def _may_listen(roles: tuple[str, ...]) -> bool:

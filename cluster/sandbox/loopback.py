@@ -26,6 +26,7 @@ def plan(directory: Path, python: str, count: int) -> Sandbox:
         shared=[],
         user=pwd.getpwuid(os.geteuid()).pw_name,
         driver_address="127.0.0.1",
+        group="",
         bridges={},
         jumps=[],
         hosts=[Machine(f"h{i + 1}", "127.0.0.1", (port,)) for i, port in enumerate(_ports(count))],

@@ -21,6 +21,7 @@ STATE = "sandbox.json"
 PORTS = (22, 2222)
 FIRST_HOST = 11  # last byte of h1's address; jump hosts count from FIRST_JUMP
 FIRST_JUMP = 2
+_FIRST_GROUP = 0x61000000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Sandbox:
     shared: list[str]
     user: str
     driver_address: str
+    group: str  # number of the group that all its interfaces outside the hosts are in
     bridges: dict[str, str]  # name -> address with prefix length, "" for none
     jumps: list[Machine]
     hosts: list[Machine]
@@ -139,6 +141,7 @@ def plan(
         shared=shared,
         user=USERS[0].name,
         driver_address=f"{networks[0]}.1",
+        group=str(_FIRST_GROUP + secrets.randbelow(1 << 24)),
         bridges={name: f"{networks[0]}.1/24" if i == 0 else "" for i, name in enumerate(bridges)},
         jumps=jumps,
         hosts=hosts,

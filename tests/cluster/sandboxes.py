@@ -81,5 +81,5 @@ def down(directory: Path) -> None:
 
 
 def _sandbox(*arguments: str) -> None:
-    done = subprocess.run([_SCRIPT, *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([_SCRIPT, *arguments], capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr

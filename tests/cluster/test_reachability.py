@@ -12,17 +12,23 @@ from actorrl.errors import ConfigError
 from actorrl.runtime.host_specs import LOCAL, NetworkSpec
 from actorrl.runtime.hosts import load_cluster
 from actorrl.runtime.launchers import ssh
-from actorrl.runtime.launchers.reachability import Reach, driver_addresses, reach, tunnel_warning
+from actorrl.runtime.launchers.reachability import (
+    Pair,
+    Reach,
+    driver_addresses,
+    reach,
+    tunnel_warning,
+)
 from tests.cluster.sandboxes import Sandbox
 
 
-def reach_in(sandbox: Sandbox, **network: object) -> Reach:
+def reach_in(sandbox: Sandbox, pairs: list[Pair] | None = None, **network: object) -> Reach:
     """Between the hosts of a sandbox and this machine."""
     cluster = load_cluster(sandbox.directory / "cluster.yml")
     checks = ssh.preflight(cluster)
     try:
         spec = msgspec.structs.replace(cluster.network, **network)
-        return reach([check.prober() for check in checks], spec)
+        return reach([check.prober() for check in checks], spec, pairs)
     finally:
         for check in checks:
             check.close()
@@ -50,7 +56,12 @@ def test_a_host_without_any_way_is_said(far_away):
     [host] = far_away.addresses
     assert found.address == {}
     assert found.without_way([(host, LOCAL)]) == [(host, LOCAL)]
-    assert "open TCP ports 43000-43099" in tunnel_warning(host, LOCAL, NetworkSpec())
+    assert "open TCP ports 43000-43099" in tunnel_warning([host], LOCAL, NetworkSpec())
+
+
+def test_only_the_pairs_that_are_asked_for_are_tried(flat):
+    pairs = [(flat.addresses[0], LOCAL), (LOCAL, flat.addresses[1])]
+    assert set(reach_in(flat, pairs).address) == set(pairs)
 
 
 def test_a_range_of_ports_that_is_taken_leaves_nobody_to_connect_to(flat):

@@ -194,4 +194,5 @@ class SshAgentProcess:
             if self.pid is not None and self._code is None:
                 told = {"pid": self.pid, "variable": f"{RUN_ID_VARIABLE}={self._run_id}"}
                 run_script(self._connection, self._place.python, "kill", told, _KILL_S)
-        close_quietly(self._channel)
+        if self._channel is not None:
+            close_quietly(self._channel)

@@ -23,8 +23,10 @@ from actorrl.runtime.launchers.remote_command import Conversation
 
 _DIAL_S = 3.0
 _ANSWER_S = 60.0
+_MAX_NAMED = 4  # in one warning
 
 Interfaces = dict[str, str]  # name -> IPv4 address
+Pair = tuple[str, str]  # who dials, who listens
 
 
 class Prober(NamedTuple):
@@ -41,17 +43,19 @@ class Reach(NamedTuple):
     """`address[a, b]` is the one by which a reaches b; pairs without a way are left out.
     `listening` are the hosts that had a port free to listen on."""
 
-    address: dict[tuple[str, str], str]
+    address: dict[Pair, str]
     listening: frozenset[str]
 
-    def without_way(self, pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    def without_way(self, pairs: Iterable[Pair]) -> list[Pair]:
         return [pair for pair in pairs if pair not in self.address]
 
 
-def reach(probers: Sequence[Prober], network: NetworkSpec) -> Reach:
-    """Between all hosts and the driver's machine, named `local`. A host that fails meanwhile
-    reaches nobody and is reached by nobody. Raises ConfigError for an `advertise` that names no
-    address of this machine."""
+def reach(
+    probers: Sequence[Prober], network: NetworkSpec, pairs: Iterable[Pair] | None = None
+) -> Reach:
+    """Between the hosts and the driver's machine, named `local`: all of `pairs`, or of all there
+    are. A host that fails meanwhile reaches nobody and is reached by nobody. Raises ConfigError for
+    an `advertise` that names no address of this machine."""
     driver_addresses(network.advertise, script.interfaces())
     known = {each.name: each.addresses for each in probers}
     words = {name: secrets.token_hex(8) for name in [LOCAL, *known]}
@@ -62,15 +66,20 @@ def reach(probers: Sequence[Prober], network: NetworkSpec) -> Reach:
                 told = _told(words[each.name], network)
                 conversation = Conversation(each.connection, each.python, "reach", told)
                 sides[each.name] = stack.enter_context(contextlib.closing(conversation))
-        return _try_all(sides, words, known, network.advertise)
+        targets = _listen(sides, words, known, network.advertise)
+        every = ((a, b) for a in sides for b in targets if a != b)
+        return _dial(sides, targets, every if pairs is None else pairs)
 
 
-def tunnel_warning(origin: str, target: str, network: NetworkSpec) -> str:
-    """For a pair without a way."""
+def tunnel_warning(origins: Sequence[str], target: str, network: NetworkSpec) -> str:
+    """For hosts without a way to one."""
     first, last = network.ports
     to, whose = ("the driver", "this machine's") if target == LOCAL else (target, "its")
+    named = ", ".join(origins[:_MAX_NAMED])
+    if len(origins) > _MAX_NAMED:
+        named += f" and {len(origins) - _MAX_NAMED} others"
     return (
-        f"{origin} cannot connect to {to}: an SSH forward carries what they say, at tens of MB/s\n"
+        f"{named} cannot connect to {to}: an SSH forward carries what they say, at tens of MB/s\n"
         f"  for full speed open TCP ports {first}-{last} in {whose} firewall, or set "
         "network: {advertise: ADDRESS}"
     )
@@ -138,13 +147,14 @@ def _told(word: str, network: NetworkSpec) -> dict[str, Any]:
     return {"first": network.ports[0], "last": network.ports[1], "word": word}
 
 
-def _try_all(
+def _listen(
     sides: Mapping[str, _Side],
     words: Mapping[str, str],
     known: Mapping[str, list[str]],
     advertise: str,
-) -> Reach:
-    targets = []
+) -> dict[str, dict[str, Any]]:
+    """Where each host that has a free port can be dialled, and the word that it answers with."""
+    targets = {}
     for name, side in sides.items():
         with contextlib.suppress(HostError):
             said = side.hear(_ANSWER_S)
@@ -155,18 +165,27 @@ def _try_all(
                 else _host_addresses(known[name], own, advertise)
             )
             if said["port"] is not None:
-                target = {"name": name, "addresses": addresses}
-                targets.append({**target, "port": said["port"], "word": words[name]})
+                where = {"port": said["port"], "word": words[name]}
+                targets[name] = {"name": name, "addresses": addresses, **where}
+    return targets
+
+
+def _dial(
+    sides: Mapping[str, _Side], targets: Mapping[str, dict[str, Any]], pairs: Iterable[Pair]
+) -> Reach:
+    wanted: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
+    for origin, target in pairs:
+        if origin in wanted and target in targets:
+            wanted[origin].append(targets[target])
     for name, side in sides.items():
         with contextlib.suppress(HostError):
-            others = [target for target in targets if target["name"] != name]
-            side.say({"targets": others, "timeout_s": _DIAL_S})
+            side.say({"targets": wanted[name], "timeout_s": _DIAL_S})
     found = {}
     for name, side in sides.items():
         with contextlib.suppress(HostError):
             for target, address in side.hear(_ANSWER_S)["reached"].items():
                 found[name, target] = address
-    return Reach(found, frozenset(str(target["name"]) for target in targets))
+    return Reach(found, frozenset(targets))
 
 
 class _Here:

@@ -10,6 +10,7 @@ is not required is left out, and said.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,7 +28,6 @@ _MAX_THREADS = 64  # of which at most 8 log in at a time
 _MAX_ERRORS = 6  # shown in full; of the others only the names
 
 Say = Callable[[str, str], None]  # host, line
-Trees = dict[tuple[str, ...], list[code_sync.Tree]]
 
 
 @dataclass
@@ -79,8 +79,10 @@ def bootstrap(cluster: ClusterSpec, say: Say = lambda host, line: None) -> list[
     """The hosts that are ready, without those that failed and are not required. Raises HostError
     or VersionError where a required one failed, ConfigError where the code cannot be copied;
     nothing is left connected then. `say` is told of what takes time, on any thread."""
-    trees = {_key(s): code_sync.trees(s) for s in _syncs(cluster) if s.mode == "copy"}
-    checks = _for_all(cluster, lambda check: _make_ready(check, cluster, trees, say))
+    code = Code()
+    for host in cluster.remote_hosts:
+        code.trees(host.sync)  # too much of it is found out before anybody is connected to
+    checks = _for_all(cluster, lambda check: _make_ready(check, cluster, code, say))
     failed = [check for check in checks if check.error is not None]
     if any(check.spec.required for check in failed):
         for check in checks:
@@ -90,6 +92,35 @@ def bootstrap(cluster: ClusterSpec, say: Say = lambda host, line: None) -> list[
         check.close()
         say(check.name, f"left out, it is not required: {check.error}")
     return [check for check in checks if check.error is None]
+
+
+def make_ready(host: HostSpec, cluster: ClusterSpec, code: Code, say: Say) -> HostCheck:
+    """The same for one host; any thread, several at a time. Raises HostError, ConfigError."""
+    check = HostCheck(host)
+    try:
+        _make_ready(check, cluster, code, say)
+    except BaseException:
+        check.close()
+        raise
+    return check
+
+
+class Code:
+    """What hosts get under `sync: {mode: copy}`: read once, for all of them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._trees: dict[tuple[str, ...], list[code_sync.Tree]] = {}
+
+    def trees(self, sync: SyncSpec) -> list[code_sync.Tree]:
+        """Raises ConfigError for more than may be copied."""
+        if sync.mode != "copy":
+            return []
+        key = (sync.source, *sync.exclude)
+        with self._lock:
+            if key not in self._trees:
+                self._trees[key] = code_sync.trees(sync)
+            return self._trees[key]
 
 
 def failure(failed: Sequence[HostCheck]) -> ActorRLError:
@@ -120,10 +151,10 @@ def _look(check: HostCheck, cluster: ClusterSpec) -> None:
         check.notes.append(f"pass_env: {', '.join(missing)} is not set here")
 
 
-def _make_ready(check: HostCheck, cluster: ClusterSpec, trees: Trees, say: Say) -> None:
+def _make_ready(check: HostCheck, cluster: ClusterSpec, code: Code, say: Say) -> None:
     _look(check, cluster)
     assert check.connection is not None and check.facts is not None
-    paths, directory = _code(check, trees, say)
+    paths, directory = _bring_code(check, code, say)
     if check.facts.makes_venv and not check.facts.has_made_venv:
         say(check.name, "making .venv with the packages of this machine, once")
     prepared = environment.prepare(check.connection, check.spec, check.facts, directory)
@@ -132,7 +163,7 @@ def _make_ready(check: HostCheck, cluster: ClusterSpec, trees: Trees, say: Say) 
     check.place = environment.agent_place(check.spec, prepared.python, paths, directory, os.environ)
 
 
-def _code(check: HostCheck, trees: Trees, say: Say) -> tuple[list[str], str]:
+def _bring_code(check: HostCheck, code: Code, say: Say) -> tuple[list[str], str]:
     """Folders for PYTHONPATH, and the one to work in: the user's source."""
     assert check.connection is not None and check.facts is not None
     sync = check.spec.sync
@@ -142,19 +173,13 @@ def _code(check: HostCheck, trees: Trees, say: Say) -> tuple[list[str], str]:
         source = os.path.abspath(os.path.expanduser(sync.source))
         return [str(own.PACKAGE.parent), source], source
     facts = check.facts
-    copied = code_sync.copy(check.connection, facts.python, facts.workdir, trees[_key(sync)])
+    for tree in code.trees(sync):
+        if tree.num_links:
+            check.notes.append(f"{tree.num_links} links to folders in {tree.root} are not copied")
+    copied = code_sync.copy(check.connection, facts.python, facts.workdir, code.trees(sync))
     for name in copied.sent:
         say(check.name, f"sent {name}")
     return copied.paths, copied.paths[-1]
-
-
-def _syncs(cluster: ClusterSpec) -> list[SyncSpec]:
-    return [host.sync for host in cluster.remote_hosts]
-
-
-def _key(sync: SyncSpec) -> tuple[str, ...]:
-    """Hosts with the same one get the same files."""
-    return (sync.source, *sync.exclude)
 
 
 def _for_all(cluster: ClusterSpec, work: Callable[[HostCheck], None]) -> list[HostCheck]:
