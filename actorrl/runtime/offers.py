@@ -13,6 +13,9 @@ from actorrl.runtime.host_specs import AUTO, ClusterSpec, HostSpec
 from actorrl.runtime.placement import Host
 from actorrl.runtime.program import Program
 
+_PORTS_OF_AGENT = 1  # others fetch weights there
+_PORTS_OF_DRIVER = 3  # its own inbox, and those of agents and their beats
+
 
 def offers(spec: ClusterSpec, found: Mapping[str, Host]) -> list[Host]:
     """The hosts that were reached, in the list's order. `found`: name -> what its agent counted.
@@ -52,8 +55,14 @@ def _limited(spec: ClusterSpec, host: HostSpec, found: Host) -> Host:
         memory_bytes=found.memory_bytes if said.mem == AUTO else said.mem,
         gpus=gpus,
         roles=host.roles,
-        num_ports=spec.network.num_ports,
+        num_ports=_ports(spec, host, found),
     )
+
+
+def _ports(spec: ClusterSpec, host: HostSpec, found: Host) -> int:
+    """For actors: what the range has, or what is free of it, less those of agent and driver."""
+    ports = spec.network.num_ports if found.num_ports is None else found.num_ports
+    return max(0, ports - _PORTS_OF_AGENT - _PORTS_OF_DRIVER * host.is_local)
 
 
 def _first(wanted: int, host: HostSpec, found: Host) -> tuple[str, ...]:

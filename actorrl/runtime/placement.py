@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 from actorrl.errors import PlacementError
 from actorrl.runtime.host_specs import RoleSpec
-from actorrl.runtime.program import Node, Program, Request, Stream
+from actorrl.runtime.program import Node, Program
 
 SPREAD_ROLE = "rollout"  # the others are packed, unless a RoleSpec says something else
 _SHARES = 10_000  # a GPU is given out in so many parts; whole numbers add up without error
@@ -32,7 +32,7 @@ class Host:
     memory_bytes: int | None = None  # None: not known, whatever is asked fits
     gpus: tuple[str, ...] = ()  # UUIDs
     roles: tuple[str, ...] = ()  # the only ones it carries; empty: any
-    num_ports: int | None = None  # that may be listened on; None: no limit
+    num_ports: int | None = None  # that actors may listen on; None: no limit
     assumed: tuple[str, ...] = ()  # of "cores", "GPUs", "memory": those that nobody has counted
 
 
@@ -66,7 +66,7 @@ class Need:
             parts.append(f"{size_text(self.memory_bytes)} of memory")
         if self.port:
             parts.append("a port")
-        return " and ".join(parts) or "a place"
+        return ", ".join(parts) or "a place"
 
 
 def place(
@@ -110,19 +110,11 @@ def _other_counts(program: Program, roles: Mapping[str, RoleSpec]) -> list[str]:
 def needs_of(
     program: Program, roles: Mapping[str, RoleSpec], several_hosts: bool
 ) -> dict[str, Need]:
-    """Slot -> need, in the Program's order."""
-    listening = listeners(program) if several_hosts else set()
+    """Slot -> need, in the Program's order. With several hosts every actor listens on a port."""
     return {
-        node.name: _need(node, roles.get(node.role, RoleSpec()), node.name in listening)
+        node.name: _need(node, roles.get(node.role, RoleSpec()), several_hosts)
         for node in program.nodes.values()
     }
-
-
-def listeners(program: Program) -> set[str]:
-    """Slots that others connect to: who takes a stream, or answers requests."""
-    kinds = (Stream, Request)
-    links = [link for link in program.links.values() if isinstance(link.kind, kinds)]
-    return {target for link in links for target in link.targets}
 
 
 def _need(node: Node, spec: RoleSpec, port: bool) -> Need:
@@ -219,7 +211,7 @@ class _Room:
             total = size_text(self.host.memory_bytes or 0)
             reasons.append(f"{size_text(self._memory)} of {total} of memory free")
         if need.port and self._ports == 0:
-            reasons.append(f"all {self.host.num_ports} ports given out")
+            reasons.append(f"all {self.host.num_ports} ports for actors given out")
         return ", ".join(reasons)
 
     def notices(self, places: Mapping[str, Place]) -> list[str]:

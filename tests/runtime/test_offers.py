@@ -22,7 +22,7 @@ def spec(*hosts: HostSpec) -> ClusterSpec:
 def test_auto_is_what_was_counted():
     hosts = spec(HostSpec(name="local", roles=("rollout",)))
     assert offers(hosts, {"local": HERE}) == [
-        Host("local", 2, 16, ("A", "B"), roles=("rollout",), num_ports=10)
+        Host("local", 2, 16, ("A", "B"), roles=("rollout",), num_ports=6)
     ]
 
 
@@ -30,6 +30,12 @@ def test_the_lists_word_goes_before_what_was_counted():
     said = HostSpec(name="local", resources=ResourceSpec(cpu=9, gpu=1, mem=5))
     (host,) = offers(spec(said), {"local": HERE})
     assert (host.num_cpus, host.memory_bytes, host.gpus) == (9, 5, ("A",))
+
+
+def test_ports_are_those_of_the_range_or_the_free_ones_less_what_agent_and_driver_take():
+    hosts = spec(HostSpec(name="local"), HostSpec(name="x", ssh=REMOTE))
+    found = {"local": HERE, "x": Host("x", 1, num_ports=3)}
+    assert [host.num_ports for host in offers(hosts, found)] == [6, 2]
 
 
 def test_gpus_that_a_host_does_not_have_are_refused():

@@ -12,14 +12,9 @@ from actorrl.errors import PlacementError
 from actorrl.runtime.actor import Actor
 from actorrl.runtime.host_specs import RoleSpec
 from actorrl.runtime.placement import Host, Place, place, size_text
-from actorrl.runtime.program import Program, Report, Stream
-from actorrl.runtime.refs import DRIVER
+from actorrl.runtime.program import Program
 
 GB = 10**9
-
-
-class Taker(Actor):
-    def on_samples(self, body: object) -> None: ...
 
 
 def program(**needs: tuple) -> Program:
@@ -27,7 +22,7 @@ def program(**needs: tuple) -> Program:
     program = Program("p")
     for role, (count, *more) in needs.items():
         asked = dict(zip(("cpu", "gpu", "mem"), more, strict=False))
-        program.add_group(role, Taker, count=count, **asked)
+        program.add_group(role, Actor, count=count, **asked)
     return program
 
 
@@ -134,7 +129,7 @@ def test_a_refusal_has_a_reason_for_each_host():
     with pytest.raises(PlacementError) as caught:
         place(needs, hosts)
     assert str(caught.value).splitlines() == [
-        "learner/0 needs 0.5 GPU and 4 GB of memory, and no host has room for it:",
+        "learner/0 needs 0.5 GPU, 4 GB of memory, a port, and no host has room for it:",
         "  plain   0 GPUs, at most 0 of one free",
         "  roles   carries only rollout, replay",
         "  memory  2 GB of 2 GB of memory free",
@@ -145,21 +140,12 @@ def test_a_refusal_has_a_reason_for_each_host():
 
 
 def test_ports_are_hard_where_there_is_more_than_one_host():
-    needs = program(rollout=(2,), replay=(3,))
-    needs.link("samples", Stream(), *(_group(needs, role) for role in ("rollout", "replay")))
-    needs.link("metrics", Report(), _group(needs, "rollout"), DRIVER)
-    roles = {"replay": RoleSpec(place="pack")}
-    places, _ = place(needs, [Host("x", 4, num_ports=2), Host("y", 4, num_ports=1)], roles)
-    assert sorted(at.host for slot, at in places.items() if "replay" in slot) == ["x", "x", "y"]
-    with pytest.raises(PlacementError, match=r"a port(.|\n)*x  all 1 ports given out"):
-        place(needs, [Host("x", 4, num_ports=1), Host("y", 4, num_ports=1)], roles)
+    needs = program(replay=(3,))
+    places, _ = place(needs, [Host("x", 4, num_ports=2), Host("y", 4, num_ports=1)])
+    assert sorted(on(places)) == ["x", "x", "y"]
+    with pytest.raises(PlacementError, match=r"a port(.|\n)*x  all 1 ports for actors given out"):
+        place(needs, [Host("x", 4, num_ports=1), Host("y", 4, num_ports=1)])
     place(needs, [Host("x", 4, num_ports=1)])
-
-
-def _group(program: Program, role: str):
-    from actorrl.runtime.refs import GroupRef
-
-    return GroupRef(role, [ref for name, ref in program.refs.items() if name.startswith(role)])
 
 
 def test_memory_that_nobody_has_counted_is_taken_to_be_enough():
