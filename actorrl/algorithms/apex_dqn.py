@@ -31,6 +31,7 @@ from actorrl.losses.q_learning import double_q_td, q_loss
 from actorrl.models.model_config import ModelConfig
 from actorrl.policies.exploration import epsilon_ladder
 from actorrl.policies.q_policy import QPolicy
+from actorrl.replay.buffer import BufferSettings
 from actorrl.replay.frame_store import frames_for
 from actorrl.roles.replay_shard import ShardSettings
 from actorrl.roles.settings import Arrays, Body, Metrics, Postprocess, State
@@ -107,6 +108,9 @@ class APEXConfig(ReplayConfig):
 
     def resolved_num_shards(self) -> int:
         return role_count(self.cluster_spec(), "replay", self.num_replay_shards, 2)
+
+    def buffer(self, info: EnvInfo) -> tuple[str, BufferSettings]:
+        return "replay", shard_settings(self, info, seed=0)
 
     def validate(self) -> list[str]:
         lines = super().validate()

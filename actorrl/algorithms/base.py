@@ -188,6 +188,8 @@ class Algorithm:
     def _program(cls, config: AlgorithmConfig, setup: Setup) -> Program:
         """The file's Program, and what its actors ask of their hosts."""
         program = cls.program(config, setup)
+        for role, needed in config.memory_needs(setup.info).items():
+            program.require(role, mem=needed.num_bytes, because=needed.arithmetic)
         for role, spec in config.cluster_spec().roles.items():
             program.require(role, cpu=spec.cpu, gpu=spec.gpu, mem=spec.mem)
         return program

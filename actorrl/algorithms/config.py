@@ -21,6 +21,8 @@ from actorrl.models.model_config import ModelConfig
 from actorrl.runtime.program import PROGRESS_LIMIT_S
 
 if TYPE_CHECKING:
+    from actorrl.envs.check import EnvInfo
+    from actorrl.replay.footprint import Footprint
     from actorrl.runtime.program import Program
 
 Schedule = list[tuple[float, float]]
@@ -156,6 +158,10 @@ class AlgorithmConfig(HostSettings):
             return self.rollout_fragment_length
         rows = math.ceil(_ROOM * self.train_batch_size / self.num_envs_total())
         return max(_SHORTEST_AUTO, rows)
+
+    def memory_needs(self, info: EnvInfo) -> dict[str, Footprint]:
+        """By role, what each of its actors will need, where that is much."""
+        return {}
 
     def greediest_env(self) -> np.ndarray:
         """[1] the global index of the environment that explores least. Who plays outside of

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
 from msgspec import Meta
 
 from actorrl.algorithms.config import AlgorithmConfig, Gathers
 from actorrl.envs.check import EnvInfo
+from actorrl.models.action_layout import action_layout
+from actorrl.replay.buffer import BufferSettings
+from actorrl.replay.footprint import Footprint, footprint
 from actorrl.replay.frame_store import frames_for
 from actorrl.roles.local_replay_learner import LocalReplaySettings
 
@@ -81,6 +86,19 @@ class ReplayConfig(AlgorithmConfig):
     def fragment_length(self) -> int:
         """ "auto" is one row of each environment: updates follow as soon as they can."""
         return 1 if self.rollout_fragment_length == "auto" else self.rollout_fragment_length
+
+    def memory_needs(self, info: EnvInfo) -> dict[str, Footprint]:
+        role, settings = self.buffer(info)
+        action, space = action_layout(info.action_space), info.observation_space
+        action_bytes = math.prod(action.shape) * np.dtype(action.dtype).itemsize
+        obs_bytes = math.prod(space.shape) * np.dtype(space.dtype).itemsize
+        found = footprint(settings, obs_bytes, action_bytes, info.frame_stack)
+        arithmetic = f"a replay of {found.arithmetic}; a smaller replay_capacity needs less"
+        return {role: found._replace(arithmetic=arithmetic)}
+
+    def buffer(self, info: EnvInfo) -> tuple[str, BufferSettings]:
+        """The role that keeps the rows, and what each of its actors has."""
+        return "learner", self.local_replay(info, seed=0)
 
     def frame_overlap(self, info: EnvInfo, with_q_values: bool = False) -> int:
         """Frames with which a worker's fragment repeats the end of its last one."""

@@ -10,6 +10,7 @@ import msgspec
 from actorrl.runtime.host_specs import AUTO, ClusterSpec, HostSpec, ResourceSpec
 from actorrl.runtime.placement import SPREAD_ROLE, Host
 
+USABLE_MEMORY = 0.8
 ASSUMED_CORES = 1  # of a host that nobody has reached yet
 
 
@@ -58,6 +59,11 @@ def _counted(host: HostSpec, found: Host | None) -> HostSpec:
     resources = ResourceSpec(
         cpu=found.num_cpus if said.cpu == AUTO else said.cpu,
         gpu=len(found.gpus) if said.gpu == AUTO else said.gpu,
-        mem=found.memory_bytes or AUTO if said.mem == AUTO else said.mem,
+        mem=usable_memory(found) or AUTO if said.mem == AUTO else said.mem,
     )
     return msgspec.structs.replace(host, resources=resources)
+
+
+def usable_memory(found: Host) -> int | None:
+    """Of a host's memory what actors may ask for; the rest is for what they do not ask for."""
+    return None if found.memory_bytes is None else int(found.memory_bytes * USABLE_MEMORY)

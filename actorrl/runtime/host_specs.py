@@ -61,7 +61,8 @@ class ResourceSpec(msgspec.Struct, frozen=True, kw_only=True):
     mem: Annotated[
         Annotated[int, Meta(ge=1)] | Literal["auto"],
         Meta(
-            description="Memory that may be asked for, such as `64GB` or `512MiB`.",
+            description="Memory that actors may ask for, such as `64GB` or `512MiB`. `auto`: 80 % "
+            "of what there is.",
             extra={"as": "size"},
         ),
     ] = AUTO

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 
 from actorrl.errors import PlacementError
-from actorrl.runtime.counts import ASSUMED_CORES
+from actorrl.runtime.counts import ASSUMED_CORES, usable_memory
 from actorrl.runtime.host_specs import AUTO, ClusterSpec, HostSpec
 from actorrl.runtime.placement import Host
 from actorrl.runtime.program import Program
@@ -52,7 +52,7 @@ def _limited(spec: ClusterSpec, host: HostSpec, found: Host) -> Host:
         found,
         name=host.name,
         num_cpus=found.num_cpus if said.cpu == AUTO else said.cpu,
-        memory_bytes=found.memory_bytes if said.mem == AUTO else said.mem,
+        memory_bytes=usable_memory(found) if said.mem == AUTO else said.mem,
         gpus=gpus,
         roles=host.roles,
         num_ports=_ports(spec, host, found),

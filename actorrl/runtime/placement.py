@@ -52,6 +52,7 @@ class Need:
     memory_bytes: int
     port: bool
     spread: bool
+    because: str = ""  # of the memory
 
     @property
     def devices(self) -> int:
@@ -130,6 +131,7 @@ def _need(node: Node, spec: RoleSpec, port: bool) -> Need:
         memory_bytes=node.mem if spec.mem is None else spec.mem,
         port=port,
         spread=(spec.place or ("spread" if node.role == SPREAD_ROLE else "pack")) == "spread",
+        because=node.because if spec.mem is None else "",
     )
 
 
@@ -257,6 +259,8 @@ def _load_with(room: _Room, need: Need) -> tuple[float, int, int]:
 
 def _table(slot: str, need: Need, rooms: list[_Room]) -> str:
     lines = [f"{slot} needs {need}, and no host has room for it:"]
+    if need.because:
+        lines.append(f"  ({need.because})")
     width = max((len(room.host.name) for room in rooms), default=0)
     lines += [f"  {room.host.name:<{width}}  {room.reason(need)}" for room in rooms]
     if need.role == "learner" and need.shares:

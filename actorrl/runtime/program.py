@@ -114,6 +114,7 @@ class Node:
     gpu: float  # whole GPUs, or a part of one
     mem: int  # bytes
     progress_limit_s: float
+    because: str = ""  # why it is so much memory
 
 
 class Program:
@@ -172,13 +173,16 @@ class Program:
         cpu: float | None = None,
         gpu: float | None = None,
         mem: int | None = None,
+        because: str = "",
     ) -> None:
-        """Change what each actor of a role asks of its host; None leaves it as it is."""
+        """Change what each actor of a role asks of its host; None leaves it as it is. `because`:
+        why it is so much memory, said where no host has it."""
         for node in self.nodes.values():
             if node.role == role:
                 node.cpu = node.cpu if cpu is None else cpu
                 node.gpu = node.gpu if gpu is None else gpu
-                node.mem = node.mem if mem is None else mem
+                if mem is not None:
+                    node.mem, node.because = mem, because
 
     def link(
         self,

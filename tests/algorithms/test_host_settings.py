@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from actorrl.algorithms.apex_dqn import APEXConfig
+from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.dqn import DQNConfig
 from actorrl.algorithms.impala import IMPALAConfig
 from actorrl.errors import ConfigError, PlacementError
 from actorrl.runtime.hosts import ClusterSpec, HostSpec, load_cluster
@@ -100,3 +102,35 @@ def test_hosts_and_what_is_secret_of_them_are_not_part_of_a_checkpoint():
     hosts = ClusterSpec(hosts=(HostSpec(name="local", env={"TOKEN": "secret"}),))
     config = IMPALAConfig().environment("CartPole-v1").cluster(hosts=hosts)
     assert "secret" not in str(plain_config(config))
+
+
+# ---- what cannot fit -------------------------------------------------------------------------
+
+
+def memory_asked(config: AlgorithmConfig, role: str) -> int:
+    return needs(config.environment("CartPole-v1").program())[role][3]
+
+
+def test_replay_asks_for_the_memory_that_it_will_take():
+    half = memory_asked(
+        APEXConfig().training(num_replay_shards=2, replay_capacity=1 << 20), "replay"
+    )
+    assert half == (1 << 19) * 48 + (1 << 20) * 8
+    own = memory_asked(DQNConfig().training(replay_capacity=1000), "learner")
+    assert own == 1000 * 48 + 2048 * 8
+    assert memory_asked(IMPALAConfig(), "learner") == 0
+
+
+@pytest.mark.parametrize("config_class", [APEXConfig, DQNConfig])
+def test_a_replay_that_fits_on_no_host_is_refused_with_the_arithmetic(config_class, tmp_path):
+    config = config_class().environment("CartPole-v1").training(replay_capacity=10**13)
+    with pytest.raises(PlacementError, match=r"a replay of [\d,]+ rows x 48 B(.|\n)*memory free"):
+        config.build(results=tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_batch_larger_than_the_replay_is_refused_with_both_numbers():
+    config = DQNConfig().training(replay_capacity=100, train_batch_size=101, learning_starts=1)
+    assert any(
+        "101 rows cannot come from replay_capacity 100" in line for line in config.validate()
+    )

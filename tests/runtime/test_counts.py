@@ -42,7 +42,7 @@ def test_what_the_agents_counted_takes_the_place_of_auto():
     spec = load_cluster("local:3,a,b", ssh_config=None)
     found = {"local": Host("local", 8, 100), "a": Host("a", 16, None, ("A", "B"))}
     local, a, b = counted(spec, found).hosts
-    assert local.resources == ResourceSpec(cpu=3, gpu=0, mem=100)
+    assert local.resources == ResourceSpec(cpu=3, gpu=0, mem=80)
     assert a.resources == ResourceSpec(cpu=16, gpu=2, mem=AUTO)
     assert b == spec.hosts[2]
 

@@ -19,10 +19,10 @@ def spec(*hosts: HostSpec) -> ClusterSpec:
     return ClusterSpec(hosts=hosts, network=NetworkSpec(ports=(5000, 5009)))
 
 
-def test_auto_is_what_was_counted():
+def test_auto_is_what_was_counted_and_most_of_the_memory():
     hosts = spec(HostSpec(name="local", roles=("rollout",)))
     assert offers(hosts, {"local": HERE}) == [
-        Host("local", 2, 16, ("A", "B"), roles=("rollout",), num_ports=6)
+        Host("local", 2, 12, ("A", "B"), roles=("rollout",), num_ports=6)
     ]
 
 
