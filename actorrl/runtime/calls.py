@@ -210,9 +210,13 @@ class Caller:
         if message.kind not in (Kind.REPLY, Kind.FAILURE):
             self.on_other(message)
             return
-        future = self._open.pop(message.number, None)
+        future = self._open.get(message.number)
         if future is None:
             return  # its deadline has passed
+        if future.to != message.source:
+            self._door.drops["answer to another's call"] += 1
+            return
+        del self._open[message.number]
         if message.kind is Kind.REPLY:
             future.resolve(message.body)
         else:

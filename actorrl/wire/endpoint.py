@@ -124,7 +124,7 @@ class Endpoint:
     def _renew(self, name: str) -> None:
         """What was in flight is gone: as after a restart of the peer, but for its incarnation."""
         if name in self.peers:
-            self._hang_up(name, forget=False)
+            self._hang_up(name)
             self.on_peers([name])
 
     def _on_offender(self) -> None:
@@ -162,15 +162,12 @@ class Endpoint:
         ]
         self.peers = self._inside.peers = table
         for name in changed:
-            self._hang_up(name, forget=True)
+            self._forget(name)
         if changed:
             self.on_peers(sorted(changed))
 
-    def _hang_up(self, name: str, forget: bool) -> None:
-        """Close the lines to a peer; it may be dialled again, or (`forget`) is another now."""
-        if forget:
-            self._unreachable.pop(name, None)
-            self._inside.forget(name)
+    def _hang_up(self, name: str) -> None:
+        """Close the lines to a peer; the next send dials anew."""
         for line_name in (name, name + "!"):
             line = self._lines.pop(line_name, None)
             if line is not None:
@@ -178,8 +175,16 @@ class Endpoint:
                 self._answers.unregister(line)
                 del self._takes[line]
                 if self._outside is not None:
-                    self._outside.hang_up(line, forget)
+                    self._outside.hang_up(line)
                 line.close(linger=0)
+
+    def _forget(self, name: str) -> None:
+        """A peer is gone, or another now."""
+        self._hang_up(name)
+        self._unreachable.pop(name, None)
+        self._inside.forget(name)
+        if self._outside is not None:
+            self._outside.forget(name)
 
     def knows(self, name: str) -> bool:
         """Whether the peer is up, as far as is known. `name!` is its control lane."""

@@ -97,11 +97,16 @@ class Outside:
         self.keeper.watch_line(line, address, monitor)
         return socket
 
-    def hang_up(self, socket: zmq.Socket, forget: bool) -> None:
-        """A line is about to be closed; `forget`: its peer is gone, or another."""
+    def hang_up(self, socket: zmq.Socket) -> None:
+        """A line is about to be closed; its peer may be dialled again."""
         line = self._lines.pop(socket, None)
         if line is not None:
-            self.keeper.hung_up(line.name, forget)
+            self.keeper.hung_up(line.name, forget=False)
+
+    def forget(self, name: str) -> None:
+        """A peer is gone, or another: how it went with its lines does not matter any more."""
+        for line in (name, name + "!"):
+            self.keeper.hung_up(line, forget=True)
 
     # ---- sending ------------------------------------------------------------------------
 

@@ -208,6 +208,16 @@ def test_an_answer_that_belongs_to_a_link_goes_to_the_mailbox():
     assert others == [credit]
 
 
+def test_only_who_was_asked_can_answer():
+    door = HandDoor(up=(B, "other/0"))
+    future = call(caller_of(door))
+    ((_, message),) = door.sent
+    answer(door, message, "forged", source="other/0")
+    assert not future.done() and door.drops["answer to another's call"] == 1
+    answer(door, message, "true")
+    assert future.result() == "true"
+
+
 def test_a_failure_that_is_no_failure_is_taken_with_care():
     door = HandDoor(up=(B,))
     future = call(caller_of(door))
