@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from actorrl.runtime.launchers.ssh import HostCheck
 
 _NAME_WIDTH = 26
+_MAX_NAMED = 4  # hosts in one warning
 
 
 class _Row(NamedTuple):
@@ -132,7 +133,12 @@ def _warnings(cluster: ClusterSpec, pairs: list[tuple[str, str]], found: Reach |
     cut_off: dict[str, list[str]] = {}
     for origin, target in found.without_way(pairs) if found is not None else []:
         cut_off.setdefault(target, []).append(origin)
-    return [tunnel_warning(from_, to, cluster.network) for to, from_ in cut_off.items()]
+    return [tunnel_warning(_named(from_), to, cluster.network) for to, from_ in cut_off.items()]
+
+
+def _named(hosts: list[str]) -> str:
+    others = len(hosts) - _MAX_NAMED
+    return ", ".join(hosts[:_MAX_NAMED]) + (f" and {others} others" if others > 0 else "")
 
 
 def _may_listen(roles: tuple[str, ...]) -> bool:

@@ -56,7 +56,7 @@ def test_a_host_without_any_way_is_said(far_away):
     [host] = far_away.addresses
     assert found.address == {}
     assert found.without_way([(host, LOCAL)]) == [(host, LOCAL)]
-    assert "open TCP ports 43000-43099" in tunnel_warning([host], LOCAL, NetworkSpec())
+    assert "open TCP ports 43000-43099" in tunnel_warning(host, LOCAL, NetworkSpec())
 
 
 def test_only_the_pairs_that_are_asked_for_are_tried(flat):

@@ -23,7 +23,6 @@ from actorrl.runtime.launchers.remote_command import Conversation
 
 _DIAL_S = 3.0
 _ANSWER_S = 60.0
-_MAX_NAMED = 4  # in one warning
 
 Interfaces = dict[str, str]  # name -> IPv4 address
 Pair = tuple[str, str]  # who dials, who listens
@@ -71,15 +70,12 @@ def reach(
         return _dial(sides, targets, every if pairs is None else pairs)
 
 
-def tunnel_warning(origins: Sequence[str], target: str, network: NetworkSpec) -> str:
-    """For hosts without a way to one."""
+def tunnel_warning(origin: str, target: str, network: NetworkSpec) -> str:
+    """For a host without a way to another; `origin` may be a list of them in words."""
     first, last = network.ports
     to, whose = ("the driver", "this machine's") if target == LOCAL else (target, "its")
-    named = ", ".join(origins[:_MAX_NAMED])
-    if len(origins) > _MAX_NAMED:
-        named += f" and {len(origins) - _MAX_NAMED} others"
     return (
-        f"{named} cannot connect to {to}: an SSH forward carries what they say, at tens of MB/s\n"
+        f"{origin} cannot connect to {to}: an SSH forward carries what they say, at tens of MB/s\n"
         f"  for full speed open TCP ports {first}-{last} in {whose} firewall, or set "
         "network: {advertise: ADDRESS}"
     )

@@ -158,8 +158,8 @@ def _make_ready(check: HostCheck, cluster: ClusterSpec, code: Code, say: Say) ->
     if check.facts.makes_venv and not check.facts.has_made_venv:
         say(check.name, "making .venv with the packages of this machine, once")
     prepared = environment.prepare(check.connection, check.spec, check.facts, directory)
-    for did in prepared.did:
-        say(check.name, did)
+    for line in [*prepared.did, *check.notes]:
+        say(check.name, line)
     check.place = environment.agent_place(check.spec, prepared.python, paths, directory, os.environ)
 
 
