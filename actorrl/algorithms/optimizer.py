@@ -50,7 +50,7 @@ class Optimizer:
         self._inputs = [
             parameter
             for key, parameter in policy.model.named_parameters()
-            if part in ("", key) or key.startswith(f"{part}.")
+            if (part in ("", key) or key.startswith(f"{part}.")) and parameter.requires_grad
         ]
         vector = policy.flat.vector[self._span]
         self._steps = torch.zeros((), device=vector.device)

@@ -68,3 +68,14 @@ def test_it_goes_on_from_its_state_bit_by_bit(name: str) -> None:
         policy.set_flat_gradient(last)
         optimizer.step(0)
     np.testing.assert_array_equal(first.flat_weights(), second.flat_weights())
+
+
+def test_what_takes_no_gradient_is_left_alone() -> None:
+    """Statistics of an observation filter, or layers that a user has frozen."""
+    policy = make_policy()
+    frozen = next(policy.model.parameters()).requires_grad_(False)
+    before = frozen.detach().clone()
+    optimizer = Optimizer(policy, 1e-2)
+    inputs, values = policy.model(torch.ones(2, *policy.observation_space.shape))
+    optimizer.minimize((inputs.sum() + values.sum()), 0)
+    assert torch.equal(frozen, before)
