@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from actorrl.models.torch_model import TorchModelV2
     from actorrl.policies.base import Policy
     from actorrl.policies.model_catalog import ModelCatalog
+    from actorrl.rollouts.callbacks import DefaultCallbacks
     from actorrl.runtime.actor import Actor, remote
     from actorrl.runtime.cluster import Cluster
     from actorrl.runtime.program import Program, Report, Request, State, Stream
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Actor": "runtime.actor",
     "Cluster": "runtime.cluster",
+    "DefaultCallbacks": "rollouts.callbacks",
     "EnvContext": "envs.registry",
     "ModelCatalog": "policies.model_catalog",
     "MultiAgentBatch": "data.sample_batch",
@@ -42,6 +44,7 @@ _HOMES = {
 __all__ = [
     "Actor",
     "Cluster",
+    "DefaultCallbacks",
     "EnvContext",
     "ModelCatalog",
     "MultiAgentBatch",

@@ -32,6 +32,7 @@ from actorrl.experiment.run_folder import RunFolder, default_name, default_resul
 from actorrl.policies.base import Policy
 from actorrl.roles.settings import State
 from actorrl.roles.worker_view import WorkerView
+from actorrl.rollouts.callbacks import DefaultCallbacks
 from actorrl.rollouts.episodes import EpisodeWindow
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.inventory import this_host
@@ -166,6 +167,8 @@ class Algorithm:
         refs = self._cluster.program.refs
         rollouts = [ref for name, ref in refs.items() if name.startswith("rollout/")]
         self._workers = WorkerSet(rollouts, WorkerView(0, self._policy))
+        self._callbacks = (config.callbacks_class or DefaultCallbacks)()
+        self._callbacks.on_algorithm_init(algorithm=self)
         self._write_status("running")
 
     def _make_folder(self, name: str | None, results: str | Path | None) -> RunFolder:
@@ -220,6 +223,7 @@ class Algorithm:
             "evaluation": self._evaluation,
         }
         row["info"]["num_envs_recreated"] = self._envs_recreated
+        self._callbacks.on_train_result(algorithm=self, result=row)
         self._writer.write(row)
         if self._keeper.recovery_due(time.monotonic()):
             self._keeper.save_recovery(self._state(), self._about())
@@ -319,10 +323,18 @@ class Algorithm:
         return (action, state_out, extras) if full_fetch or state is not None else action
 
     def evaluate(self, *, episodes: int | None = None, explore: bool = False) -> dict[str, Any]:
-        """Play episodes in the driver with the newest weights, on fixed seeds."""
-        wanted = episodes or self.config.evaluation_duration
-        policy = self._policy.refresh()
-        return restoring.play_episodes(self.config, policy, wanted, explore)
+        """Play episodes in the driver with the newest weights, on fixed seeds; or what the user's
+        `custom_evaluation_function(algorithm, workers)` returns."""
+        self._callbacks.on_evaluate_start(algorithm=self)
+        custom = self.config.custom_evaluation_function
+        if custom is not None:
+            metrics = custom(self, self._workers)
+        else:
+            wanted = episodes or self.config.evaluation_duration
+            policy = self._policy.refresh()
+            metrics = restoring.play_episodes(self.config, policy, wanted, explore)
+        self._callbacks.on_evaluate_end(algorithm=self, evaluation_metrics=metrics)
+        return dict(metrics)
 
     def status(self) -> list[dict[str, Any]]:
         """A row per actor."""
@@ -343,6 +355,7 @@ class Algorithm:
         self._load(restoring.read_fitting(checkpoint_path, self._about()))
         if rewind:
             self._writer.rewind(self._training_iteration)
+        self._callbacks.on_checkpoint_loaded(algorithm=self)
 
     def _state(self) -> State:
         return {

@@ -7,6 +7,7 @@ started before `build`.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
 import os
@@ -18,6 +19,7 @@ from msgspec import Meta
 
 from actorrl.algorithms.host_settings import HostSettings
 from actorrl.models.model_config import ModelConfig
+from actorrl.rollouts.callbacks import DefaultCallbacks
 from actorrl.runtime.program import PROGRESS_LIMIT_S
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class AlgorithmConfig(HostSettings):
         "min_time_s_per_reporting": "min_time_s_per_iteration",
         "metrics_smoothing_episodes": "metrics_num_episodes_for_smoothing",
         "lambda": "lambda_",
+        "callbacks": "callbacks_class",
+        "custom_eval_function": "custom_evaluation_function",
     }
     algorithm: ClassVar[Any]  # type[Algorithm]; msgspec evaluates annotations, so not by name
     reproducible: ClassVar[bool] = False  # the same seed gives the same result.json
@@ -115,6 +119,13 @@ class AlgorithmConfig(HostSettings):
         Meta(description="folder into which the workers record what they live through (a dataset)"),
     ] = None
 
+    custom_evaluation_function: Annotated[
+        Any, Meta(description="(algorithm, workers) -> metrics, in place of playing episodes")
+    ] = None
+    callbacks_class: Annotated[
+        Any,
+        Meta(description="class derived from DefaultCallbacks, or its import path; null: none"),
+    ] = None
     num_learner_threads: (
         Annotated[int, Meta(ge=1, description="torch threads of the learner; null: free cores")]
         | None
@@ -176,6 +187,22 @@ class AlgorithmConfig(HostSettings):
 
     def clips_rewards(self, frame_stack: int) -> bool:
         return frame_stack > 1 if self.clip_rewards is None else self.clip_rewards
+
+    def read_settings(self) -> list[str]:
+        return super().read_settings() + self._read_callbacks()
+
+    def _read_callbacks(self) -> list[str]:
+        """An import path becomes the class."""
+        given = self.callbacks_class
+        try:
+            if isinstance(given, str):
+                module, _, name = given.partition(":")
+                self.callbacks_class = given = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            return [f"callbacks: {given!r} cannot be imported ({error}), expected module:Class"]
+        if given is None or (isinstance(given, type) and issubclass(given, DefaultCallbacks)):
+            return []
+        return [f"callbacks: {given!r} is not accepted, expected a subclass of DefaultCallbacks"]
 
     def validate(self) -> list[str]:
         lines = [*super().validate(), *(f"model.{line}" for line in self.model.validate())]

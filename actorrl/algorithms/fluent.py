@@ -88,6 +88,10 @@ class FluentConfig(Config, dict=True):
         inner.pop("type", None)
         return self._set({**inner, **settings})
 
+    def callbacks(self, callbacks_class: Any = None) -> Self:
+        """A class derived from DefaultCallbacks, or its import path `module:Name`."""
+        return self._set({"callbacks_class": callbacks_class})
+
     env_runners = rollouts
     training = rollouts
     resources = rollouts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from actorrl.algorithms import bottleneck
@@ -29,6 +29,7 @@ class Reporter:
         self.window = window
         self.bottleneck = ""
         self._inline = inline
+        self._custom_metrics: dict[str, float] = {}
         self._workers: dict[str, Mapping[str, float]] = {}
         self._last = _Totals({}, {}, time.monotonic(), 0, 0)
 
@@ -51,7 +52,10 @@ class Reporter:
         self._last = _Totals({}, {}, time.monotonic(), timesteps, updates)
 
     def add_episodes(self, report: Mapping[str, Any]) -> None:
-        self.window.add(Episode(int(i), float(r), int(n)) for i, r, n in report["episodes"])
+        """To the window, and their custom metrics to the next row."""
+        episodes = [Episode.from_row(row) for row in report["episodes"]]
+        self.window.add(episodes)
+        self._custom_metrics = _spread(episode.custom_metrics for episode in episodes)
 
     def row(self, report: Mapping[str, Any], elapsed: float) -> dict[str, Any]:
         """The learner's and workers' part of a result row; `elapsed` seconds since the last."""
@@ -77,6 +81,7 @@ class Reporter:
             "policy_lag_mean": report["policy_lag_mean"],
             "policy_lag_max": report["policy_lag_max"],
             "policy_reward_mean": {"default_policy": summary["episode_reward_mean"]},
+            "custom_metrics": self._custom_metrics,
             "info": {
                 "learner": {**report["stats"], **counters},
                 "timing": {
@@ -102,3 +107,16 @@ class Reporter:
             workers("env_s", sampling_s),
             self._inline,
         )
+
+
+def _spread(of_episodes: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Mean, least and largest of each metric over the episodes that have it, RLlib's names."""
+    values: dict[str, list[float]] = {}
+    for metrics in of_episodes:
+        for name, value in metrics.items():
+            values.setdefault(name, []).append(value)
+    spread = {}
+    for name, found in sorted(values.items()):
+        spread[f"{name}_mean"] = sum(found) / len(found)
+        spread[f"{name}_min"], spread[f"{name}_max"] = min(found), max(found)
+    return spread

@@ -74,6 +74,7 @@ def config_of(path: str | Path, env: Any = None) -> AlgorithmConfig:
         raise CheckpointError(f"{path}: {error}") from None
     settings = dict(said["config"])
     name = str(settings.pop("env", ""))
+    settings.pop("custom_evaluation_function", None)  # code: given anew, or left out
     errors = apply(config, settings)
     if errors:
         raise CheckpointError(f"{path}: its config does not fit: {'; '.join(errors)}")

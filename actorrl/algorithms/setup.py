@@ -28,6 +28,7 @@ class Setup(NamedTuple):
             autoreset=config.autoreset,
             recreate_failed_envs=config.recreate_failed_envs,
             output=config.output,
+            callbacks=config.callbacks_class,
         )
 
     def learner(

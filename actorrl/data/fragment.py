@@ -7,7 +7,7 @@ nobody writes to them again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,19 @@ class Episode:
     env_index: int  # global over all workers
     episode_return: float  # sum of unclipped rewards
     length: int  # env steps
+    custom_metrics: dict[str, float] = field(default_factory=dict)  # of the user's callbacks
+
+    def to_row(self) -> list[Any]:
+        """As it is sent; the metrics only where there are any."""
+        row = [int(self.env_index), float(self.episode_return), int(self.length)]
+        return [*row, self.custom_metrics] if self.custom_metrics else row
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> Episode:
+        """The inverse. Raises ValueError or TypeError on another shape."""
+        env_index, episode_return, length, *more = row
+        metrics = {str(name): float(value) for part in more for name, value in part.items()}
+        return cls(int(env_index), float(episode_return), int(length), metrics)
 
 
 @dataclass(slots=True)
@@ -56,9 +69,7 @@ class Fragment:
             "num_env_steps": int(self.num_env_steps),
             "policy_version": int(self.policy_version),
             "worker_index": int(self.worker_index),
-            "episodes": [
-                [int(e.env_index), float(e.episode_return), int(e.length)] for e in self.episodes
-            ],
+            "episodes": [episode.to_row() for episode in self.episodes],
             "metrics": {name: float(value) for name, value in self.metrics.items()},
         }
         arrays = {
@@ -76,7 +87,7 @@ class Fragment:
                 groups=_groups(arrays),
                 num_env_steps=int(body["num_env_steps"]),
                 policy_version=int(body["policy_version"]),
-                episodes=[Episode(int(i), float(r), int(n)) for i, r, n in body["episodes"]],
+                episodes=[Episode.from_row(row) for row in body["episodes"]],
                 worker_index=int(body["worker_index"]),
                 metrics={str(name): float(value) for name, value in body["metrics"].items()},
             )

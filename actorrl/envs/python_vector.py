@@ -46,6 +46,7 @@ class PythonVector:
         self._creator = creator
         self._recreate_failed = recreate_failed
         self._failures_in_a_row = [0] * self.num_envs
+        self.last_infos: list[Any] = [{}] * self.num_envs  # of each one's last step
         self.num_recreated = 0
         self.last_failure = ""  # for which one was made anew
         self.envs = [self._make(i) for i in range(self.num_envs)]
@@ -165,7 +166,7 @@ class PythonVector:
                     "step() must return (obs, reward, terminated, truncated, info), as "
                     "Gymnasium's API says"
                 )
-            obs, reward, terminated, truncated, _ = returned
+            obs, reward, terminated, truncated, self.last_infos[i] = returned
             return self._checked(obs, "step"), float(reward), bool(terminated), bool(truncated)
         except Exception as error:
             raise self._failure(error, "step", i) from error

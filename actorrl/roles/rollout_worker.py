@@ -8,6 +8,7 @@ import cloudpickle
 
 from actorrl import failpoints
 from actorrl.data.fragment import Fragment
+from actorrl.data.sample_batch import SampleBatch
 from actorrl.envs.vector import VectorEnv, make_vector
 from actorrl.offline.writer import DatasetWriter
 from actorrl.policies.base import Policy
@@ -19,6 +20,7 @@ from actorrl.roles.settings import (
     WorkerSettings,
 )
 from actorrl.roles.worker_view import WorkerView
+from actorrl.rollouts.callbacks import EpisodeWatcher, call_user, overrides, watches_episodes
 from actorrl.rollouts.collector import Collector
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.context import Context
@@ -44,9 +46,14 @@ class Sampling:
             seed=seed,
             autoreset=settings.autoreset,
             recreate_failed=settings.recreate_failed_envs,
+            native=not watches_episodes(settings.callbacks),
         )
-        if settings.recreate_failed_envs:
-            print("recreate_failed_envs: environments are stepped one by one", flush=True)
+        for reason, given in (
+            ("recreate_failed_envs", settings.recreate_failed_envs),
+            ("callbacks of episodes", watches_episodes(settings.callbacks)),
+        ):
+            if given:
+                print(f"{reason}: environments are stepped one by one", flush=True)
         self._num_recreated = 0
         self._tell_event = context.event
         indices = settings.env_indices(index)
@@ -60,6 +67,11 @@ class Sampling:
         )
         self._writer = _writer(settings, context) if settings.output is not None else None
         self._weights: StateIn = context.state("weights")
+        self.view = WorkerView(index + 1, self.policy, self)
+        self._callbacks = settings.callbacks() if settings.callbacks is not None else None
+        self._sample_ends = overrides(settings.callbacks, "on_sample_end")
+        if self._callbacks is not None and watches_episodes(settings.callbacks):
+            self.collector.watcher = EpisodeWatcher(self._callbacks, self.env, self.view)
 
     def refresh(self) -> int:
         """Load newer weights if there are any; the version that acts from now on."""
@@ -72,6 +84,9 @@ class Sampling:
         fragment = self.collector.collect()
         if self._writer is not None:
             self._writer.write(fragment)
+        if self._callbacks is not None and self._sample_ends:
+            samples = SampleBatch.from_fragment(fragment)
+            call_user(self._callbacks, "on_sample_end", worker=self.view, samples=samples)
         recreated = self.env.num_recreated - self._num_recreated
         if recreated:
             self._num_recreated += recreated
@@ -106,16 +121,13 @@ class SamplingActor(Actor):
     """Base of the roles with environments; `on_start` makes `_sampling`."""
 
     _sampling: Sampling
-    _view: WorkerView | None = None
 
     @remote(driver_only=True)
     def apply(self, function: bytes, index: int) -> Any:
         """Run a user's function that the driver has sent, with the newest weights; see WorkerSet.
         Driver only: nothing that came from elsewhere is unpickled."""
         self._sampling.refresh()
-        if self._view is None:
-            self._view = WorkerView(index, self._sampling.policy, self._sampling)
-        return cloudpickle.loads(function)(self._view, index)
+        return cloudpickle.loads(function)(self._sampling.view, index)
 
     @remote
     def get_random_state(self) -> str:

@@ -13,6 +13,7 @@ from actorrl.data.fragment import Fragment
 from actorrl.envs.vector import Autoreset
 from actorrl.policies.base import Policy
 from actorrl.roles.batch import FragmentBatch
+from actorrl.rollouts.callbacks import DefaultCallbacks
 
 Body = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -40,6 +41,7 @@ class WorkerSettings:
     autoreset: Autoreset | None = None
     recreate_failed_envs: bool = False
     output: str | None = None  # folder of the dataset that the workers write
+    callbacks: type[DefaultCallbacks] | None = None  # the user's class
 
     @property
     def num_envs_total(self) -> int:

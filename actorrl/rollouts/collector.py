@@ -15,6 +15,7 @@ from actorrl.data import columns as c
 from actorrl.data.fragment import Episode, Fragment, single_group
 from actorrl.data.frame_stack import frame_rows
 from actorrl.envs.vector import StepResult, VectorEnv
+from actorrl.rollouts.callbacks import EpisodeWatcher
 from actorrl.rollouts.episodes import EpisodeTracker
 
 
@@ -70,6 +71,7 @@ class Collector:
         self.num_steps_total = 0  # valid rows of all fragments
         self.timers = {"env_s": 0.0, "policy_s": 0.0, "total_s": 0.0}  # sums of seconds
         self.tracker = EpisodeTracker(env.num_envs, first_env_index)
+        self.watcher: EpisodeWatcher | None = None  # calls the user's callbacks, step by step
         self._env_columns = np.arange(env.num_envs)
         self._same_step = env.autoreset == "same_step"
         # The next four hold what the next fragment starts from; None before the first reset.
@@ -109,7 +111,11 @@ class Collector:
                 broken[t, env] = True
                 if is_cut:
                     ended[t - 1, env] = False  # no end of its own
-        return self.tracker.add(columns[c.REWARDS], ended, columns[c.VALID], broken)
+        episodes = self.tracker.add(columns[c.REWARDS], ended, columns[c.VALID], broken)
+        if self.watcher is not None:
+            for episode, metrics in zip(episodes, self.watcher.take_ended(), strict=True):
+                episode.custom_metrics = metrics
+        return episodes
 
     def _start(self) -> None:
         """Reset the environments; each first observation has age 0."""
@@ -151,7 +157,10 @@ class Collector:
                 for i, part in enumerate(self._state):
                     columns[c.state_in(i)] = part.copy()
             before = perf_counter()
-            act = self.policy.act(self._policy_input(columns, t), self._state, self.explore)
+            shown = self._policy_input(columns, t)
+            if self.watcher is not None:
+                self.watcher.before_step(columns[c.AGE][t], shown)
+            act = self.policy.act(shown, self._state, self.explore)
             actions = self.policy.env_actions(act.actions)
             between = perf_counter()
             result = self.env.step(actions)
@@ -160,6 +169,8 @@ class Collector:
             self._state = act.state
             self._write_act(columns, t, act)
             self._write_result(columns, t, result)
+            if self.watcher is not None:
+                self.watcher.after_step(columns, t, result.obs)
             if result.final_envs is not None and len(result.final_envs):
                 assert result.final_obs is not None
                 finals.append((result.final_obs, result.final_envs + t * self.env.num_envs))

@@ -1,0 +1,168 @@
+"""The user's own code at the edges of a run: episodes, samples, results, evaluations.
+
+RLlib's names and keywords. Letters: B environments of a worker.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from actorrl.data import columns as c
+from actorrl.errors import EnvironmentFailure
+
+
+class DefaultCallbacks:
+    """Derive from it and give the class to `config.callbacks(...)`.
+
+    Those of episodes and samples run in the workers, one object in each; they have environments
+    stepped one by one, which is slower. The others run in the driver. What is put into
+    `episode.custom_metrics` comes out of `train()` as `custom_metrics`, with _mean, _min and _max.
+    """
+
+    def on_algorithm_init(self, *, algorithm: Any, **kwargs: Any) -> None: ...
+
+    def on_train_result(self, *, algorithm: Any, result: dict[str, Any], **kwargs: Any) -> None:
+        """Before the result is written; it may be added to."""
+
+    def on_evaluate_start(self, *, algorithm: Any, **kwargs: Any) -> None: ...
+
+    def on_evaluate_end(
+        self, *, algorithm: Any, evaluation_metrics: dict[str, Any], **kwargs: Any
+    ) -> None: ...
+
+    def on_checkpoint_loaded(self, *, algorithm: Any, **kwargs: Any) -> None: ...
+
+    def on_episode_start(
+        self, *, worker: Any, base_env: Any, policies: Any, episode: RunningEpisode,
+        env_index: int, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        """The first observation is there, nothing was done yet."""
+
+    def on_episode_step(
+        self, *, worker: Any, base_env: Any, policies: Any, episode: RunningEpisode,
+        env_index: int, **kwargs: Any,
+    ) -> None: ...  # fmt: skip
+
+    def on_episode_end(
+        self, *, worker: Any, base_env: Any, policies: Any, episode: RunningEpisode,
+        env_index: int, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        """After the last step, before the environment is reset."""
+
+    def on_sample_end(self, *, worker: Any, samples: Any, **kwargs: Any) -> None:
+        """A fragment is complete; `samples` are its rows, to look at."""
+
+
+_OF_EPISODES = ("on_episode_start", "on_episode_step", "on_episode_end")
+
+
+def overrides(callbacks: type | None, *names: str) -> bool:
+    """Whether a class has any of these methods of its own. None has none."""
+    return callbacks is not None and any(
+        getattr(callbacks, name, None) is not getattr(DefaultCallbacks, name) for name in names
+    )
+
+
+def watches_episodes(callbacks: type | None) -> bool:
+    return overrides(callbacks, *_OF_EPISODES)
+
+
+class RunningEpisode:
+    """An episode under way, as its callbacks see it."""
+
+    def __init__(self, episode_id: int, env_index: int, observation: np.ndarray) -> None:
+        self.episode_id = episode_id
+        self.env_id = env_index
+        self.length = 0  # env steps
+        self.total_reward = 0.0
+        self.user_data: dict[str, Any] = {}
+        self.custom_metrics: dict[str, float] = {}
+        self._last: dict[str, Any] = {"observation": observation}
+
+    def last_observation_for(self, agent_id: Any = None) -> Any:
+        return self._last["observation"]
+
+    def last_action_for(self, agent_id: Any = None) -> Any:
+        return self._last.get("action")
+
+    def last_reward_for(self, agent_id: Any = None) -> float | None:
+        return self._last.get("reward")
+
+    def last_info_for(self, agent_id: Any = None) -> Any:
+        return self._last.get("info")
+
+
+class BaseEnvView:
+    """`base_env`: the environments of a worker."""
+
+    def __init__(self, vector: Any) -> None:
+        self.vector_env = vector
+
+    def get_sub_environments(self) -> list[Any]:
+        return list(getattr(self.vector_env, "envs", []))
+
+
+class EpisodeWatcher:
+    """Follows B environments step by step and calls the user's class. Belongs to a collector."""
+
+    def __init__(self, callbacks: DefaultCallbacks, vector: Any, worker: Any) -> None:
+        self._callbacks = callbacks
+        self._vector = vector
+        self._shown = {
+            "worker": worker,
+            "base_env": BaseEnvView(vector),
+            "policies": worker.policy_map,
+        }
+        self._episodes: dict[int, RunningEpisode] = {}
+        self._num_begun = 0
+        self._ended: list[dict[str, float]] = []
+
+    def before_step(self, age: np.ndarray, obs: np.ndarray) -> None:
+        """age [B], obs [B, ...] of the row that is acted on next."""
+        for b in np.flatnonzero(age == 0).tolist():
+            self._num_begun += 1
+            self._episodes[b] = RunningEpisode(self._num_begun, b, obs[b])
+            self._call("on_episode_start", b)
+
+    def after_step(self, columns: Mapping[str, np.ndarray], t: int, obs: np.ndarray) -> None:
+        """Row t is written; obs [B, ...] followed it."""
+        infos = getattr(self._vector, "last_infos", None)
+        for b in np.flatnonzero(columns[c.VALID][t]).tolist():
+            episode = self._episodes[b]
+            reward = float(columns[c.REWARDS][t, b])
+            episode.length += 1
+            episode.total_reward += reward
+            episode._last = {
+                "observation": obs[b],
+                "action": columns[c.ACTIONS][t, b],
+                "reward": reward,
+                "info": None if infos is None else infos[b],
+            }
+            self._call("on_episode_step", b)
+            if columns[c.TERMINATEDS][t, b] or columns[c.TRUNCATEDS][t, b]:
+                self._call("on_episode_end", b)
+                metrics = self._episodes.pop(b).custom_metrics
+                self._ended.append({str(name): float(x) for name, x in metrics.items()})
+
+    def take_ended(self) -> list[dict[str, float]]:
+        """Custom metrics of the episodes that ended since the last call, in order of their ends."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _call(self, method: str, b: int) -> None:
+        call_user(self._callbacks, method, **self._shown, episode=self._episodes[b], env_index=b)
+
+
+def call_user(callbacks: DefaultCallbacks, method: str, **arguments: Any) -> None:
+    """Raises EnvironmentFailure, with the user's own traceback, for what the user's code raises."""
+    try:
+        getattr(callbacks, method)(**arguments)
+    except Exception as error:
+        name = f"{type(callbacks).__name__}.{method}"
+        raise EnvironmentFailure(
+            f"{name}() raised {type(error).__name__}: {error}", traceback.format_exc()
+        ) from error

@@ -1,0 +1,108 @@
+"""The user's callbacks: called where RLlib calls them, in the worker's process or the driver's."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actorrl import DefaultCallbacks
+from actorrl.algorithms.a2c import A2CConfig
+from actorrl.errors import ConfigError, EnvironmentFailure
+
+COUNTING = "actorrl.testing.probe_envs:CountingEnv"
+LENGTHS = [3, -5]
+
+
+class Watching(DefaultCallbacks):
+    """Counts what it sees; its metrics say it."""
+
+    def on_algorithm_init(self, *, algorithm: Any, **kwargs: Any) -> None:
+        self.seen: list[str] = ["init"]
+
+    def on_episode_start(self, *, episode: Any, **kwargs: Any) -> None:
+        assert episode.length == 0 and episode.last_observation_for()[2] == 0
+        episode.user_data["rewards"] = []
+
+    def on_episode_step(self, *, episode: Any, base_env: Any, env_index: int, **kw: Any) -> None:
+        episode.user_data["rewards"].append(episode.last_reward_for())
+        env = base_env.get_sub_environments()[env_index]
+        assert (env._episode, env._step) == tuple(episode.last_observation_for()[1:].astype(int))
+        assert episode.last_info_for() == {}
+
+    def on_episode_end(self, *, worker: Any, episode: Any, **kwargs: Any) -> None:
+        assert sum(episode.user_data["rewards"]) == pytest.approx(episode.total_reward)
+        episode.custom_metrics["steps"] = len(episode.user_data["rewards"])
+        episode.custom_metrics["pid"] = os.getpid()
+
+    def on_sample_end(self, *, samples: Any, **kwargs: Any) -> None:
+        assert samples.count > 0 and samples["obs"].shape == (samples.count, 3)
+
+    def on_train_result(self, *, algorithm: Any, result: dict[str, Any], **kwargs: Any) -> None:
+        result["custom_metrics"]["mine"] = 7
+        self.seen.append("result")
+
+    def on_evaluate_start(self, *, algorithm: Any, **kwargs: Any) -> None:
+        self.seen.append("evaluate")
+
+    def on_evaluate_end(self, *, evaluation_metrics: dict[str, Any], **kwargs: Any) -> None:
+        self.seen.append(f"{evaluation_metrics['episodes']} episodes")
+
+    def on_checkpoint_loaded(self, *, algorithm: Any, **kwargs: Any) -> None:
+        self.seen.append("loaded")
+
+
+def config_with(callbacks: Any, **settings: Any) -> A2CConfig:
+    config = A2CConfig().environment(COUNTING, env_config={"lengths": LENGTHS})
+    return config.callbacks(callbacks).rollouts(**{"num_workers": 1, **settings})
+
+
+def test_episodes_are_watched_in_the_worker_and_results_in_the_driver(tmp_path: Path) -> None:
+    config = config_with(Watching).evaluation(evaluation_interval=2, evaluation_duration=2)
+    with config.build(results=tmp_path, name="run") as algo:
+        first, second = algo.train(), algo.train()
+        algo.restore(algo.save())
+        seen = algo._callbacks.seen
+    metrics = first["custom_metrics"]
+    assert (metrics["steps_min"], metrics["steps_max"]) == (3, 5)
+    assert metrics["steps_mean"] == pytest.approx(4, abs=0.5)
+    assert metrics["pid_min"] == metrics["pid_max"] != os.getpid()
+    assert seen == ["init", "result", "evaluate", "2 episodes", "result", "loaded"]
+    rows = (tmp_path / "run" / "result.json").read_text().splitlines()
+    assert json.loads(rows[1])["custom_metrics"]["mine"] == 7 == second["custom_metrics"]["mine"]
+
+
+class Failing(DefaultCallbacks):
+    def on_episode_end(self, **kwargs: Any) -> None:
+        raise KeyError("mine")
+
+
+def test_what_a_callback_raises_ends_the_run_with_its_name_and_traceback(tmp_path: Path) -> None:
+    config = config_with(Failing, num_workers=0)
+    with config.build(results=tmp_path, name="run") as algo, pytest.raises(Exception) as caught:
+        algo.train()
+    assert "Failing.on_episode_end() raised KeyError: 'mine'" in str(caught.value)
+    if isinstance(caught.value, EnvironmentFailure):
+        assert "raise KeyError" in caught.value.user_traceback
+
+
+def test_a_class_by_its_path_and_what_is_none() -> None:
+    path = "actorrl.rollouts.callbacks:DefaultCallbacks"
+    assert config_with(path).callbacks_class is DefaultCallbacks
+    with pytest.raises(ConfigError, match="callbacks: 'nowhere:X' cannot be imported"):
+        config_with("nowhere:X")
+    with pytest.raises(ConfigError, match="expected a subclass of DefaultCallbacks"):
+        config_with(dict)
+
+
+def test_a_function_of_the_users_takes_the_place_of_evaluation(tmp_path: Path) -> None:
+    def evaluate(algorithm: Any, workers: Any) -> dict[str, Any]:
+        return {"counted": len(workers.foreach_worker(lambda worker: 1))}
+
+    config = A2CConfig().environment(COUNTING).rollouts(num_workers=0)
+    config.evaluation(evaluation_interval=1, custom_evaluation_function=evaluate)
+    with config.build(results=tmp_path, name="run") as algo:
+        assert algo.train()["evaluation"] == {"counted": 2}
