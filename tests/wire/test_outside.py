@@ -527,20 +527,27 @@ class Wire:
         self._listener = posix.create_server((host, 0))
         self.address = f"tcp://{host}:{self._listener.getsockname()[1]}"
         self.seen = bytearray()
+        self.is_cut = False  # connected at both ends, and nothing gets through
         self._thread = threading.Thread(target=self._run)
         self._ends: list[posix.socket] = []
 
     def _run(self) -> None:
+        self._listener.settimeout(PATIENCE_S)
         near, _ = self._listener.accept()
         far = posix.create_connection(self._server)
         self._ends = [near, far]
-        while True:
-            for source in select.select(self._ends, [], [])[0]:
-                data = source.recv(65536)
-                if not data:
-                    return
-                self.seen += data
-                (far if source is near else near).sendall(data)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                for source in select.select(self._ends, [], [])[0]:
+                    self._pass_on(source, far if source is near else near)
+
+    def _pass_on(self, source: posix.socket, target: posix.socket) -> None:
+        data = source.recv(65536)
+        if not data:
+            raise ConnectionError
+        self.seen += data
+        if not self.is_cut:
+            target.sendall(data)
 
     def __enter__(self) -> Wire:
         self._thread.start()
@@ -587,3 +594,18 @@ def test_a_lost_connection_is_dialled_anew_and_told_as_a_loss(world):
     world.announce()
     a.send("b", say(2))
     assert [message.body for message in receive(b)] == [2]
+
+
+def test_a_link_that_is_dead_without_a_word_is_noticed(world, monkeypatch):
+    monkeypatch.setattr(sockets, "HEARTBEAT_MS", 100)
+    monkeypatch.setattr(sockets, "HEARTBEAT_TIMEOUT_MS", 500)
+    a, b = world.add("a", "one"), world.add("b", "two")
+    told: list[list[str]] = []
+    with Wire(b.tcp_address) as wire:
+        world.table["b"] = msgspec.structs.replace(world.table["b"], tcp=wire.address)
+        world.announce()
+        a.on_peers = told.append
+        a.send("b", say(1))
+        receive(b)
+        wire.is_cut = True
+        until(lambda: told == [["b"]], a, b)

@@ -5,8 +5,7 @@
 >>> program = pool(2)
 >>> print(program)
 Program pool
-  worker/0                 Worker
-  worker/1                 Worker
+  worker/0..1          Worker
 >>> with Cluster(program) as cluster:
 ...     workers = [cluster.ref(f"worker/{index}") for index in range(2)]
 ...     futures = [workers[n % 2].square.call(n) for n in range(8)]  # all are on their way

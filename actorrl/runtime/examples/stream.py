@@ -4,10 +4,9 @@
 >>> program = two_to_one()
 >>> print(program)
 Program stream
-  producer/0               Producer
-  producer/1               Producer
-  consumer/0               Consumer
-  numbers      producer/0..1 -> consumer/0              stream(credit=2, full=wait)
+  producer/0..1        Producer
+  consumer/0           Consumer
+  numbers    producer/0..1 -> consumer/0    stream(credit=2, full=wait)
 >>> with Cluster(program) as cluster:
 ...     cluster.ref("consumer/0").after.call(10).result()
 [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
