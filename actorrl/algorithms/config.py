@@ -20,6 +20,7 @@ from msgspec import Meta
 from actorrl.algorithms.host_settings import HostSettings
 from actorrl.models.model_config import ModelConfig
 from actorrl.rollouts.callbacks import DefaultCallbacks
+from actorrl.runtime.counts import learner_cores
 from actorrl.runtime.program import PROGRESS_LIMIT_S
 
 if TYPE_CHECKING:
@@ -180,10 +181,11 @@ class AlgorithmConfig(HostSettings):
         return np.array([self.num_envs_total() - 1])
 
     def learner_threads(self) -> int:
-        """Torch threads of the learner. With one worker per core it has one."""
+        """Torch threads of the learner. With one worker per core of its host it has one."""
         if self.num_learner_threads is not None:
             return self.num_learner_threads
-        return max(1, len(os.sched_getaffinity(0)) - self.resolved_num_workers())
+        cores_here = len(os.sched_getaffinity(0))
+        return learner_cores(self.cluster_spec(), cores_here, self.resolved_num_workers())
 
     def clips_rewards(self, frame_stack: int) -> bool:
         return frame_stack > 1 if self.clip_rewards is None else self.clip_rewards

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,11 +23,28 @@ def role_count(spec: ClusterSpec, role: str, given: int | None, otherwise: int) 
 def default_workers(spec: ClusterSpec, cores_here: int, learners: int = 1) -> int:
     """max(1, cores - learners) over the hosts that rollouts go to. `cores_here`: of the driver's
     machine. Learners count where they may share a host with rollouts."""
-    hosts = [host for host in spec.hosts if SPREAD_ROLE in host.roles]
-    hosts = hosts or [host for host in spec.hosts if not host.roles]
+    hosts = _first_choice(spec, SPREAD_ROLE)
     cores = sum(_cores(host, cores_here) for host in hosts)
     shared = any(not host.roles or "learner" in host.roles for host in hosts)
     return max(1, cores - (learners if shared else 0))
+
+
+def learner_cores(spec: ClusterSpec, cores_here: int, num_workers: int) -> int:
+    """Cores that rollouts leave on the host to which the learner goes; at least one."""
+    hosts, others = _first_choice(spec, "learner"), _first_choice(spec, SPREAD_ROLE)
+    if not hosts:
+        return 1
+    own = _cores(hosts[0], cores_here)
+    if hosts[0] not in others:
+        return own
+    total = sum(_cores(host, cores_here) for host in others)
+    return max(1, own - math.ceil(num_workers * own / total))
+
+
+def _first_choice(spec: ClusterSpec, role: str) -> list[HostSpec]:
+    """The hosts that name a role, else those that name none."""
+    named = [host for host in spec.hosts if role in host.roles]
+    return named or [host for host in spec.hosts if not host.roles]
 
 
 def _cores(host: HostSpec, cores_here: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actorrl.runtime.counts import counted, default_workers, role_count, with_roles
+from actorrl.runtime.counts import counted, default_workers, learner_cores, role_count, with_roles
 from actorrl.runtime.hosts import AUTO, ClusterSpec, ResourceSpec, RoleSpec, load_cluster
 from actorrl.runtime.placement import Host
 
@@ -36,6 +36,23 @@ def test_workers_take_the_cores_that_learners_leave(hosts, workers, tmp_path):
     path = tmp_path / "hosts.yml"
     path.write_text(f"hosts: {hosts}")
     assert default_workers(load_cluster(path, ssh_config=None), cores_here=6) == workers
+
+
+@pytest.mark.parametrize(
+    ("hosts", "workers", "cores"),
+    [
+        ("[local]", 4, 2),
+        ("[local]", 9, 1),
+        ("[{host: local, roles: [learner]}, a]", 99, 6),
+        ("[{host: local, resources: {cpu: 8}}, {host: a, resources: {cpu: 8}}]", 6, 5),
+        ("[{host: a, roles: [learner], resources: {cpu: 3}}, local]", 9, 3),
+        ("[{host: local, roles: [rollout]}]", 2, 1),
+    ],
+)
+def test_a_learner_has_the_cores_that_rollouts_leave_on_its_host(hosts, workers, cores, tmp_path):
+    path = tmp_path / "hosts.yml"
+    path.write_text(f"hosts: {hosts}")
+    assert learner_cores(load_cluster(path, ssh_config=None), 6, workers) == cores
 
 
 def test_what_the_agents_counted_takes_the_place_of_auto():
