@@ -106,6 +106,7 @@ class _Agent:
         # multiprocessing keeps the forkserver's socket in a temporary directory that it removes in
         # an exit hook; this one is removed whoever is killed.
         tempfile.tempdir = config.socket_dir
+        Path(config.log_dir).mkdir(parents=True, exist_ok=True)
         inventory.allow_descriptors()
         self._context = sockets.new_context()
         self._line = DriverLine(config, self._context)
@@ -130,6 +131,8 @@ class _Agent:
 
     def run(self) -> None:
         self._say_hello()
+        if self._config.driver_pid == 0:  # the line to the driver may break
+            self._write_own_log()
         own = (self._actors, self._memory.fileno(), self._started_fd)
         for source in (*own, *self._line.sources()):
             self._poller.register(source, zmq.POLLIN)
@@ -144,6 +147,13 @@ class _Agent:
             if self._stop_at is not None and time.monotonic() > self._stop_at:
                 break
         self._leave()
+
+    def _write_own_log(self) -> None:
+        path = Path(self._config.log_dir) / f"agent-{self._config.host}.log"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(fd, 1)
+        os.dup2(fd, 2)
+        os.close(fd)
 
     def _patience_ms(self) -> int:
         if self._stop_at is None:

@@ -29,10 +29,9 @@ from actorrl.runtime.placement import Host
 from actorrl.runtime.switchboard import Switchboard
 from actorrl.wire.keys import KeyPair
 from actorrl.wire.messages import AgentConfig, AgentHello, Beat, encode_config
-from actorrl.wire.sockets import TcpDoor, tcp_address
+from actorrl.wire.sockets import TcpDoor
 
 _LOOPBACK = "127.0.0.1"
-_EVERYWHERE = "0.0.0.0"
 
 
 @dataclasses.dataclass
@@ -42,7 +41,6 @@ class AgentState:
     spec: HostSpec
     incarnation: int = 0
     keys: KeyPair | None = None
-    prepared: Prepared | None = None
     process: AgentProcess | None = None
     hello: AgentHello | None = None
     beat: Beat | None = None
@@ -104,16 +102,19 @@ class Fleet:
             lease_s=self.spec.failure.lease_s,
         )
 
-    def door(self, keys: KeyPair, bind: str | None = None) -> TcpDoor:
-        """How the driver's machine listens; loopback alone where nobody else is to come."""
+    def door(self, keys: KeyPair, host: str = LOCAL) -> TcpDoor:
+        """How processes of a host listen to other hosts."""
         network = self.spec.network
-        if bind is None:
-            is_alone = network.security == "none" or self._is_loopback()
-            bind = _LOOPBACK if is_alone else _EVERYWHERE
+        bind = _LOOPBACK
+        if self._launch is not None and network.security == "curve":
+            bind = self._launch.bind(host)
         return TcpDoor(keys=keys, bind=bind, ports=network.ports, security=network.security)
 
-    def _is_loopback(self) -> bool:
-        return bool(getattr(self._launch, "is_loopback", False))
+    def way(self, viewer: str, host: str, tcp: str) -> str:
+        """A listener of `host`, as `viewer` dials it; empty where nothing leads there."""
+        if not tcp or viewer == host or self._launch is None:
+            return tcp
+        return self._launch.way(viewer, host, int(tcp.rpartition(":")[2]))
 
     def close(self, patience_s: float) -> None:
         """End every agent that is still there."""
@@ -136,7 +137,7 @@ class Fleet:
         self.agents[name] = fresh = AgentState(agent.spec, incarnation, KeyPair.new())
         self._admit()
         if name == LOCAL:
-            prepared = Prepared(self._local_process(), _LOOPBACK, _LOOPBACK, "", "")
+            prepared = Prepared(self._local_process(), "")
             self._start_process(fresh, prepared)
             self._on_prepared(fresh, prepared)
             return
@@ -153,7 +154,7 @@ class Fleet:
         try:
             if self._launch is None:
                 raise HostError(f"{agent.spec.name}: nothing here starts agents on other hosts")
-            prepared = self._launch(agent.spec, self._run_id)
+            prepared = self._launch.prepare(agent.spec, self._run_id)
             self._start_process(agent, prepared)
         except (ActorRLError, OSError) as error:
             if prepared is not None:
@@ -175,34 +176,26 @@ class Fleet:
         self.on_launched(agent.spec.name, agent.incarnation, None)
 
     def _start_process(self, agent: AgentState, prepared: Prepared) -> None:
-        agent.prepared = prepared
         prepared.process.start(encode_config(self._config(agent, prepared)))
 
     def _config(self, agent: AgentState, prepared: Prepared) -> AgentConfig:
         assert self._base is not None and self._directory is not None and self.board is not None
         replace = msgspec.structs.replace
+        name = agent.spec.name
         own_door = None
         if self.several and agent.keys is not None:
-            own_door = self.door(agent.keys, prepared.bind or None)
-        base = replace(
-            self._base, host=agent.spec.name, incarnation=agent.incarnation, tcp=own_door
-        )
+            own_door = self.door(agent.keys, name)
+        base = replace(self._base, host=name, incarnation=agent.incarnation, tcp=own_door)
         if agent.spec.is_local:
             return replace(base, driver_pid=os.getpid(), socket_dir=str(self._directory))
+        assert self._launch is not None
         return replace(
             base,
-            driver_address=self.seen(prepared, self.board.tcp_port),
-            beat_address=self.seen(prepared, self.board.tcp_beat_port),
+            driver_address=self._launch.way(name, LOCAL, self.board.tcp_port),
+            beat_address=self._launch.way(name, LOCAL, self.board.tcp_beat_port),
             driver_key=self.keys.public,
             log_dir=prepared.log_dir,
         )
-
-    @staticmethod
-    def seen(prepared: Prepared, port: int) -> str:
-        """A port of the driver's machine, as that host dials it."""
-        if prepared.forward is not None:
-            return prepared.forward(port)
-        return tcp_address(prepared.driver_address, port)
 
     # ---- the life of an agent -----------------------------------------------------------
 

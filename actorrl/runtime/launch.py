@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Protocol
 
 from actorrl.runtime.host_specs import HostSpec
@@ -36,17 +35,20 @@ class AgentProcess(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A host that is ready for its agent. The addresses are names or numbers without a port."""
+    """A host that is ready for its agent."""
 
     process: AgentProcess
-    address: str  # under which the other hosts reach it
-    driver_address: str  # under which it reaches the driver's machine
-    bind: str  # what its own listeners bind
     log_dir: str  # a path there
-    # a port of the driver's machine -> where the host finds it; else under `driver_address`
-    forward: Callable[[int], str] | None = None
-    notice: str = ""
 
 
-# Connect, check and install what is missing; raises HostError. Any thread, several at a time.
-Launcher = Callable[[HostSpec, str], Prepared]
+class Launcher(Protocol):
+    """Starts agents on other hosts, and knows how hosts reach each other. Any thread may call."""
+
+    def prepare(self, host: HostSpec, run_id: str) -> Prepared:
+        """Connect, check, install what is missing; several hosts at a time. Raises HostError."""
+
+    def bind(self, host: str) -> str:
+        """The address that listeners of a host bind."""
+
+    def way(self, viewer: str, host: str, port: int) -> str:
+        """Where `viewer` dials a port of `host`; empty where nothing leads there."""

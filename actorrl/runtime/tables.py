@@ -11,7 +11,6 @@ from actorrl.runtime.refs import DRIVER
 from actorrl.runtime.relay import relay_name
 from actorrl.runtime.supervisor import Slot
 from actorrl.wire.messages import Peer, RelayPlan
-from actorrl.wire.sockets import tcp_address
 
 
 def peers(
@@ -21,24 +20,13 @@ def peers(
     table = {}
     for slot in slots:
         if slot.address and slot.host is not None:
-            tcp = seen_from(fleet, viewer, slot.host, slot.tcp)
+            tcp = fleet.way(viewer, slot.host, slot.tcp)
             table[slot.name] = Peer(
                 slot.incarnation, slot.address, slot.host, tcp, keys.get(slot.name, "")
             )
-    tcp = seen_from(fleet, viewer, LOCAL, driver.tcp)
+    tcp = fleet.way(viewer, LOCAL, driver.tcp)
     table[DRIVER] = Peer(0, driver.address, LOCAL, tcp, driver.key)
     return table
-
-
-def seen_from(fleet: Fleet, viewer: str, host: str, tcp: str) -> str:
-    """A listener of `host`, as `viewer` dials it."""
-    if not tcp or viewer == host:
-        return tcp
-    port = int(tcp.rpartition(":")[2])
-    other = fleet.agents[viewer if host == LOCAL else host].prepared
-    if other is None:
-        return ""
-    return fleet.seen(other, port) if host == LOCAL else tcp_address(other.address, port)
 
 
 def relay_plan(
@@ -49,7 +37,7 @@ def relay_plan(
     agents = {}
     for name, agent in fleet.agents.items():
         if agent.hello is not None and agent.keys is not None:
-            tcp = seen_from(fleet, viewer, name, agent.hello.tcp)
+            tcp = fleet.way(viewer, name, agent.hello.tcp)
             agents[relay_name(name)] = Peer(agent.incarnation, "", name, tcp, agent.keys.public)
     pulls = {}
     for link in links.values():

@@ -9,6 +9,7 @@ from pathlib import Path
 from actorrl.runtime.host_specs import HostSpec
 from actorrl.runtime.launch import Prepared
 from actorrl.runtime.launchers.local import LocalAgentProcess
+from actorrl.wire.sockets import tcp_address
 
 _LOOPBACK = "127.0.0.1"
 
@@ -19,8 +20,13 @@ class LoopbackLauncher:
 
     folder: Path
 
-    def __call__(self, host: HostSpec, run_id: str) -> Prepared:
+    def prepare(self, host: HostSpec, run_id: str) -> Prepared:
         log_dir = self.folder / host.name
-        log_dir.mkdir(parents=True, exist_ok=True)
         process = LocalAgentProcess(run_id, host.name, log_dir, lifeline=True)
-        return Prepared(process, _LOOPBACK, _LOOPBACK, _LOOPBACK, str(log_dir.absolute()))
+        return Prepared(process, str(log_dir.absolute()))
+
+    def bind(self, host: str) -> str:
+        return _LOOPBACK
+
+    def way(self, viewer: str, host: str, port: int) -> str:
+        return tcp_address(_LOOPBACK, port)
