@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from actorrl.algorithms import actor_states, described, restoring, resuming
+from actorrl.algorithms import actor_states, described, far_hosts, restoring, resuming
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.mirror import PolicyMirror
 from actorrl.algorithms.reporting import Reporter
@@ -25,7 +25,7 @@ from actorrl.algorithms.setup import Setup, as_config
 from actorrl.algorithms.worker_set import WorkerSet
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.preprocessors import preprocessor_for
-from actorrl.errors import ActorDied, ActorRLError, ConfigError
+from actorrl.errors import ActorDied, ActorRLError
 from actorrl.experiment.checkpoints import CheckpointKeeper, write_checkpoint
 from actorrl.experiment.results import ResultWriter
 from actorrl.experiment.run_folder import RunFolder, default_name, default_results_dir
@@ -103,25 +103,24 @@ class Algorithm:
         self.run_id = secrets.token_hex(8)
         self._seed = self.config.seed if self.config.seed is not None else secrets.randbits(31)
         self._check_placement()
-        self._folder = run_folder or self._make_folder(name, results)
-        self._folder.acquire(self.run_id)
+        self._launch = far_hosts.ready(self.config.cluster_spec())
         try:
-            self._set_up(keep)
-        except BaseException:
-            self._folder.release()
-            raise
+            self._folder = run_folder or self._make_folder(name, results)
+            self._folder.acquire(self.run_id)
+            try:
+                self._set_up(keep)
+            except BaseException:
+                self._folder.release()
+                raise
+        finally:
+            if self._launch is not None:
+                self._launch.close()
 
     def _check_placement(self) -> None:
         """Before anything is made or reached."""
         spec = self.config.cluster_spec()
         program = type(self).plan(self.config, self.info)
         place(program, assumed_offers(spec, this_host(), program), spec.roles)
-        if spec.remote_hosts:
-            names = ", ".join(host.name for host in spec.remote_hosts)
-            raise ConfigError(
-                f"hosts: {spec.source} names other hosts ({names}), on which no run can be started "
-                "yet, expected local; `actorrl plan --hosts` places them"
-            )
 
     def _set_up(self, keep: int | None) -> None:
         self._training_iteration = 0
@@ -147,7 +146,9 @@ class Algorithm:
         self._folder.write_params(self._params(program))
         self._cluster = Cluster(
             program,
+            config.cluster_spec(),
             launcher="inproc" if self._inline else "local",
+            launch=self._launch,
             log_dir=self._folder.logs,
             on_event=self._on_event,
             on_report=self._reporter.on_worker_report,
@@ -245,6 +246,8 @@ class Algorithm:
                 return report
             except ActorDied:
                 self._cluster.check()
+                spec = self.config.cluster_spec()
+                far_hosts.recover(self._learner, spec, str(self._folder.path))
 
     def _due(self, interval: int | None) -> bool:
         return interval is not None and self._training_iteration % interval == 0

@@ -86,7 +86,10 @@ def config_of(path: str | Path, env: Any = None) -> AlgorithmConfig:
 
 
 def newest_learner_state(folder: str) -> Recovery | None:
-    """Called in the learner's process when it was started again."""
+    """Called in the learner's process when it was started again; None on another host than the
+    driver's, who then brings it back."""
+    if not Path(folder).is_dir():
+        return None
     damaged: list[str] = []
     path = newest_whole(RunFolder.open(folder), damaged)
     if path is None:

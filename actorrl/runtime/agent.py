@@ -151,6 +151,7 @@ class _Agent:
     def _write_own_log(self) -> None:
         path = Path(self._config.log_dir) / f"agent-{self._config.host}.log"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._line_ends = [os.dup(1), os.dup(2)]  # their end would look like ours
         os.dup2(fd, 1)
         os.dup2(fd, 2)
         os.close(fd)

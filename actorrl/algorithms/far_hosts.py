@@ -1,0 +1,40 @@
+"""What a run over several hosts needs beside: the hosts made ready, and a learner on another host
+brought back, since it cannot read the run folder."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from actorrl.algorithms import actor_states, restoring
+from actorrl.errors import CallError
+from actorrl.runtime.host_specs import ClusterSpec
+from actorrl.runtime.refs import ActorRef
+
+if TYPE_CHECKING:
+    from actorrl.runtime.launchers.over_ssh import SshLauncher
+
+
+def ready(spec: ClusterSpec) -> SshLauncher | None:
+    """None where there is this machine alone. Raises HostError, VersionError, ConfigError, before
+    anything is made here."""
+    if not spec.remote_hosts:
+        return None
+    from actorrl.runtime.launchers.over_ssh import SshLauncher  # paramiko only where it is needed
+
+    launch = SshLauncher(spec, say=lambda line: print(line, file=sys.stderr, flush=True))
+    launch.bootstrap()
+    return launch
+
+
+def recover(learner: ActorRef, spec: ClusterSpec, folder: str) -> None:
+    """Give a learner that was started again its newest recovery checkpoint: on another host it
+    could not read it itself."""
+    if not spec.remote_hosts:
+        return
+    newest = restoring.newest_learner_state(folder)
+    if newest is not None:
+        try:
+            actor_states.load_learner_state(learner, newest.state)
+        except CallError as error:  # it died again: its successor is brought back
+            print(f"the learner was not brought back: {error}", file=sys.stderr)
