@@ -54,6 +54,8 @@ class Config(msgspec.Struct, kw_only=True):
     """Base of all settings. Every field needs a default, a description and, if any, a unit."""
 
     ALIASES: ClassVar[dict[str, str]] = {}  # other spelling -> field, e.g. RLlib's older names
+    # Keys of RLlib without a field here -> the only value accepted: what holds anyway.
+    NEUTRAL: ClassVar[dict[str, Any]] = {}
 
     def validate(self) -> list[str]:
         """Lines about settings that contradict each other; single values are checked by `apply`."""
@@ -79,6 +81,8 @@ def apply(config: Config, values: Mapping[str, Any], origin: str = "") -> list[s
 def _apply_one(config: Config, key: str, value: Any, written: str) -> list[str]:
     head, _, rest = key.partition(".")
     field = _fields(config).get(config.ALIASES.get(head, head))
+    if field is None and not rest and head in config.NEUTRAL:
+        return _neutral(value, config.NEUTRAL[head], written)
     if field is None:
         return [f"{written}: {_unknown(config, head)}"]
     current = getattr(config, field.name)
@@ -94,6 +98,12 @@ def _apply_one(config: Config, key: str, value: Any, written: str) -> list[str]:
             return [f"{written}: {head!r} has no settings inside, expected {accepted(field.type)}"]
         value = _merged(current, rest, value)
     return _convert_and_set(config, field, value, written)
+
+
+def _neutral(value: Any, wanted: Any, written: str) -> list[str]:
+    if value == wanted:
+        return []
+    return [f"{written}: {_shown(value)} is not supported, expected {_shown(wanted)}"]
 
 
 def _convert_and_set(

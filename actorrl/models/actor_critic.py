@@ -44,19 +44,25 @@ class ActorCriticNetwork(nn.Module):
         self.body_precision = torch.float32
         self.body = body_for(observation_space, frame_stack, config)
         size = int(self.body.output_size)  # type: ignore[arg-type]
-        self.core = LSTMCore(size, config.lstm_cell_size) if config.use_lstm else None
+        self.core = self._make_core(size, config)
         size = config.lstm_cell_size if config.use_lstm else size
-        self.post = MLP(size, config.post_fcnet_hiddens, config.fcnet_activation)
+        self.post = MLP(size, config.post_fcnet_hiddens, config.post_activation)
         self.value_body: nn.Module | None = None
         self.value_post: nn.Module = nn.Identity()
         if not config.shares_layers(is_image=not isinstance(self.body, MLP)):
             self.value_body = body_for(observation_space, frame_stack, config)
-            self.value_post = MLP(size, config.post_fcnet_hiddens, config.fcnet_activation)
+            self.value_post = MLP(size, config.post_fcnet_hiddens, config.post_activation)
         # Nearly equal probabilities at first; values of ordinary size.
         means = num_outputs // 2 if config.free_log_std else num_outputs
         self.policy_head = linear(self.post.output_size, means, 0.01)
         self.log_std = nn.Parameter(torch.zeros(means)) if config.free_log_std else None
         self.value_head = linear(self.post.output_size, 1, 1.0)
+
+    @staticmethod
+    def _make_core(size: int, config: ModelConfig) -> LSTMCore | None:
+        if not config.use_lstm:
+            return None
+        return LSTMCore(size, config.lstm_cell_size, config.max_seq_len)
 
     @property
     def recurrent(self) -> bool:

@@ -15,12 +15,15 @@ from actorrl.errors import ConfigError
 from actorrl.models.mixed_body import ImagePiece, MixedBody
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.networks import (
+    MIDDLE_IMAGE,
     MLP,
     NATURE_SMALLEST_IMAGE,
+    NATURE_SUITED_IMAGE,
     SMALL_FILTERS,
     ConvNet,
     ImageShape,
     ImpalaResNet,
+    fitting_filters,
     nature_cnn,
 )
 
@@ -100,16 +103,28 @@ def _looks_like_image(shape: tuple[int, ...], config: ModelConfig) -> bool:
 
 
 def _image_body(image: ImageShape, config: ModelConfig) -> nn.Module:
-    filters, channels_last = config.conv_filters, config.channels_last
-    if filters is None:
-        small = min(image.height, image.width) < NATURE_SMALLEST_IMAGE
-        filters = list(SMALL_FILTERS) if small else "nature"
+    """By the smaller side: from 60 pixels (84, 96, 64) the Nature network, from 16 (42) as many
+    convolutions of stride 2 as fit, below (MinAtar's 10) a single one that keeps the cells."""
+    filters, channels_last, activation = (
+        config.conv_filters,
+        config.channels_last,
+        config.conv_activation,
+    )
+    side = min(image.height, image.width)
+    suited = fitting_filters(image.height, image.width)
     if filters == "impala":
         return ImpalaResNet(image, channels_last=channels_last)
     try:
-        if filters == "nature":
-            return nature_cnn(image, channels_last)
-        hiddens = config.fcnet_hiddens if config.conv_filters is not None else (128,)
-        return ConvNet(image, filters, hiddens, channels_last)
+        if filters == "nature" or (filters is None and side >= NATURE_SUITED_IMAGE):
+            return nature_cnn(image, channels_last, activation)
+        if filters is not None:
+            return ConvNet(image, filters, config.fcnet_hiddens, channels_last, activation)
     except ValueError as error:
-        raise ConfigError(f"model.conv_filters: {error}, expected smaller kernels") from None
+        raise ConfigError(
+            f"model.conv_filters: {error}, expected smaller kernels or strides, for instance "
+            f"{[list(filter_) for filter_ in suited]}"
+        ) from None
+    if side < MIDDLE_IMAGE:
+        small = list(SMALL_FILTERS) if side >= 3 else suited
+        return ConvNet(image, small, (128,), channels_last, activation)
+    return ConvNet(image, suited, (256,), channels_last, activation)

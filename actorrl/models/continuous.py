@@ -42,7 +42,7 @@ class Actor(nn.Module):
         self.mask_size = mask_size
         self.body = body_for(observation_space, frame_stack, config)
         size = int(self.body.output_size)  # type: ignore[arg-type]
-        self.post = MLP(size, config.post_fcnet_hiddens, config.fcnet_activation)
+        self.post = MLP(size, config.post_fcnet_hiddens, config.post_activation)
         self.output = linear(self.post.output_size, outputs, 0.01)  # near 0: no saturated tanh
         self.squash = squash
 

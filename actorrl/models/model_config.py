@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
 from actorrl.config import Config
 
-Activation = Literal["tanh", "relu", "elu", "silu", "linear"]
+Activation = Literal["tanh", "relu", "elu", "silu", "swish", "linear"]
 Size = Annotated[int, Meta(ge=1)]
 # No bounds inside this union, msgspec 0.22 crashes on them: `validate` looks instead.
 Filter = tuple[int, int | tuple[int, int], int]
@@ -18,6 +18,24 @@ ConvFilters = Literal["nature", "impala"] | list[Filter]
 
 class ModelConfig(Config):
     """What the body of a network looks like; heads follow from policy and action space."""
+
+    NEUTRAL: ClassVar[dict[str, Any]] = {
+        "lstm_use_prev_action": False,
+        "lstm_use_prev_reward": False,
+        "use_attention": False,
+        "no_final_linear": False,
+        "encoder_latent_dim": None,
+        "custom_preprocessor": None,
+        "always_check_shapes": False,
+        "_time_major": False,
+        "_disable_preprocessor_api": False,
+        "_disable_action_flattening": False,
+        # RLlib's Atari defaults; env_config has the settings of our Atari environments.
+        "dim": 84,
+        "grayscale": False,
+        "framestack": True,
+        "zero_mean": True,
+    }
 
     fcnet_hiddens: Annotated[
         list[Size],
@@ -33,10 +51,20 @@ class ModelConfig(Config):
             "null chooses by the image's size",
         ),
     ] = None
+    conv_activation: Annotated[
+        Activation, Meta(description="activation after convolutions (not of impala)")
+    ] = "relu"
     post_fcnet_hiddens: Annotated[
         list[Size],
         Meta(description="layers after the body (and after the LSTM), before the heads"),
     ] = msgspec.field(default_factory=list)
+    post_fcnet_activation: Annotated[
+        Activation | None,
+        Meta(
+            description="activation of those layers; null: fcnet_activation",
+            extra={"rllib": "relu"},
+        ),
+    ] = None
     vf_share_layers: Annotated[
         bool | None,
         Meta(
@@ -73,10 +101,26 @@ class ModelConfig(Config):
     lstm_cell_size: Annotated[
         int, Meta(ge=1, description="size of the LSTM's state", extra={"unit": "units"})
     ] = 256
+    max_seq_len: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                description="rows through which the LSTM's gradient flows back; null: a whole "
+                "fragment",
+                extra={"unit": "env steps", "rllib": 20},
+            ),
+        ]
+        | None
+    ) = None
     channels_last: Annotated[
         bool,
         Meta(description="train convolutions in channels-last layout (1.3 times as fast on CPUs)"),
     ] = True
+
+    @property
+    def post_activation(self) -> Activation:
+        return self.post_fcnet_activation or self.fcnet_activation
 
     def shares_layers(self, is_image: bool) -> bool:
         """Whether policy and value share one body."""

@@ -18,6 +18,8 @@ Filter = tuple[int, int | tuple[int, int], int]  # output channels, kernel, stri
 
 NATURE_FILTERS: list[Filter] = [(32, 8, 4), (64, 4, 2), (64, 3, 1)]
 NATURE_SMALLEST_IMAGE = 36  # pixels a side; below, the third convolution has nothing left
+NATURE_SUITED_IMAGE = 60  # below, its strides leave a cell or two
+MIDDLE_IMAGE = 16  # from here on, stride 2 leaves something
 SMALL_FILTERS: list[Filter] = [(16, 3, 1)]  # for images of a few cells, as MinAtar's
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -25,10 +27,18 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "elu": functional.elu,
     "silu": functional.silu,
+    "swish": functional.silu,  # RLlib's name
     "linear": lambda x: x,
 }
 # Gains that keep the variance of activations about constant through the layers.
-GAINS = {"tanh": math.sqrt(2.0), "relu": math.sqrt(2.0), "elu": 1.4, "silu": 1.7, "linear": 1.0}
+GAINS = {
+    "tanh": math.sqrt(2.0),
+    "relu": math.sqrt(2.0),
+    "elu": 1.4,
+    "silu": 1.7,
+    "swish": 1.7,
+    "linear": 1.0,
+}
 
 
 def linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
@@ -91,7 +101,7 @@ class PixelConv(nn.Conv2d):
 
 
 class ConvNet(nn.Module):
-    """Convolutions without padding, ReLU after each, then fully connected layers with ReLU."""
+    """Convolutions without padding, then fully connected layers, an activation after each."""
 
     def __init__(
         self,
@@ -99,14 +109,16 @@ class ConvNet(nn.Module):
         filters: Sequence[Filter],
         hiddens: Sequence[int] = (512,),
         channels_last: bool = True,
+        activation: str = "relu",
     ) -> None:
         super().__init__()
         self.image = image
+        self.activation = activation
         self.convolutions = nn.ModuleList()
         channels, height, width = image.channels, image.height, image.width
         for index, (outputs, kernel, stride) in enumerate(filters):
             make = PixelConv if index == 0 else nn.Conv2d
-            layer = _orthogonal(make(channels, outputs, kernel, stride), GAINS["relu"])
+            layer = _orthogonal(make(channels, outputs, kernel, stride), GAINS[activation])
             self.convolutions.append(layer)
             height = _output_length(height, layer.kernel_size[0], stride)
             width = _output_length(width, layer.kernel_size[1], stride)
@@ -116,20 +128,32 @@ class ConvNet(nn.Module):
                 f"{list(filters)} leave nothing of a {image.height}x{image.width} image"
             )
         _set_channels_last(self, channels_last)
-        self.head = MLP(channels * height * width, hiddens, "relu")
+        self.head = MLP(channels * height * width, hiddens, activation)
         self.output_size = self.head.output_size
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.image.to_channels_first(x)
+        activate = ACTIVATIONS[self.activation]
         for layer in self.convolutions:
-            x = torch.relu(layer(x))
+            x = activate(layer(x))
         features: Tensor = self.head(x)
         return features
 
 
-def nature_cnn(image: ImageShape, channels_last: bool = True) -> ConvNet:
+def nature_cnn(image: ImageShape, channels_last: bool = True, activation: str = "relu") -> ConvNet:
     """The network of Mnih et al. 2015, "Human-level control through deep RL", in Nature."""
-    return ConvNet(image, NATURE_FILTERS, (512,), channels_last)
+    return ConvNet(image, NATURE_FILTERS, (512,), channels_last, activation)
+
+
+def fitting_filters(height: int, width: int) -> list[Filter]:
+    """Filters that suit images of this size: stride 2 until ten cells a side or fewer are left."""
+    filters: list[Filter] = []
+    side = min(height, width)
+    while side > 10:
+        filters.append((32, 3, 2))
+        side = _output_length(side, 3, 2)
+    kernel = min(3, side)
+    return [*filters, (32, kernel, 1)]
 
 
 class ImpalaResNet(nn.Module):

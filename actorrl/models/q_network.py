@@ -145,7 +145,7 @@ class _Stream(nn.Module):
         self.is_noisy = noisy_sigma is not None
         self.hidden: nn.Module
         if noisy_sigma is None:
-            self.hidden = MLP(size, config.post_fcnet_hiddens, config.fcnet_activation)
+            self.hidden = MLP(size, config.post_fcnet_hiddens, config.post_activation)
             self.output: nn.Module = linear(self.hidden.output_size, outputs, 0.1)
         else:
             sizes = [size, *config.post_fcnet_hiddens]

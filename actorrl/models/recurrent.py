@@ -13,10 +13,14 @@ State = tuple[Tensor, ...]
 
 
 class LSTMCore(nn.Module):
-    """One LSTM layer (Hochreiter and Schmidhuber 1997; forget gates with bias 1)."""
+    """One LSTM layer (Hochreiter and Schmidhuber 1997; forget gates with bias 1).
 
-    def __init__(self, input_size: int, cell_size: int) -> None:
+    Gradients flow back through at most `max_seq_len` rows; None: through all.
+    """
+
+    def __init__(self, input_size: int, cell_size: int, max_seq_len: int | None = None) -> None:
         super().__init__()
+        self.max_seq_len = max_seq_len
         self.cell_size = self.output_size = cell_size
         # Gates in the order input, forget, output, candidate: the first three share a sigmoid.
         self.weight_input = nn.Parameter(torch.empty(4 * cell_size, input_size))
@@ -46,6 +50,8 @@ class LSTMCore(nn.Module):
         keep = None if resets is None else (~resets).unsqueeze(-1).to(x.dtype)  # [L, B, 1]
         outputs = []
         for row, gates in enumerate(from_input):
+            if self.max_seq_len is not None and row % self.max_seq_len == 0:
+                h, c = h.detach(), c.detach()
             if keep is not None:
                 h, c = h * keep[row], c * keep[row]
             h, c = self._cell(gates, h, c)

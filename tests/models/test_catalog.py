@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -56,8 +58,57 @@ def test_a_space_that_is_no_array_is_refused_by_name(space):
 
 
 def test_filters_that_do_not_fit_are_a_config_error():
-    with pytest.raises(ConfigError, match=r"model\.conv_filters: .*20x20"):
+    with pytest.raises(ConfigError, match=r"model\.conv_filters: .*20x20") as error:
         body_for(images(20, 20), 4, ModelConfig(conv_filters="nature"))
+    suggested = json.loads(str(error.value).rpartition("for instance ")[2])
+    config = ModelConfig()
+    assert apply(config, {"conv_filters": suggested}) == []
+    assert isinstance(body_for(images(20, 20), 4, config), ConvNet)
+
+
+@pytest.mark.parametrize("side", [*range(1, 70), 84, 96, 128, 210])
+def test_filters_are_found_for_every_size(side):
+    body = body_for(images(side, side + 3, 3), 1, ModelConfig())
+    assert body(torch.zeros(2, side, side + 3, 3, dtype=torch.uint8)).shape == (
+        2,
+        body.output_size,
+    )
+    cells = body.head.input_size // 32 if 16 <= side < 60 else 16
+    assert cells >= 9, "more than a cell or two are left"
+
+
+def test_keys_of_rllib_are_accepted_where_they_say_what_is_so():
+    config = ModelConfig()
+    rllibs = {
+        "fcnet_hiddens": [256, 256],
+        "fcnet_activation": "swish",
+        "conv_activation": "elu",
+        "post_fcnet_activation": "relu",
+        "vf_share_layers": False,
+        "free_log_std": False,
+        "max_seq_len": 20,
+        "lstm_use_prev_action": False,
+        "use_attention": False,
+        "dim": 84,
+        "framestack": True,
+        "_disable_preprocessor_api": False,
+        "custom_model": None,
+        "custom_model_config": {},
+    }
+    assert apply(config, rllibs, "model.") == []
+    assert (config.max_seq_len, config.post_activation) == (20, "relu")
+    (line,) = apply(config, {"use_attention": True}, "model.")
+    assert line == "model.use_attention: True is not supported, expected False"
+
+
+def test_the_activation_of_convolutions_can_be_chosen():
+    obs = torch.randint(0, 256, (2, 20, 20, 3), dtype=torch.uint8)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        relu = body_for(images(20, 20, 3), 1, ModelConfig())
+        torch.manual_seed(0)
+        elu = body_for(images(20, 20, 3), 1, ModelConfig(conv_activation="elu"))
+    assert (relu(obs) >= 0).all() and (elu(obs) < 0).any()
 
 
 @pytest.mark.parametrize(

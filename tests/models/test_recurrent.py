@@ -84,3 +84,13 @@ def test_row_by_row_gives_the_same_numbers():
 def test_forget_gates_start_open():
     core = LSTMCore(F, H)
     assert core.bias[H : 2 * H].eq(1).all() and core.bias.sum() == H
+
+
+def test_gradients_stop_after_max_seq_len_rows_and_outputs_stay_the_same():
+    whole, cut = LSTMCore(F, H), LSTMCore(F, H, max_seq_len=3)
+    cut.load_state_dict(whole.state_dict())
+    x = torch.randn(7, 2, F, requires_grad=True)
+    outputs, _ = cut(x, cut.initial_state(2))
+    torch.testing.assert_close(outputs, whole(x, whole.initial_state(2))[0])
+    (gradient,) = torch.autograd.grad(outputs[5].sum(), x)  # rows 3 to 5 are one piece
+    assert (gradient[:3] == 0).all() and (gradient[3:6] != 0).any() and (gradient[6:] == 0).all()
