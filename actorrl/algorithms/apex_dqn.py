@@ -32,8 +32,6 @@ from actorrl.models.model_config import ModelConfig
 from actorrl.policies.exploration import epsilon_ladder
 from actorrl.policies.q_policy import QPolicy
 from actorrl.replay.buffer import BufferSettings
-from actorrl.replay.frame_store import frames_for
-from actorrl.roles.replay_shard import ShardSettings
 from actorrl.roles.settings import Arrays, Body, Metrics, Postprocess, State
 from actorrl.rollouts.postprocess import NStep, initial_priorities
 from actorrl.runtime.counts import role_count
@@ -110,18 +108,12 @@ class APEXConfig(ReplayConfig):
         return role_count(self.cluster_spec(), "replay", self.num_replay_shards, 2)
 
     def buffer(self, info: EnvInfo) -> tuple[str, BufferSettings]:
-        return "replay", shard_settings(self, info, seed=0)
+        return "replay", self.shard(info, 0, self.resolved_num_shards(), with_q_values=True)
 
     def validate(self) -> list[str]:
         lines = super().validate()
         shards = self.resolved_num_shards() if not lines else self.num_replay_shards or 1
-        if self.train_batch_size > self.replay_capacity // shards:
-            lines.append(
-                f"train_batch_size: {self.train_batch_size} rows cannot come from a shard of"
-                f" {self.replay_capacity} / {shards} rows, expected at most"
-                f" {self.replay_capacity // shards}"
-            )
-        return lines
+        return lines + self.shard_lines(shards)
 
 
 # ---- policy ---------------------------------------------------------------------------------
@@ -243,7 +235,7 @@ class APEX(Algorithm):
             "APEX",
             setup.workers(config),
             setup.learner(config, functools.partial(APEXUpdate, config, info, setup.seed)),
-            shard_settings(config, info, setup.seed),
+            config.shard(info, setup.seed, config.resolved_num_shards(), with_q_values=True),
             config.resolved_num_shards(),
             functools.partial(make_policy, config, info),
             functools.partial(make_postprocess, config, clip),
@@ -252,36 +244,8 @@ class APEX(Algorithm):
 
     @staticmethod
     def counts_env(config: APEXConfig, env_index: int) -> bool:
-        """Only the third of the environments that explore least, as RLlib's."""
-        num_envs = config.num_envs_total()
-        return env_index >= num_envs - max(1, num_envs // 3)
-
-
-def shard_settings(config: APEXConfig, info: EnvInfo, seed: int) -> ShardSettings:
-    """A shard's part of everything that counts rows."""
-    shards = config.resolved_num_shards()
-    rows = config.fragment_length() * config.num_envs_per_worker
-    overlap = config.frame_overlap(info, with_q_values=True)
-    num_frames = 0
-    if info.frame_stack > 1:
-        # Several shards: fragments of a worker alternate, and each brings its lead-in along.
-        spare = overlap / rows if shards > 1 else 0.0
-        workers = config.resolved_num_workers()
-        wanted = int(config.replay_capacity // shards * (1.0 + spare))
-        num_frames = frames_for(wanted, rows + overlap, workers)
-    return ShardSettings(
-        capacity=max(1, config.replay_capacity // shards),
-        alpha=config.prioritized_replay_alpha if config.prioritized_replay else None,
-        eps=config.prioritized_replay_eps,
-        min_size=max(1, config.learning_starts // shards),
-        samples_per_insert=config.samples_per_insert,
-        # Two fragments or two batches ahead, whichever is more: neither side runs in lock-step.
-        tolerance=2.0 * max(config.samples_per_insert * rows, config.train_batch_size),
-        seed=seed,
-        num_frames=num_frames,
-        overlap_frames=overlap,
-    )
+        return config.explores_little(env_index)
 
 
 APEXConfig.algorithm = APEX
-__all__ = ["APEX", "APEXConfig", "shard_settings"]
+__all__ = ["APEX", "APEXConfig"]

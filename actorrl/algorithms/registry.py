@@ -21,6 +21,7 @@ _ALGORITHMS = {
     "DQN": "dqn:DQN",
     "DDPG": "ddpg:DDPG",
     "TD3": "td3:TD3",
+    "APEX_DDPG": "apex_ddpg:APEX_DDPG",
     "SAC": "sac:SAC",
     "ES": "es:ES",
     "ARS": "ars:ARS",

@@ -15,6 +15,7 @@ from actorrl.replay.buffer import BufferSettings
 from actorrl.replay.footprint import Footprint, footprint
 from actorrl.replay.frame_store import frames_for
 from actorrl.roles.local_replay_learner import LocalReplaySettings
+from actorrl.roles.replay_shard import ShardSettings
 
 
 class ReplayConfig(AlgorithmConfig):
@@ -123,3 +124,46 @@ class ReplayConfig(AlgorithmConfig):
             samples_per_insert=self.samples_per_insert,
             beta=self.prioritized_replay_beta,
         )
+
+    # ---- Ape-X --------------------------------------------------------------------------
+
+    def shard(
+        self, info: EnvInfo, seed: int, num_shards: int, with_q_values: bool
+    ) -> ShardSettings:
+        """A shard's part of everything that counts rows."""
+        rows = self.fragment_length() * self.num_envs_per_worker
+        overlap = self.frame_overlap(info, with_q_values)
+        num_frames = 0
+        if info.frame_stack > 1:
+            # Several shards: fragments of a worker alternate, and each brings its lead-in along.
+            spare = overlap / rows if num_shards > 1 else 0.0
+            wanted = int(self.replay_capacity // num_shards * (1.0 + spare))
+            num_frames = frames_for(wanted, rows + overlap, self.resolved_num_workers())
+        return ShardSettings(
+            capacity=max(1, self.replay_capacity // num_shards),
+            alpha=self.prioritized_replay_alpha if self.prioritized_replay else None,
+            eps=self.prioritized_replay_eps,
+            min_size=max(1, self.learning_starts // num_shards),
+            samples_per_insert=self.samples_per_insert,
+            # Two fragments or two batches ahead, whichever is more: neither side runs in lock-step.
+            tolerance=2.0 * max(self.samples_per_insert * rows, self.train_batch_size),
+            seed=seed,
+            num_frames=num_frames,
+            overlap_frames=overlap,
+        )
+
+    def shard_lines(self, num_shards: int) -> list[str]:
+        """What is wrong with the sizes of shards."""
+        capacity = self.replay_capacity // num_shards
+        if self.train_batch_size <= capacity:
+            return []
+        return [
+            f"train_batch_size: {self.train_batch_size} rows cannot come from a shard of"
+            f" {self.replay_capacity} / {num_shards} rows, expected at most {capacity}"
+        ]
+
+    def explores_little(self, env_index: int) -> bool:
+        """Of a ladder of exploration, the third of the environments that explore least: their
+        episodes are reported, as RLlib's."""
+        num_envs = self.num_envs_total()
+        return env_index >= num_envs - max(1, num_envs // 3)

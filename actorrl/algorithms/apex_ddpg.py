@@ -1,0 +1,162 @@
+"""Ape-X DDPG: DDPG on distributed prioritized replay (Horgan et al. 2018, section 4.2).
+
+    workers, noise sigma_i each --[N] n-step rows, first priorities--> replay shards
+    shards --prioritized batches [N]--> learner: critic and actor
+    learner --priorities--> shards, --weights--> workers
+
+N rows. Roles, shards and flow are Ape-X DQN's, policy and update DDPG's. Environment i of all N_e
+explores with Gaussian noise of deviation sigma_i = noise_scale^(1 + noise_exponent i / (N_e - 1)).
+First priorities are the |TD| of the worker's own networks.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from msgspec import Meta
+
+from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.ddpg import DeterministicConfig, DeterministicUpdate, policy_with_noise
+from actorrl.algorithms.replay_config import ReplayConfig
+from actorrl.algorithms.spaces import require_bounded_box
+from actorrl.data import columns as c
+from actorrl.data.fragment import Fragment
+from actorrl.envs.check import EnvInfo
+from actorrl.losses import continuous_q as losses
+from actorrl.policies.deterministic import DeterministicPolicy
+from actorrl.policies.exploration import epsilon_ladder
+from actorrl.replay.buffer import BufferSettings
+from actorrl.roles.settings import Arrays, Body, Postprocess
+from actorrl.rollouts.postprocess import NStep
+from actorrl.runtime.counts import role_count
+from actorrl.runtime.program import Program
+from actorrl.topologies import distributed_replay
+
+
+class APEXDDPGConfig(DeterministicConfig):
+    rollout_fragment_length: (
+        Annotated[
+            int,
+            Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps", "rllib": 50}),
+        ]
+        | Literal["auto"]
+    ) = 16
+    n_step: Annotated[
+        int, Meta(ge=1, description="rewards summed in a row", extra={"unit": "env steps"})
+    ] = 3
+    samples_per_insert: Annotated[
+        float,
+        Meta(gt=0, description="times a row is sampled, on average (RLlib: training_intensity)"),
+    ] = 16.0
+    prioritized_replay: Annotated[
+        bool, Meta(description="sample in proportion to priorities, else uniformly")
+    ] = True
+    num_replay_shards: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="replay processes; null: the host list's `replay`, else 2",
+            extra={"unit": "processes", "rllib": 4},
+        ),
+    ] = None
+    random_steps: Annotated[
+        int, Meta(ge=0, le=0, description="none here: noise alone explores")
+    ] = 0
+    noise_scale: Annotated[
+        float, Meta(gt=0, lt=1, description="standard deviation of the first environment's noise")
+    ] = 0.5
+    noise_exponent: Annotated[float, Meta(ge=0, description="steepness of the ladder")] = 4.0
+
+    ALIASES: ClassVar[dict[str, str]] = {
+        **ReplayConfig.ALIASES,
+        "num_replay_buffer_shards": "num_replay_shards",
+    }
+
+    def resolved_num_shards(self) -> int:
+        return role_count(self.cluster_spec(), "replay", self.num_replay_shards, 2)
+
+    def buffer(self, info: EnvInfo) -> tuple[str, BufferSettings]:
+        return "replay", self.shard(info, 0, self.resolved_num_shards(), with_q_values=False)
+
+    def validate(self) -> list[str]:
+        lines = super().validate()
+        shards = self.resolved_num_shards() if not lines else self.num_replay_shards or 1
+        return lines + self.shard_lines(shards)
+
+
+# ---- policy ---------------------------------------------------------------------------------
+
+
+def make_policy(
+    config: APEXDDPGConfig, info: EnvInfo, seed: int, env_indices: np.ndarray
+) -> DeterministicPolicy:
+    """A restarted worker has the same environments, and so the same noise."""
+    ladder = epsilon_ladder(config.num_envs_total(), config.noise_scale, config.noise_exponent)
+    return policy_with_noise(config, info, seed, ladder[env_indices])
+
+
+# ---- postprocess ----------------------------------------------------------------------------
+
+
+def make_postprocess(
+    config: APEXDDPGConfig, clip: float | None, policy: DeterministicPolicy, num_envs: int
+) -> Postprocess:
+    """Fragments to n-step rows, with the TD errors that the worker's own networks give."""
+    n_step = NStep(config.n_step, config.gamma, num_envs, clip_rewards=clip)
+
+    def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:
+        rows = n_step.add(fragment.columns)
+        rows[c.PRIORITIES] = first_priorities(policy, rows)
+        body, _ = fragment.to_message()
+        return body, rows
+
+    return postprocess
+
+
+@torch.no_grad()
+def first_priorities(policy: DeterministicPolicy, rows: Arrays) -> np.ndarray:
+    """|TD| [N] float32, with the policy's networks in the place of the target's too."""
+    if len(rows[c.REWARDS]) == 0:
+        return np.empty(0, np.float32)
+    tensors = policy.tensors(rows)
+    new_obs = tensors[c.NEXT_OBS]
+    next_values = losses.smallest(policy.q_values(new_obs, policy.actor(new_obs)))
+    targets = losses.bootstrapped(tensors[c.REWARDS], tensors[c.DISCOUNTS], next_values)
+    values = policy.q_values(tensors[c.OBS], tensors[c.ACTIONS])
+    _, errors = losses.critic_loss(values, targets, torch.ones_like(targets))
+    return errors.cpu().numpy()
+
+
+# ---- program --------------------------------------------------------------------------------
+
+
+class APEX_DDPG(Algorithm):
+    config_class = APEXDDPGConfig
+    make_policy = staticmethod(make_policy)
+
+    @staticmethod
+    def program(config: APEXDDPGConfig, setup: Setup) -> Program:
+        info, shards = setup.info, config.resolved_num_shards()
+        require_bounded_box("APEX_DDPG", info)
+        clip = 1.0 if config.clips_rewards(info.frame_stack) else None
+        return distributed_replay.build(
+            "APEX_DDPG",
+            setup.workers(config),
+            setup.learner(config, functools.partial(DeterministicUpdate, config, info, setup.seed)),
+            config.shard(info, setup.seed, shards, with_q_values=False),
+            shards,
+            functools.partial(make_policy, config, info),
+            functools.partial(make_postprocess, config, clip),
+            config.prioritized_replay_beta,
+        )
+
+    @staticmethod
+    def counts_env(config: APEXDDPGConfig, env_index: int) -> bool:
+        return config.explores_little(env_index)
+
+
+APEXDDPGConfig.algorithm = APEX_DDPG
+ApexDDPG, ApexDDPGConfig = APEX_DDPG, APEXDDPGConfig  # RLlib 2.6.3's spelling
+__all__ = ["APEX_DDPG", "APEXDDPGConfig", "ApexDDPG", "ApexDDPGConfig"]
