@@ -21,7 +21,6 @@ from msgspec import Meta
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.ddpg import DeterministicConfig, DeterministicUpdate, policy_with_noise
 from actorrl.algorithms.replay_config import ReplayConfig
-from actorrl.algorithms.spaces import require_bounded_box
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment
 from actorrl.envs.check import EnvInfo
@@ -139,7 +138,6 @@ class APEX_DDPG(Algorithm):
     @staticmethod
     def program(config: APEXDDPGConfig, setup: Setup) -> Program:
         info, shards = setup.info, config.resolved_num_shards()
-        require_bounded_box("APEX_DDPG", info)
         clip = 1.0 if config.clips_rewards(info.frame_stack) else None
         return distributed_replay.build(
             "APEX_DDPG",

@@ -23,7 +23,6 @@ from torch import Tensor
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.algorithms.replay_config import ReplayConfig
-from actorrl.algorithms.spaces import require_discrete
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment
 from actorrl.envs.check import EnvInfo
@@ -229,7 +228,6 @@ class APEX(Algorithm):
     @staticmethod
     def program(config: APEXConfig, setup: Setup) -> Program:
         info = setup.info
-        require_discrete("APEX", info)
         clip = 1.0 if config.clips_rewards(info.frame_stack) else None
         return distributed_replay.build(
             "APEX",

@@ -23,7 +23,6 @@ from torch import Tensor
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.algorithms.replay_config import ReplayConfig
-from actorrl.algorithms.spaces import require_bounded_box
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.losses import continuous_q as losses
@@ -209,7 +208,6 @@ class DeterministicUpdate:
 def local_program(name: str, config: DeterministicConfig, setup: Setup) -> Program:
     """TD3's too."""
     info = setup.info
-    require_bounded_box(name, info)
     clip = 1.0 if config.clips_rewards(info.frame_stack) else None
     return local_replay.build(
         name,

@@ -22,7 +22,6 @@ from torch import Tensor
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.algorithms.replay_config import ReplayConfig
-from actorrl.algorithms.spaces import require_discrete
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.losses.distributional import categorical_td
@@ -236,7 +235,6 @@ class DQN(Algorithm):
     @staticmethod
     def program(config: DQNConfig, setup: Setup) -> Program:
         info = setup.info
-        require_discrete("DQN", info)
         clip = 1.0 if config.clips_rewards(info.frame_stack) else None
         return local_replay.build(
             "DQN",

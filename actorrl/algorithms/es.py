@@ -22,7 +22,6 @@ from torch import Tensor
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.optimizer import Optimizer
-from actorrl.algorithms.spaces import require_discrete_or_box
 from actorrl.data.moments import Moments
 from actorrl.envs.check import EnvInfo
 from actorrl.losses.evolution import centered_ranks, mirrored_gradient
@@ -195,8 +194,6 @@ class ESUpdate:
 
 def evolution_program(name: str, config: EvolutionConfig, setup: Setup, update: type) -> Program:
     """ARS's too."""
-    require_discrete_or_box(name, setup.info)
-    make_policy(config, setup.info, 0, np.arange(1))  # refuses networks that cannot evolve
     make_update = functools.partial(update, config, setup.info, setup.seed)
     return evolution.build(
         name,

@@ -24,7 +24,6 @@ from torch import Tensor
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.algorithms.replay_config import ReplayConfig
-from actorrl.algorithms.spaces import require_discrete_or_box
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.losses import continuous_q as losses
@@ -241,7 +240,6 @@ class SAC(Algorithm):
     @staticmethod
     def program(config: SACConfig, setup: Setup) -> Program:
         info = setup.info
-        require_discrete_or_box("SAC", info)
         clip = 1.0 if config.clips_rewards(info.frame_stack) else None
         return local_replay.build(
             "SAC",

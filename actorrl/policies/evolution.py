@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from torch import nn
 
@@ -50,6 +50,11 @@ class EvolutionPolicy(Policy):
         action_noise: float = 0.0,
     ) -> None:
         super().__init__(observation_space, action_space, frame_stack=frame_stack, seed=seed)
+        if not isinstance(action_space, Discrete | Box):
+            raise ConfigError(
+                f"env: evolution strategies cannot act in the action space {action_space}, "
+                "expected Discrete or a Box"
+            )
         if frame_stack > 1:
             raise ConfigError(f"env: evolution strategies do not see stacks of {observation_space}")
         self.model_config = model_config or ModelConfig()
@@ -59,9 +64,10 @@ class EvolutionPolicy(Policy):
         self._bounded = is_bounded(action_space)
         self._action_noise = action_noise
         self.observation_size = math.prod(observation_space.shape)
-        outputs = action_space.n if self.discrete else math.prod(self.action_layout.shape)
+        size = math.prod(self.action_layout.shape)
+        outputs = int(action_space.n) if isinstance(action_space, Discrete) else size
         hiddens = self.model_config.fcnet_hiddens
-        self._sizes = [self.observation_size, *hiddens, int(outputs)]
+        self._sizes = [self.observation_size, *hiddens, outputs]
         with seeded(seed):
             self._adopt(_Model(self._sizes, self.model_config.fcnet_activation))
 
