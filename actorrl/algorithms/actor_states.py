@@ -49,6 +49,8 @@ def load_random_states(cluster: Cluster, states: Mapping[str, str]) -> None:
 
 
 def _drawing_actors(cluster: Cluster) -> dict[str, ActorRef]:
-    """All but the learner, whose random state is part of its own."""
+    """All but the learner, whose random state is part of its own, and the evaluators, who start
+    from the same seeds each time."""
     refs = cluster.program.refs
-    return {name: ref for name, ref in refs.items() if not name.startswith("learner/")}
+    left_out = ("learner/", "evaluator/")
+    return {name: ref for name, ref in refs.items() if not name.startswith(left_out)}

@@ -17,7 +17,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from actorrl.algorithms import actor_states, described, far_hosts, restoring, resuming
+from actorrl.algorithms import (
+    actor_states,
+    described,
+    evaluating,
+    far_hosts,
+    restoring,
+    resuming,
+)
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.mirror import PolicyMirror
 from actorrl.algorithms.reporting import Reporter
@@ -168,6 +175,8 @@ class Algorithm:
         refs = self._cluster.program.refs
         rollouts = [ref for name, ref in refs.items() if name.startswith("rollout/")]
         self._workers = WorkerSet(rollouts, WorkerView(0, self._policy))
+        self._evaluators = evaluating.evaluators_of(self._cluster.program)
+        self._under_way: evaluating.Evaluation | None = None
         self._callbacks = (config.callbacks_class or DefaultCallbacks)()
         self._callbacks.on_algorithm_init(algorithm=self)
         self._write_status("running")
@@ -192,6 +201,7 @@ class Algorithm:
     def _program(cls, config: AlgorithmConfig, setup: Setup) -> Program:
         """The file's Program, and what its actors ask of their hosts."""
         program = cls.program(config, setup)
+        evaluating.add_evaluators(program, config, setup.info)
         for role, needed in config.memory_needs(setup.info).items():
             program.require(role, mem=needed.num_bytes, because=needed.arithmetic)
         for role, spec in config.cluster_spec().roles.items():
@@ -204,13 +214,16 @@ class Algorithm:
         """One iteration; its result, which is also a row of result.json. `stay`: the actors go on
         after it, since the next call follows at once (the command line's loop)."""
         started = time.monotonic()
+        due = self._due(self.config.evaluation_interval, self._training_iteration + 1)
+        if due and self._evaluators:
+            self._under_way = self._start_evaluation(self.config.evaluation_duration, False)
         report = self._iterate(stay)
         return self._finish_row(report, started)
 
     def _finish_row(self, report: dict[str, Any], started: float) -> dict[str, Any]:
         self._training_iteration += 1
         self._reporter.add_episodes(report)
-        if self._due(self.config.evaluation_interval):
+        if self._due(self.config.evaluation_interval, self._training_iteration):
             self._evaluation = self.evaluate()
         elapsed = time.monotonic() - started
         self._time_total_s += elapsed
@@ -249,8 +262,8 @@ class Algorithm:
                 spec = self.config.cluster_spec()
                 far_hosts.recover(self._learner, spec, str(self._folder.path))
 
-    def _due(self, interval: int | None) -> bool:
-        return interval is not None and self._training_iteration % interval == 0
+    def _due(self, interval: int | None, iteration: int) -> bool:
+        return interval is not None and iteration % interval == 0
 
     def _num_restarts(self) -> int:
         return self._restarts_before + self._cluster.num_restarts()
@@ -326,18 +339,32 @@ class Algorithm:
         return (action, state_out, extras) if full_fetch or state is not None else action
 
     def evaluate(self, *, episodes: int | None = None, explore: bool = False) -> dict[str, Any]:
-        """Play episodes in the driver with the newest weights, on fixed seeds; or what the user's
-        `custom_evaluation_function(algorithm, workers)` returns."""
+        """Play episodes on fixed seeds, with the newest weights; or what the user's
+        `custom_evaluation_function(algorithm, workers)` returns. Where evaluators play beside
+        training, row n has what the weights at the beginning of iteration n have reached."""
         self._callbacks.on_evaluate_start(algorithm=self)
         custom = self.config.custom_evaluation_function
         if custom is not None:
             metrics = custom(self, self._workers)
         else:
-            wanted = episodes or self.config.evaluation_duration
-            policy = self._policy.refresh()
-            metrics = restoring.play_episodes(self.config, policy, wanted, explore)
+            metrics = self._played(episodes or self.config.evaluation_duration, explore)
         self._callbacks.on_evaluate_end(algorithm=self, evaluation_metrics=metrics)
         return dict(metrics)
+
+    def _played(self, episodes: int, explore: bool) -> dict[str, Any]:
+        """By the evaluators, or where there is none (any more) by the driver."""
+        under_way, self._under_way = self._under_way, None
+        if under_way is None and self._evaluators:
+            under_way = self._start_evaluation(episodes, explore)
+        found = under_way.metrics() if under_way is not None else None
+        if found is None:
+            policy = self._policy.refresh()
+            found = restoring.play_episodes(self.config, policy, episodes, explore)
+        return found
+
+    def _start_evaluation(self, episodes: int, explore: bool) -> evaluating.Evaluation:
+        weights = self._policy.refresh().flat_weights()
+        return evaluating.Evaluation(self._evaluators, weights, episodes, explore)
 
     def status(self) -> list[dict[str, Any]]:
         """A row per actor."""

@@ -48,6 +48,7 @@ class AlgorithmConfig(HostSettings):
         "timesteps_per_batch": "train_batch_size",
         "min_iter_time_s": "min_time_s_per_iteration",
         "evaluation_num_episodes": "evaluation_duration",
+        "evaluation_num_env_runners": "evaluation_num_workers",
         "max_grad_norm": "grad_clip",
         "sgd_stepsize": "lr",
         "stepsize": "lr",
@@ -120,6 +121,15 @@ class AlgorithmConfig(HostSettings):
         Meta(description="folder into which the workers record what they live through (a dataset)"),
     ] = None
 
+    evaluation_num_workers: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="processes that play the episodes, beside training; 0: the driver plays "
+            "them, between two iterations",
+            extra={"unit": "processes"},
+        ),
+    ] = 0
     custom_evaluation_function: Annotated[
         Any, Meta(description="(algorithm, workers) -> metrics, in place of playing episodes")
     ] = None

@@ -19,7 +19,7 @@ from actorrl.models import registry as models
 from actorrl.roles.settings import Recovery, State
 from actorrl.rollouts import evaluation
 
-_EVALUATION_SEED = 20_000
+EVALUATION_SEED = 20_000
 _EVALUATION_ENVS = 20
 _MUST_AGREE = ("algo", "observation_space", "action_space")
 
@@ -103,7 +103,7 @@ def play_episodes(
     """Whole episodes on fixed seeds: the same weights give the same numbers."""
     env = resolve(config.env).env
     num_envs = min(episodes, _EVALUATION_ENVS)
-    vector = make_vector(env, config.env_config, num_envs, seed=_EVALUATION_SEED)
+    vector = make_vector(env, config.env_config, num_envs, seed=EVALUATION_SEED)
     try:
         return evaluation.summary(evaluation.play(vector, policy, episodes, explore))
     finally:

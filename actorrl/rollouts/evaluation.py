@@ -14,22 +14,36 @@ from actorrl.rollouts.collector import ActingPolicy, Collector
 _ROWS = 50  # of a fragment: how often the count is looked at
 
 
-def play(env: VectorEnv, policy: ActingPolicy, episodes: int, explore: bool) -> list[Episode]:
+class Playing:
     """The first `episodes` episodes, shared out evenly over the environments.
 
     Each environment plays its own share, whoever is quicker: the first to finish would be the
-    short ones. Raises EnvironmentFailure.
+    short ones. `advance` plays on a little, and raises EnvironmentFailure.
     """
-    share = np.full(env.num_envs, episodes // env.num_envs)
-    share[: episodes % env.num_envs] += 1
-    collector = Collector(env, policy, _ROWS, explore=explore)
-    played: list[Episode] = []
-    while share.any():
-        for episode in collector.collect().episodes:
-            if share[episode.env_index]:
-                share[episode.env_index] -= 1
-                played.append(episode)
-    return played
+
+    def __init__(self, env: VectorEnv, policy: ActingPolicy, episodes: int, explore: bool) -> None:
+        self._share = np.full(env.num_envs, episodes // env.num_envs)
+        self._share[: episodes % env.num_envs] += 1
+        self._collector = Collector(env, policy, _ROWS, explore=explore)
+        self.played: list[Episode] = []
+
+    @property
+    def done(self) -> bool:
+        return not self._share.any()
+
+    def advance(self) -> None:
+        for episode in self._collector.collect().episodes:
+            if self._share[episode.env_index]:
+                self._share[episode.env_index] -= 1
+                self.played.append(episode)
+
+
+def play(env: VectorEnv, policy: ActingPolicy, episodes: int, explore: bool) -> list[Episode]:
+    """All of `Playing` at once."""
+    playing = Playing(env, policy, episodes, explore)
+    while not playing.done:
+        playing.advance()
+    return playing.played
 
 
 def summary(played: list[Episode]) -> dict[str, Any]:

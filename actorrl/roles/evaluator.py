@@ -1,0 +1,72 @@
+"""Plays whole episodes beside training, with weights that come with the request."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from actorrl.envs.vector import VectorEnv, make_vector
+from actorrl.policies.base import Policy
+from actorrl.roles import torch_setup
+from actorrl.roles.settings import MakePolicy
+from actorrl.rollouts.evaluation import Playing
+from actorrl.runtime.actor import Actor, remote
+from actorrl.runtime.answering import Later
+
+_MOST_ENVS = 20
+
+
+@dataclasses.dataclass
+class _Request:
+    playing: Playing
+    env: VectorEnv
+    later: Later
+
+
+class Evaluator(Actor):
+    """One request at a time, a few rows per step, so that it is seen to go on."""
+
+    def __init__(
+        self, env: Any, env_config: dict[str, Any], seed: int, make_policy: MakePolicy
+    ) -> None:
+        self._env = env
+        self._env_config = env_config
+        self._seed = seed
+        self._make_policy = make_policy
+
+    def on_start(self) -> None:
+        torch_setup.use_threads(1, self.context.inline)
+        self._request: _Request | None = None
+
+    @remote
+    def evaluate(self, weights: np.ndarray, episodes: int, explore: bool, seed: int) -> Later:
+        """Rows [environment, return, length] of so many episodes; the same arguments give the same
+        rows. Environments are made for each evaluation."""
+        policy: Policy = self._make_policy(self._seed, np.arange(1))
+        policy.load_flat(weights, version=1)
+        num_envs = min(episodes, _MOST_ENVS)
+        env = make_vector(self._env, self._env_config, num_envs, seed=seed)
+        playing = Playing(env, policy, episodes, explore)
+        self._finish()  # whoever asked before waits no longer
+        self._request = _Request(playing, env, Later())
+        return self._request.later
+
+    def has_work(self) -> bool:
+        return self._request is not None
+
+    def step(self) -> None:
+        assert self._request is not None
+        self._request.playing.advance()
+        if self._request.playing.done:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._request is not None:
+            request, self._request = self._request, None
+            request.env.close()
+            request.later.resolve([episode.to_row() for episode in request.playing.played])
+
+    def on_stop(self) -> None:
+        self._finish()

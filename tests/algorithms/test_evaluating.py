@@ -1,0 +1,53 @@
+"""Evaluators: processes of their own that play beside training, with weights that are said."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actorrl.algorithms.a2c import A2CConfig
+
+COUNTING = "actorrl.testing.probe_envs:CountingEnv"
+
+
+def config_of(**settings: Any) -> A2CConfig:
+    config = A2CConfig().environment(COUNTING).debugging(seed=3).rollouts(num_workers=1)
+    return config.evaluation(**{"evaluation_num_workers": 2, **settings})
+
+
+def comparable(row: dict[str, Any]) -> dict[str, Any]:
+    keys = ("training_iteration", "timesteps_total", "episode_reward_mean", "evaluation")
+    return {key: row[key] for key in keys}
+
+
+def test_evaluators_share_the_episodes_and_repeat_themselves(tmp_path: Path) -> None:
+    """Rows are the same twice, though they play while the learner goes on."""
+    runs = []
+    for name in ("a", "b"):
+        config = config_of(evaluation_interval=2, evaluation_duration=5)
+        with config.build(results=tmp_path, name=name) as algo:
+            runs.append([comparable(algo.train(stay=True)) for _ in range(4)])
+            roles = [row["role"] for row in algo.status()]
+            once, again = (algo.evaluate(episodes=7) for _ in range(2))
+    assert runs[0] == runs[1]
+    assert [row["evaluation"].get("episodes") for row in runs[0]] == [None, 5, 5, 5]
+    assert roles.count("evaluator") == 2
+    assert once == again and once["episodes"] == 7
+
+
+def test_without_processes_they_play_in_the_same_loop(tmp_path: Path) -> None:
+    config = config_of(evaluation_interval=1, evaluation_duration=3).rollouts(num_workers=0)
+    with config.build(results=tmp_path, name="run") as algo:
+        assert algo.train()["evaluation"]["episodes"] == 3
+
+
+@pytest.mark.slow
+def test_a_killed_evaluator_leaves_its_share_out_and_comes_back(tmp_path: Path) -> None:
+    with config_of(evaluation_num_workers=1).build(results=tmp_path, name="run") as algo:
+        (pid,) = [row["pid"] for row in algo.status() if row["role"] == "evaluator"]
+        os.kill(pid, signal.SIGKILL)
+        assert algo.evaluate(episodes=4)["episodes"] == 4, "whoever plays them"
