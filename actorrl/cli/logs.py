@@ -1,4 +1,5 @@
-"""`actorrl logs RUN ACTOR [-f]`: an actor's log, out of the run folder."""
+"""`actorrl logs [RUN] ACTOR [-f]`: an actor's log, out of the run folder. What actors of other
+hosts write is forwarded there; each line says whose it is."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from actorrl.cli.live_run import run_and_actor
 from actorrl.cli.options import where_results_are
+from actorrl.cli.status import find_run
 from actorrl.config import did_you_mean
 from actorrl.errors import RunFolderError
 
@@ -20,18 +23,17 @@ CHUNK_BYTES = 1 << 16
 
 
 @click.command("logs")
-@click.argument("run")
-@click.argument("actor", required=False)
+@click.argument("words", nargs=-1, required=True, metavar="[RUN] [ACTOR]")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run ends, or Ctrl-C.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last N lines.")
 @where_results_are
-def command(
-    run: str, actor: str | None, follow: bool, lines: int | None, results: str | None
-) -> None:
-    """Print the log of ACTOR (as `status` names it: rollout/0); without ACTOR list the logs."""
-    from actorrl.experiment.run_folder import RunFolder
+def command(words: tuple[str, ...], follow: bool, lines: int | None, results: str | None) -> None:
+    """Print the log of ACTOR (as `status` names it: rollout/0); without ACTOR list the logs.
 
-    folder = RunFolder.open(run, results)
+    RUN is a name or a run folder; it may be left out when one run is alive.
+    """
+    run, actor = run_and_actor(words)
+    folder = find_run(run, results)
     if actor is None:
         click.echo("\n".join(_actors(folder)) or "no logs yet")
         return

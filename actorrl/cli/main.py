@@ -32,6 +32,8 @@ COMMANDS: dict[str, Entry] = {
     "check": Entry("check", "Look whether the hosts of a list can be used; starts nothing."),
     "hosts": Entry("hosts", "List hosts, and trust their host keys."),
     "status": Entry("status", "What a run is doing, and its actors."),
+    "top": Entry("top", "What the hosts and actors of a run use."),
+    "stack": Entry("stack", "Where the threads of an actor are now."),
     "logs": Entry("logs", "Print the log of an actor of a run."),
     "stop": Entry("stop_run", "End a run, with a checkpoint."),
     "resume": Entry("resume", "Continue a run from its newest checkpoint."),
@@ -41,7 +43,7 @@ COMMANDS: dict[str, Entry] = {
     "config": Entry("config_table", "Every setting of an algorithm, with default and unit."),
 }
 # Named in the contract, not built yet: they say so and exit 2.
-LATER = ("top", "stack", "tune", "plot", "export", "serve")
+LATER = ("tune", "plot", "export", "serve")
 
 
 class LazyGroup(click.Group):

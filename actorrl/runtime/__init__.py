@@ -12,5 +12,5 @@ host is there), then the processes. The driver's side: `cluster`, `service`, `fl
 `driver_line`, `starter`, `preload`, `running`, `vitals` and `progress` (who gets on), `relay`
 (weights cross to a host once), `log_forwarder`. An actor's process: `child` with `control`, `door`
 (what it needs of the wire). One question each: `strays`, `causes`, `inventory`, `run_directory`,
-`log_book`.
+`log_book`, `desk` (what the command line asks of a live run).
 """

@@ -45,10 +45,12 @@ from actorrl.wire.messages import (
     AgentStopped,
     Control,
     DumpStack,
+    Health,
     KillActor,
     LogLines,
     Peers,
     RelayPlan,
+    Stack,
     StartActor,
     StopAll,
     encode_control,
@@ -59,6 +61,8 @@ from actorrl.wire.sockets import TcpDoor
 _POLL_MS = 500
 _ORPHAN_GRACE_S = 1.0  # what actors get when the driver is gone: all must have ended within 5 s
 _REAP_S = 2.0
+_DUMP_S = 0.4  # until a stack is in the log
+_HEALTH_S = 2.0
 _LAST_WORDS_S = 0.2
 
 
@@ -123,6 +127,8 @@ class _Agent:
         self._stop_at: float | None = None
         self._killed: list[str] = []
         self._poller = zmq.Poller()
+        self._dumps: list[tuple[float, Running, int]] = []
+        self._next_health = 0.0
         self._logs = LogForwarder() if config.driver_pid == 0 else None
         self._gpus = list(inventory.gpu_ids()) if config.driver_pid == 0 else []
         self._relay = (
@@ -144,6 +150,7 @@ class _Agent:
                 self._on_ready(source)
             self._look_after_actors()
             self._look_after_line()
+            self._tell_news()
             if self._stop_at is not None and time.monotonic() > self._stop_at:
                 break
         self._leave()
@@ -202,7 +209,8 @@ class _Agent:
             case DumpStack(name):
                 running = self._running.get(name)
                 if running is not None:
-                    running.dump_stack("its threads, as somebody wants to know:")
+                    start = running.dump_stack("its threads, as somebody wants to know:")
+                    self._dumps.append((time.monotonic() + _DUMP_S, running, start))
             case RelayPlan() if self._relay is not None:
                 self._relay.post(message)
             case StopAll(grace_s):
@@ -375,12 +383,22 @@ class _Agent:
             )
         )
 
+    def _tell_news(self) -> None:
+        """What the driver is told now and then."""
+        now = time.monotonic()
+        for dump in [dump for dump in self._dumps if dump[0] <= now]:
+            self._dumps.remove(dump)
+            self._say(Stack(dump[1].name, dump[1].log_from(dump[2])))
+        if now >= self._next_health:
+            self._next_health = now + _HEALTH_S
+            self._say(Health(self._vitals.health()))
+        if self._logs is not None:
+            for name, text, left_out in self._logs.look(self._running.values()):
+                self._say(LogLines(name, text, left_out))
+
     def _look_after_line(self) -> None:
         if self._line.is_new():
             self._say_hello()
         if self._line.tick() and self._stop_at is None:
             print("the driver is gone: neither its line nor its beats are there", file=sys.stderr)
             self._stop(_ORPHAN_GRACE_S)
-        if self._logs is not None:
-            for name, text, left_out in self._logs.look(self._running.values()):
-                self._say(LogLines(name, text, left_out))

@@ -198,20 +198,7 @@ class Cluster:
         """A row per actor, agents included: name, role, host, pid, state, incarnation, restarts,
         last_error."""
         rows = [] if self._service is None else self._service.fleet.rows()
-        for slot in self._supervisor.slots.values():
-            rows.append(
-                {
-                    "name": slot.name,
-                    "role": slot.name.partition("/")[0],
-                    "host": slot.host or LOCAL,
-                    "pid": slot.pid,
-                    "state": str(slot.state),
-                    "incarnation": slot.incarnation,
-                    "restarts": slot.restarts,
-                    "last_error": slot.last_error,
-                }
-            )
-        return rows
+        return rows + self._supervisor.rows()
 
     def num_restarts(self) -> int:
         return sum(slot.restarts for slot in self._supervisor.slots.values())

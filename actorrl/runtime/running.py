@@ -11,6 +11,7 @@ from actorrl.runtime import strays
 from actorrl.runtime.starter import Process
 
 _LOG_TAIL_BYTES = 4000
+_STACK_BYTES = 64 * 1024
 
 
 @dataclass
@@ -35,14 +36,27 @@ class Running:
         if self.process is not None:
             strays.kill_group(self.process.pid)
 
-    def dump_stack(self, why: str) -> None:
+    def dump_stack(self, why: str) -> int:
         """Have its threads written into its log, by a signal handler in C: it also answers while
-        the process holds its GIL."""
+        the process holds its GIL. Where in the log that begins."""
+        start = 0
+        with contextlib.suppress(OSError):
+            start = os.stat(self.log_file).st_size
         if self.process is not None:
             with contextlib.suppress(OSError), open(self.log_file, "a") as log:
                 log.write(f"{self.name}: {why}\n")
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGUSR1)
+        return start
+
+    def log_from(self, start: int) -> str:
+        """What its log has from there on."""
+        try:
+            with open(self.log_file, "rb") as file:
+                file.seek(start)
+                return file.read(_STACK_BYTES).decode(errors="replace")
+        except OSError:
+            return ""
 
     def log_tail(self) -> str:
         """The end of what this incarnation wrote into its log."""

@@ -19,6 +19,7 @@ import zmq
 
 from actorrl.errors import ActorRLError, HostError, PlacementError, ProgramError, RunFailed
 from actorrl.runtime import causes, inventory, permissions, run_directory, strays, tables
+from actorrl.runtime.desk import Desk, answer
 from actorrl.runtime.fleet import Fleet
 from actorrl.runtime.host_specs import LOCAL, ClusterSpec
 from actorrl.runtime.host_states import HostChanged, HostCommand, HostState, LoseHost, StartHost
@@ -49,10 +50,13 @@ from actorrl.wire.messages import (
     AgentHello,
     AgentStopped,
     Control,
+    DumpStack,
+    Health,
     KillActor,
     LogLines,
     Peer,
     Peers,
+    Stack,
     StartActor,
     StopAll,
 )
@@ -63,6 +67,7 @@ _STOP_MARGIN_S = 8.0
 _LEAVE_S = 3.0
 _DESCRIPTORS_PER_ACTOR = 4
 _DESCRIPTORS_BESIDE = 512
+_SHOWN = 20  # actors in an error
 _LOST_WORD = -1  # an exit code that nobody has heard
 
 Event = dict[str, Any]
@@ -95,6 +100,8 @@ class Service(threading.Thread):
         self._blobs: dict[str, bytes] = {}
         self._callers: dict[str, list[str]] = {}
         self._book = LogBook(log_dir)
+        self._desk: Desk | None = None
+        self._health: dict[str, tuple[float, int]] = {}
         self._dir: Path | None = None
         self._door: Endpoint | None = None
         self._posted: collections.deque[Callable[[], None]] = collections.deque()
@@ -133,6 +140,7 @@ class Service(threading.Thread):
         inventory.allow_descriptors(wanted)
         self._dir = path = run_directory.make(self._run_id, list(self._blobs))
         self._posted_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._desk = Desk(path)
         self.fleet.open(path, list(self._program.preload), list(self._blobs))
         tcp = self.fleet.door(self.fleet.keys) if self.fleet.several else None
         memory = MemoryClient(str(path / "memory"))
@@ -195,6 +203,8 @@ class Service(threading.Thread):
             self._door.close()
         if not self.is_alive():
             self.fleet.close_sockets()
+            if self._desk is not None:
+                self._desk.close()
             if self._dir is not None:
                 run_directory.remove(self._dir)
         with self._changed:
@@ -219,14 +229,17 @@ class Service(threading.Thread):
             self._ended = True
 
     def _serve(self) -> None:
-        assert self.fleet.board is not None
-        for source in (*self.fleet.board.sources(), self._posted_fd):
+        assert self.fleet.board is not None and self._desk is not None
+        for source in (*self.fleet.board.sources(), self._posted_fd, self._desk.fileno()):
             self._poller.register(source, zmq.POLLIN)
         while not self._ended:
             ready = [source for source, _ in self._poller.poll(_TICK_MS)]
             if self._posted_fd in ready:
                 self._take_posted()
             self._take_from_agents()
+            if self._desk.fileno() in ready:
+                self._take_question(self._desk)
+            self._desk.tick()
             for source in ready:
                 if source in self._lifelines and not self._ended:
                     self._on_lifeline(source)
@@ -281,6 +294,31 @@ class Service(threading.Thread):
             if agent.process is not None and agent.process.poll() is None
         ]
 
+    def _take_question(self, desk: Desk) -> None:
+        taken = desk.take()
+        if taken is None:
+            return
+        connection, question = taken
+        actor = str(question.get("actor", ""))
+        slot = self._supervisor.slots.get(actor)
+        if question.get("ask") == "top":
+            answer(connection, {"actors": self.rows(), "hosts": self.fleet.health()})
+        elif question.get("ask") != "stack" or slot is None:
+            known = ", ".join(list(self._supervisor.slots)[:_SHOWN])
+            answer(connection, {"error": f"{actor}: there is no such actor, there are {known}"})
+        elif slot.pid is None or slot.host is None:
+            answer(connection, {"error": f"{actor} is {slot.state}, it has no process now"})
+        else:
+            desk.wait(actor, connection)
+            self._say_to(slot.host, DumpStack(actor))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per actor, with what it uses."""
+        rows = self._supervisor.rows()
+        for row in rows:
+            row["cores"], row["rss_bytes"] = self._health.get(row["name"], (0.0, 0))
+        return rows
+
     # ---- what agents say ----------------------------------------------------------------
 
     def _on_agent(self, host: str, message: Control) -> None:
@@ -293,6 +331,10 @@ class Service(threading.Thread):
                 if killed and self._stopping:
                     self._event("actors_killed", actors=killed, host=host)
                 self.fleet.agents[host].over = True
+            case Health(actors):
+                self._health.update(actors)
+            case Stack(name, text) if self._desk is not None:
+                self._desk.arrived(name, {"text": text})
             case LogLines(name, text, left_out):
                 self._book.write(name, host, text, left_out)
             case _ if self._is_of(host, message):

@@ -13,7 +13,9 @@ import collections
 import dataclasses
 import enum
 import random
+from typing import Any
 
+from actorrl.runtime.host_specs import LOCAL
 from actorrl.runtime.program import Restart
 
 _MAX_DOUBLINGS = 64  # of the backoff: beyond any limit, and no overflow
@@ -287,6 +289,22 @@ class Supervisor:
         if slot is None or slot.incarnation != incarnation:
             return None
         return slot if slot.state in (SlotState.STARTING, SlotState.READY) else None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per slot for the run's status; one that waits for a place is shown as local."""
+        return [
+            {
+                "name": slot.name,
+                "role": slot.group,
+                "host": slot.host or LOCAL,
+                "pid": slot.pid,
+                "state": str(slot.state),
+                "incarnation": slot.incarnation,
+                "restarts": slot.restarts,
+                "last_error": slot.last_error,
+            }
+            for slot in self.slots.values()
+        ]
 
     @property
     def all_ready(self) -> bool:

@@ -10,6 +10,7 @@ from actorrl.wire.shared_memory import MemoryServer
 
 _LOOK_S = 0.5
 _OOM_S = 10.0  # a kill so soon after the kernel has counted one of its own was that one
+_TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -21,6 +22,7 @@ class Vitals:
         self._watch = Watch()
         self._pids: dict[str, int] = {}
         self._rss: dict[str, int] = {}
+        self._seconds: dict[str, tuple[float, float]] = {}  # when, and CPU seconds until then
         self._next_look = 0.0
         self._oom_kills = oom_kills()
         self._oom_at = float("-inf")
@@ -40,6 +42,7 @@ class Vitals:
         self._watch.remove(slot)
         self._pids.pop(slot, None)
         self._rss.pop(slot, None)
+        self._seconds.pop(slot, None)
 
     def look(self) -> list[Silence]:
         """Who has been silent for too long; also takes everybody's memory."""
@@ -52,6 +55,18 @@ class Vitals:
             self._rss[slot] = rss_bytes(pid) or self._rss.get(slot, 0)
         counts = {slot: self._table.count(slot) for slot in self._watch.slots()}
         return self._watch.look(counts, now)
+
+    def health(self) -> dict[str, tuple[float, int]]:
+        """Actor -> cores used since this was asked last, bytes held."""
+        found = {}
+        now = time.monotonic()
+        for slot, pid in self._pids.items():
+            seconds = cpu_seconds(pid)
+            since, before = self._seconds.get(slot, (now, seconds))
+            self._seconds[slot] = (now, seconds)
+            cores = (seconds - before) / (now - since) if now > since else 0.0
+            found[slot] = (round(max(0.0, cores), 2), self.rss(slot))
+        return found
 
     def rss(self, slot: str) -> int:
         """Bytes, when last looked at; 0 before."""
@@ -76,6 +91,16 @@ def rss_bytes(pid: int) -> int:
             return int(file.read().split()[1]) * _PAGE
     except (OSError, IndexError):
         return 0
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used so far; 0 once it has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+    except (OSError, IndexError):
+        return 0.0
 
 
 def oom_kills() -> int:

@@ -216,6 +216,19 @@ class AgentStopped(msgspec.Struct, tag=True):
     unkillable: list[int]
 
 
+class Stack(msgspec.Struct, tag=True):
+    """What DumpStack has brought."""
+
+    name: str
+    text: str
+
+
+class Health(msgspec.Struct, tag=True):
+    """Every other second: actor -> cores that it used since, and bytes that it holds."""
+
+    actors: dict[str, tuple[float, int]]
+
+
 class LogLines(msgspec.Struct, tag=True):
     """What an actor of another host has written, as far as it may; `left_out` lines were more."""
 
@@ -278,6 +291,8 @@ Control = (
     | Beat
     | RelayPlan
     | LogLines
+    | Stack
+    | Health
 )
 
 _encoder = msgspec.msgpack.Encoder()
