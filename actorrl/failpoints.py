@@ -2,8 +2,9 @@
 
     ACTORRL_FAILPOINTS="learner.before_publish=kill@3,checkpoint.after_tmp=kill"
 
-names points, what happens there, and at which passing (the first, unless said). Without the
-variable, which is read once at import, a point costs the test of a constant:
+names points, what happens there, and at which passing (the first, unless said; `@3+`: at the third
+and all later ones). Without the variable, which is read once at import, a point costs the test of a
+constant:
 
     if failpoints.ACTIVE:
         failpoints.reach("checkpoint.after_tmp")
@@ -25,6 +26,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 VARIABLE = "ACTORRL_FAILPOINTS"
 ONCE_VARIABLE = "ACTORRL_FAILPOINTS_ONCE"
@@ -48,17 +50,26 @@ class FailpointError(ValueError):
     """The variable names a point or an action that does not exist."""
 
 
-def parse(text: str) -> dict[str, tuple[str, int]]:
-    """{point: (action, at which passing)}; FailpointError names what is wrong."""
+class Plan(NamedTuple):
+    """What happens at a point, and when."""
+
+    action: str
+    passing: int
+    and_later: bool
+
+
+def parse(text: str) -> dict[str, Plan]:
+    """What the variable says, by point; FailpointError names what is wrong."""
     plan = {}
     for entry in filter(None, (part.strip() for part in text.split(","))):
         point, _, rest = entry.partition("=")
-        action, _, passing = rest.partition("@")
+        action, _, when = rest.partition("@")
+        passing = when.removesuffix("+")
         if point not in POINTS:
             raise FailpointError(f"{VARIABLE}: no point {point!r}, there are {sorted(POINTS)}")
         if action.partition(":")[0] not in ACTIONS or not (passing or "1").isdecimal():
             raise FailpointError(f"{VARIABLE}: {entry!r} is not POINT=ACTION[@N] of {ACTIONS}")
-        plan[point] = (action, int(passing or "1"))
+        plan[point] = Plan(action, int(passing or "1"), when.endswith("+"))
     return plan
 
 
@@ -72,10 +83,11 @@ def reach(point: str) -> None:
     assert point in POINTS, point
     if point not in _plan:
         return
-    action, passing = _plan[point]
+    plan = _plan[point]
     _passed[point] += 1
-    if _passed[point] == passing and _is_first(point):
-        _fail(point, action)
+    is_due = _passed[point] == plan.passing or (plan.and_later and _passed[point] > plan.passing)
+    if is_due and _is_first(point):
+        _fail(point, plan.action)
 
 
 def _is_first(point: str) -> bool:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from typing import Any
 
-from actorrl.errors import CallError
+from actorrl.errors import ActorDied, CallError
 from actorrl.roles.settings import State
 from actorrl.runtime.cluster import Cluster
-from actorrl.runtime.refs import ActorRef
+from actorrl.runtime.refs import ActorRef, RemoteMethod
 
 STATE_TIMEOUT_S = 300.0
 _RANDOM_STATE_S = 5.0
 
 
-def learner_state(learner: ActorRef) -> State:
-    """Weights, optimizer and counts."""
-    state: State = learner.get_state.within(STATE_TIMEOUT_S).call().result()
-    return state
+def asked_again(cluster: Cluster, method: RemoteMethod, *arguments: Any) -> Any:
+    """The answer of a method that may run twice: should its actor die, its successor is asked.
+    Raises RunFailed when the run is over."""
+    while True:
+        try:
+            return method.within(STATE_TIMEOUT_S).call(*arguments).result()
+        except ActorDied:
+            cluster.check()
 
 
 def load_learner_state(learner: ActorRef, state: State) -> None:
+    """Once; CallError if the learner dies meanwhile."""
     learner.set_state.within(STATE_TIMEOUT_S).call(state).result()
 
 

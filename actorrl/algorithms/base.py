@@ -7,6 +7,7 @@ iteration at a time, and keeps the run folder.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import secrets
 import threading
@@ -32,7 +33,7 @@ from actorrl.algorithms.setup import Setup, as_config
 from actorrl.algorithms.worker_set import WorkerSet
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.preprocessors import preprocessor_for
-from actorrl.errors import ActorDied, ActorRLError
+from actorrl.errors import ActorDied, ActorRLError, CheckpointError
 from actorrl.experiment.checkpoints import CheckpointKeeper, write_checkpoint
 from actorrl.experiment.results import ResultWriter
 from actorrl.experiment.run_folder import RunFolder, default_name, default_results_dir
@@ -48,6 +49,7 @@ from actorrl.runtime.placement import place
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import NO_LIMIT
 
+_log = logging.getLogger(__name__)
 _POLL_S = 0.05
 
 
@@ -240,9 +242,17 @@ class Algorithm:
         self._callbacks.on_train_result(algorithm=self, result=row)
         self._writer.write(row)
         if self._keeper.recovery_due(time.monotonic()):
-            self._keeper.save_recovery(self._state(), self._about())
+            self._save_recovery()
         self._write_status("running")
         return row
+
+    def _save_recovery(self) -> None:
+        """A disk that refuses costs this checkpoint, not the run: the ones before it are whole."""
+        try:
+            self._keeper.save_recovery(self._state(), self._about())
+        except CheckpointError as error:
+            _log.warning("%s", error)
+            self._on_event({"event": "checkpoint_failed", "reason": str(error)})
 
     def _iterate(self, stay: bool) -> dict[str, Any]:
         """Ask the learner, and watch over the run while it learns. If the learner dies, ask its
@@ -270,9 +280,7 @@ class Algorithm:
 
     def pause(self) -> dict[str, Any]:
         """No update is made until the next `train`; what the learner has done so far."""
-        report: dict[str, Any] = (
-            self._learner.pause.within(actor_states.STATE_TIMEOUT_S).call().result()
-        )
+        report: dict[str, Any] = actor_states.asked_again(self._cluster, self._learner.pause)
         return report
 
     def finish(self) -> str:
@@ -389,7 +397,7 @@ class Algorithm:
 
     def _state(self) -> State:
         return {
-            "learner": actor_states.learner_state(self._learner),
+            "learner": actor_states.asked_again(self._cluster, self._learner.get_state),
             "window": self._reporter.window.state_dict(),
             "training_iteration": self._training_iteration,
             "time_total_s": self._time_total_s,
@@ -399,7 +407,7 @@ class Algorithm:
 
     def _load(self, state: State) -> None:
         learner = state["learner"]
-        actor_states.load_learner_state(self._learner, learner)
+        actor_states.asked_again(self._cluster, self._learner.set_state, learner)
         self._reporter.window.load_state_dict(state["window"])
         self._training_iteration = int(state["training_iteration"])
         self._time_total_s = float(state["time_total_s"])
@@ -470,26 +478,31 @@ class Algorithm:
 
     def _on_event(self, event: dict[str, Any]) -> None:
         details = {key: value for key, value in event.items() if key not in ("time", "event")}
-        self._folder.append_event(event["event"], **details)
+        try:
+            self._folder.append_event(event["event"], **details)
+        except OSError as error:  # the run is worth more than its diary
+            _log.warning("events.jsonl cannot be written (%s): %s", error.strerror, event)
         if event["event"] == "environments_recreated":
             self._envs_recreated += event["environments"]
         self._actors_changed.set()
 
     def _write_status(self, state: str) -> None:
         self._actors_changed.clear()
-        self._folder.write_status(
-            {
-                "run": self._folder.name,
-                "run_id": self.run_id,
-                "state": state,
-                "driver_pid": os.getpid(),
-                "algo": self.name,
-                "env": self.info.name,
-                "training_iteration": self._training_iteration,
-                "timesteps_total": self._reporter.timesteps_total,
-                "actors": self._cluster.status(),
-            }
-        )
+        status = {
+            "run": self._folder.name,
+            "run_id": self.run_id,
+            "state": state,
+            "driver_pid": os.getpid(),
+            "algo": self.name,
+            "env": self.info.name,
+            "training_iteration": self._training_iteration,
+            "timesteps_total": self._reporter.timesteps_total,
+            "actors": self._cluster.status(),
+        }
+        try:
+            self._folder.write_status(status)
+        except OSError as error:
+            _log.warning("status.json cannot be written (%s)", error.strerror)
 
     def _write_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         self._learner.set_weights.call(dict(weights)).result()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actorrl.algorithms import restoring
 from actorrl.errors import CheckpointError
-from actorrl.experiment.checkpoints import newest_whole
+from actorrl.experiment.checkpoints import newest_whole, read_checkpoint
 from actorrl.experiment.run_folder import RunFolder
+from actorrl.experiment.state_files import read_json_lines
 
 if TYPE_CHECKING:
     from actorrl.algorithms.base import Algorithm
+
+_log = logging.getLogger(__name__)
 
 
 def from_checkpoint(
@@ -38,9 +42,7 @@ def resume(
     owner = folder.driver_pid()
     if owner is not None:
         folder.acquire("")  # raises, naming the live driver
-    path = newest_whole(folder)
-    if path is None:
-        raise CheckpointError(f"{folder.path}: this run has no whole checkpoint to go on from")
+    path = _newest_whole(folder)
     config = restoring.config_of(path, env)
     if num_workers is not None:
         config.num_workers = num_workers
@@ -48,7 +50,34 @@ def resume(
     config.cluster(hosts if hosts is not None else params.get("host_list"))
     criteria = stop if stop else params.get("stop", {})
     algo: Algorithm = config.algorithm(config, stop=criteria, run_folder=folder)
+    folder.append_event("run_resumed", checkpoint=str(path), **_lost_since(path, folder))
     return _restored(algo, path, rewind=True)
+
+
+def _newest_whole(folder: RunFolder) -> Path:
+    """The newest whole checkpoint; what had to be passed over is said."""
+    damaged: list[str] = []
+    path = newest_whole(folder, damaged)
+    if path is None:
+        reasons = "".join(f"\n  {reason}" for reason in damaged)
+        raise CheckpointError(
+            f"{folder.path}: this run has no whole checkpoint to go on from{reasons}"
+        )
+    for reason in damaged:
+        _log.warning("%s; going on from %s", reason, path.name)
+        folder.append_event("checkpoint_damaged", reason=reason)
+    return path
+
+
+def _lost_since(path: Path, folder: RunFolder) -> dict[str, int]:
+    """What the last driver had done, as far as it told in its last row, and is done again."""
+    rows = read_json_lines(folder.result_file)
+    learner = read_checkpoint(path)["learner"]
+    last = rows[-1] if rows else {}
+    return {
+        "updates_lost": max(0, last.get("num_updates", 0) - int(learner["num_updates"])),
+        "timesteps_lost": max(0, last.get("timesteps_total", 0) - int(learner["timesteps_total"])),
+    }
 
 
 def _restored(algo: Algorithm, path: str | Path, rewind: bool = False) -> Algorithm:

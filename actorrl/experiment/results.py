@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from actorrl.errors import RunFailed
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.experiment.state_files import (
     append_line,
@@ -38,14 +39,22 @@ class ResultWriter:
             self._rewrite_csv([flatten(row) for row in read_json_lines(self._result_file)])
 
     def write(self, result: Mapping[str, Any]) -> None:
-        """Append one row. TypeError names a value that JSON has no form for; nothing is written."""
+        """Append one row. TypeError names a value that JSON has no form for; nothing is written.
+        RunFailed if the disk refuses: a run without results is not worth going on with."""
         row = to_strict_json(result)
         flat = flatten(row)
-        append_line(self._result_file, json_line(row))
-        self._append_csv(flat)
-        if self._events is not None:
-            numbers = {k: float(v) for k, v in flat.items() if _is_number(v)}
-            self._events.write(int(row.get("timesteps_total") or 0), numbers)
+        try:
+            append_line(self._result_file, json_line(row))
+            self._append_csv(flat)
+            if self._events is not None:
+                numbers = {k: float(v) for k, v in flat.items() if _is_number(v)}
+                self._events.write(int(row.get("timesteps_total") or 0), numbers)
+        except OSError as error:
+            folder = self._result_file.parent
+            raise RunFailed(
+                f"{folder}: its results cannot be written ({error.strerror}). Make room, then go on"
+                f" from its newest checkpoint: actorrl resume {folder.name}"
+            ) from error
 
     def rewind(self, training_iteration: int) -> int:
         """Drop rows after `training_iteration`; how many. For a resume from a checkpoint.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -58,7 +59,8 @@ def json_line(value: Any) -> str:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append `line` (with its line end); half a line that a crash left behind is removed first.
+    """Append `line` (with its line end); half a line that a crash, or a full disk, left behind is
+    removed first. OSError if it cannot be written as a whole.
 
     One process at a time may append to a file.
     """
@@ -68,7 +70,10 @@ def append_line(path: Path, line: str) -> None:
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             whole = path.read_bytes().rfind(b"\n") + 1
             os.ftruncate(descriptor, whole)
-        os.write(descriptor, line.encode())
+        data = line.encode()
+        written = os.write(descriptor, data)
+        if written < len(data):  # the disk is full; the half line goes when room is made
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(descriptor)
 
