@@ -1,0 +1,131 @@
+"""Environments that fail as real ones do: crash in C, leave processes behind, eat all memory."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from actorrl.algorithms.impala import IMPALAConfig
+from actorrl.errors import EnvironmentFailure
+from tests.faults.harness import Measure
+from tests.runtime.clusters import is_alive, left_of, wait_until
+
+pytestmark = pytest.mark.timeout(400)
+SLEEPER = [sys.executable, "-c", "import time; time.sleep(1000)"]
+
+
+class Cursed(gym.Env):
+    """Fails at its 100th step in the way that its worker is told to; once, if there is a `once`
+    folder."""
+
+    observation_space = gym.spaces.Box(-1.0, 1.0, (3,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, config):
+        self.fault = config["faults"].get(str(config.worker_index))
+        self.marker = Path(config["once"]) / str(config.worker_index) if "once" in config else None
+        self.count = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.age = 0
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        self.count += 1
+        self.age += 1
+        if self.count == 100 and self.fault:
+            self.fail()
+        return np.ones(3, np.float32), 1.0, self.age == 20, False, {}
+
+    def fail(self):
+        if self.marker is not None:
+            if self.marker.exists():
+                return
+            child = subprocess.Popen(SLEEPER).pid
+            self.marker.write_text(f"{time.time()} {child}")
+        match self.fault:
+            case "segfault":
+                ctypes.string_at(0)
+            case "exit":
+                os._exit(7)
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "memory":
+                limit = 1 << 28
+                resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+                self.eaten = np.ones(1 << 28)
+
+
+def config(faults: dict[str, str], **env_config) -> IMPALAConfig:
+    return (
+        IMPALAConfig()
+        .environment(Cursed, env_config={"faults": faults, **env_config})
+        .rollouts(num_workers=max(1, len(faults)), num_envs_per_worker=2)
+        .training(train_batch_size=200)
+        .reporting(min_time_s_per_iteration=0.2)
+    )
+
+
+def events(run_folder: str, kind: str) -> list[dict]:
+    lines = (Path(run_folder) / "events.jsonl").read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event["kind"] == kind]
+
+
+def test_workers_whose_environments_crash_come_back_and_what_they_had_started_is_gone(tmp_path):
+    once = tmp_path / "once"
+    once.mkdir()
+    faults = {"1": "segfault", "2": "exit", "3": "kill"}
+    algo = config(faults, once=str(once)).build(results=tmp_path / "results")
+    try:
+        deadline = time.monotonic() + 120
+        row = algo.train(stay=True)
+        while row["num_restarts"] < 3 or row["num_healthy_workers"] < 3:
+            assert time.monotonic() < deadline, row
+            row = algo.train(stay=True)
+        learned = row["num_updates"]
+        assert algo.train()["num_updates"] > learned
+        children = []
+        for index, fault in faults.items():
+            moment, child = (once / index).read_text().split()
+            children.append(int(child))
+            actor = f"rollout/{int(index) - 1}"
+            (end,) = [e for e in events(algo.run_folder, "actor_exited") if e["actor"] == actor]
+            back = [e for e in events(algo.run_folder, "actor_ready") if e["actor"] == actor]
+            Measure(
+                f"environment: {fault}",
+                actor,
+                detect_s=end["time"] - float(moment),
+                ready_s=back[-1]["time"] - float(moment),
+            ).keep()
+            words = {"segfault": "SIGSEGV", "exit": "exit code 7", "kill": "SIGKILL"}[fault]
+            assert words in end["reason"]
+        wait_until(lambda: not any(map(is_alive, children)))
+        run_id = algo.run_id
+    finally:
+        assert algo.stop() == []
+    wait_until(lambda: left_of(run_id) == [])  # a socket outlives its killed process by a moment
+
+
+def test_an_environment_that_eats_all_memory_ends_the_run_with_that_one_cause(tmp_path):
+    algo = config({"1": "memory"}).build(results=tmp_path / "results")
+    run_id = algo.run_id
+    with pytest.raises(EnvironmentFailure, match="MemoryError"):
+        try:
+            for _ in range(200):
+                algo.train(stay=True)
+        finally:
+            algo.stop()
+    assert len(events(algo.run_folder, "run_failed")) == 1
+    wait_until(lambda: left_of(run_id) == [])  # a socket outlives its killed process by a moment
