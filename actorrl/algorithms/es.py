@@ -22,8 +22,8 @@ from torch import Tensor
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.optimizer import Optimizer
-from actorrl.data.moments import Moments
 from actorrl.envs.check import EnvInfo
+from actorrl.envs.filters import RunningStat
 from actorrl.losses.evolution import centered_ranks, mirrored_gradient
 from actorrl.models.model_config import ModelConfig
 from actorrl.policies.evolution import EvolutionPolicy, perturbation
@@ -129,28 +129,29 @@ def make_policy(
 
 
 class ObservationFilter:
-    """The moments of all observations so far, kept by the learner, written into its policy."""
+    """Statistics of all observations so far, kept by the learner, written into its policy. An
+    element that never changes is not scaled."""
 
     def __init__(self, policy: EvolutionPolicy, enabled: bool) -> None:
         self._policy = policy
         self._enabled = enabled
-        self._moments = Moments.none((policy.observation_size,))
+        self._stat = RunningStat((policy.observation_size,))
 
     def take(self, batch: dict[str, Tensor]) -> None:
         """Merge what the workers of a round have seen."""
         if not self._enabled:
             return
         columns = (batch[name].numpy() for name in (ROWS, MEAN, SQUARES))
-        for rows, mean, squares in zip(*columns, strict=True):
-            self._moments = self._moments.merged(Moments(float(rows), mean, squares))
-        self._policy.set_filter(self._moments.mean, self._moments.stddev)
+        for count, mean, m2 in zip(*columns, strict=True):
+            self._stat.merge(RunningStat.from_state({"count": count, "mean": mean, "m2": m2}))
+        deviation = self._stat.std
+        self._policy.set_filter(self._stat.mean, np.where(deviation > 1e-6, deviation, 1.0))
 
     def state_dict(self) -> State:
-        rows, mean, squares = self._moments
-        return {"rows": rows, "mean": mean, "squares": squares}
+        return dict(self._stat.state_dict())
 
     def load_state_dict(self, state: State) -> None:
-        self._moments = Moments(float(state["rows"]), state["mean"], state["squares"])
+        self._stat = RunningStat.from_state(state)
 
 
 class ESUpdate:

@@ -86,7 +86,7 @@ class EvolutionWorker(SamplingActor):
         return {
             SEEDS: seeds,
             RETURNS: played.returns[self._num_plain :].reshape(-1, 2),
-            ROWS: np.array([observed.rows]),
+            ROWS: np.array([observed.count]),
             MEAN: observed.mean[None],
-            SQUARES: observed.squares[None],
+            SQUARES: observed.m2[None],
         }

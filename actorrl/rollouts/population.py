@@ -1,25 +1,24 @@
 """Plays one episode with each of many variants of a policy, B of them at once.
 
-B environments, n candidates, P parameters of a network.
+B environments, n candidates, P parameters of a network, O elements of an observation.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from time import perf_counter
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from actorrl.data.moments import Moments, RunningMoments
+from actorrl.envs.filters import RunningStat
 from actorrl.envs.vector import VectorEnv
 
 
 class Variants(Protocol):
     """What is needed of the policy."""
 
-    @property
-    def filter_mean(self) -> np.ndarray: ...
     @property
     def parameters(self) -> np.ndarray: ...
     def act_with(self, parameters: np.ndarray, obs: np.ndarray, /) -> np.ndarray: ...
@@ -29,7 +28,7 @@ class Variants(Protocol):
 class Played(NamedTuple):
     returns: np.ndarray  # [n] float64, unclipped
     lengths: np.ndarray  # [n] int64, env steps
-    observed: Moments  # of all observations that were acted on
+    observed: RunningStat  # [O], of all observations that were acted on
 
 
 class Population:
@@ -48,7 +47,7 @@ class Population:
         started = perf_counter()
         env, policy = self._env, self._policy
         returns, lengths = np.zeros(count), np.zeros(count, np.int64)
-        observed = RunningMoments(policy.filter_mean)
+        observed = RunningStat((math.prod(env.observation_space.shape),))
         playing = np.arange(env.num_envs)  # number of the candidate in each environment
         parameters = np.stack([candidate(min(i, count - 1)) for i in range(env.num_envs)])
         resetting = np.zeros(env.num_envs, np.bool_)  # the next step only resets (NEXT_STEP)
@@ -74,4 +73,4 @@ class Population:
             resetting = ended if env.autoreset == "next_step" else np.zeros_like(ended)
         self.num_steps_total += int(lengths.sum())
         self.timers["total_s"] += perf_counter() - started
-        return Played(returns, lengths, observed.moments())
+        return Played(returns, lengths, observed)

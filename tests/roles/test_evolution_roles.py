@@ -119,7 +119,7 @@ def test_the_filter_is_merged_from_all_workers_and_reaches_them_with_the_weights
     with worlds.running(program_of()) as cluster:
         report = worlds.train(cluster, min_updates=3)
         update = worlds.actor(cluster).update
-        assert update._filter._moments.rows == report["timesteps_total"]
+        assert update._filter._stat.count == report["timesteps_total"]
         mean = update.policy.filter_mean.copy()
         worlds.train(cluster, min_updates=1)
         worker = worlds.actor(cluster, "rollout/1")

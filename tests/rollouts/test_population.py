@@ -59,7 +59,7 @@ def test_each_candidate_has_one_whole_episode_of_its_own(
     returns, lengths = slow(num_envs, count, autoreset == "next_step")
     np.testing.assert_allclose(found.returns, returns)
     np.testing.assert_array_equal(found.lengths, lengths)
-    assert found.observed.rows == sum(lengths), "every observation acted on, and no other"
+    assert found.observed.count == sum(lengths), "every observation acted on, and no other"
 
 
 def test_every_candidate_is_asked_for_and_moments_are_of_what_was_seen() -> None:
