@@ -10,7 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from actorrl.algorithms.multi_agent import PolicySpec
     from actorrl.data.sample_batch import MultiAgentBatch, SampleBatch
+    from actorrl.envs.multi_agent import MultiAgentEnv, make_multi_agent
     from actorrl.envs.registry import EnvContext, register_env
     from actorrl.experiment.pretty import pretty_print
     from actorrl.models.torch_model import TorchModelV2
@@ -28,7 +30,9 @@ _HOMES = {
     "EnvContext": "envs.registry",
     "ModelCatalog": "policies.model_catalog",
     "MultiAgentBatch": "data.sample_batch",
+    "MultiAgentEnv": "envs.multi_agent",
     "Policy": "policies.base",
+    "PolicySpec": "algorithms.multi_agent",
     "Program": "runtime.program",
     "Report": "runtime.program",
     "Request": "runtime.program",
@@ -37,6 +41,7 @@ _HOMES = {
     "Stream": "runtime.program",
     "TorchModelV2": "models.torch_model",
     "pretty_print": "experiment.pretty",
+    "make_multi_agent": "envs.multi_agent",
     "register_env": "envs.registry",
     "remote": "runtime.actor",
 }
@@ -48,7 +53,9 @@ __all__ = [
     "EnvContext",
     "ModelCatalog",
     "MultiAgentBatch",
+    "MultiAgentEnv",
     "Policy",
+    "PolicySpec",
     "Program",
     "Report",
     "Request",
@@ -56,6 +63,7 @@ __all__ = [
     "State",
     "Stream",
     "TorchModelV2",
+    "make_multi_agent",
     "pretty_print",
     "register_env",
     "remote",

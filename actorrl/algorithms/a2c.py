@@ -35,6 +35,7 @@ from actorrl.topologies import synchronous
 
 
 class A2CConfig(GAEConfig):
+    several_policies: ClassVar[bool] = True
     gathers: ClassVar[Gathers] = "rounds"
     reproducible: ClassVar[bool] = True
 
@@ -53,7 +54,9 @@ class A2CConfig(GAEConfig):
 # ---- postprocess ----------------------------------------------------------------------------
 
 
-def make_postprocess(policy: Policy, num_envs: int) -> Postprocess:
+def make_postprocess(
+    config: GAEConfig, clip_rewards: bool, policy: Policy, num_envs: int
+) -> Postprocess:
     """Fragments as they are, less what the loss does not read."""
 
     def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:
@@ -136,9 +139,9 @@ class A2C(Algorithm):
         return synchronous.build(
             "A2C",
             setup.workers(config),
-            setup.learner(config, functools.partial(A2CUpdate, config, setup.info, setup.seed)),
-            functools.partial(make_policy, config, setup.info),
-            make_postprocess,
+            setup.learner(config, setup.update(config, A2CUpdate)),
+            setup.acting(config, make_policy),
+            setup.postprocess(config, make_postprocess),
         )
 
 

@@ -13,7 +13,6 @@ valid rows, so `lr` and `grad_clip` do not depend on `train_batch_size`. Fragmen
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Annotated, ClassVar, NamedTuple
 
@@ -40,6 +39,7 @@ _LARGEST_RATIO = 2.0  # of mu to the target, as IMPACT's 1/beta: older data weig
 
 
 class APPOConfig(ActorCriticConfig):
+    several_policies: ClassVar[bool] = True
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
     rollout_fragment_length: Annotated[
         int,
@@ -218,13 +218,13 @@ class APPO(Algorithm):
 
     @staticmethod
     def program(config: APPOConfig, setup: Setup) -> Program:
-        make_update = functools.partial(APPOUpdate, config, setup.info, setup.seed)
+        make_update = setup.update(config, APPOUpdate)
         return sample_queue.build(
             "APPO",
             setup.workers(config),
             setup.learner(config, make_update, max_policy_lag=config.max_policy_lag),
-            functools.partial(make_policy, config, setup.info),
-            make_postprocess,
+            setup.acting(config, make_policy),
+            setup.postprocess(config, make_postprocess),
         )
 
 

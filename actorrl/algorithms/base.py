@@ -27,10 +27,11 @@ from actorrl.algorithms import (
     resuming,
 )
 from actorrl.algorithms.config import AlgorithmConfig
-from actorrl.algorithms.mirror import PolicyMirror
+from actorrl.algorithms.mirror import PolicyMirror, PolicyPart
 from actorrl.algorithms.reporting import Reporter
-from actorrl.algorithms.setup import Setup, as_config
+from actorrl.algorithms.setup import Setup, acting_policy, as_config
 from actorrl.algorithms.worker_set import WorkerSet
+from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.errors import ActorDied, ActorRLError, CheckpointError
@@ -170,13 +171,14 @@ class Algorithm:
             self._write_status("failed")
             raise
         self._learner = self._cluster.ref("learner/0")
-        policy = type(self).make_policy(config, self.info, self._seed, config.greediest_env())
+        acting = acting_policy(config, self.info, type(self).make_policy)
+        policy = acting(self._seed, config.greediest_env())
         self._policy = PolicyMirror(
             policy, self._cluster.block_reader("weights"), self._write_weights
         )
         refs = self._cluster.program.refs
         rollouts = [ref for name, ref in refs.items() if name.startswith("rollout/")]
-        self._workers = WorkerSet(rollouts, WorkerView(0, self._policy))
+        self._workers = WorkerSet(rollouts, WorkerView(0, self._policies()))
         self._evaluators = evaluating.evaluators_of(self._cluster.program)
         self._under_way: evaluating.Evaluation | None = None
         self._callbacks = (config.callbacks_class or DefaultCallbacks)()
@@ -196,7 +198,7 @@ class Algorithm:
         """The Program of a run; starts nothing."""
         info = info or restoring.checked(config)
         # Spaces and models that cannot be are refused here, not by an actor that has been started.
-        cls.make_policy(config, info, 0, config.greediest_env())
+        acting_policy(config, info, cls.make_policy)(0, config.greediest_env())
         return cls._program(config, Setup(info, config.seed or 0, lambda: None))
 
     @classmethod
@@ -309,11 +311,18 @@ class Algorithm:
     def env_name(self) -> str:
         return self.info.name
 
-    def get_policy(self, policy_id: str = "default_policy") -> PolicyMirror:
+    def get_policy(self, policy_id: str = DEFAULT_POLICY) -> PolicyMirror | PolicyPart:
         """The policy with the newest weights; what is written to it reaches the learner."""
-        if policy_id != "default_policy":
-            raise KeyError(f"no policy {policy_id!r}: this run has 'default_policy'")
-        return self._policy
+        policies = self._policies()
+        if policy_id not in policies:
+            known = ", ".join(map(repr, policies))
+            raise KeyError(f"no policy {policy_id!r}: this run has {known}")
+        return policies[policy_id]
+
+    def _policies(self) -> dict[str, PolicyMirror | PolicyPart]:
+        if self.info.policies is None:
+            return {DEFAULT_POLICY: self._policy}
+        return {name: PolicyPart(self._policy, name) for name in self.info.policies}
 
     @property
     def workers(self) -> WorkerSet:
@@ -333,15 +342,17 @@ class Algorithm:
         *,
         explore: bool | None = None,
         full_fetch: bool = False,
+        policy_id: str = DEFAULT_POLICY,
         **ignored: Any,
     ) -> Any:
         """An action for one observation of the environment. With `state` (an LSTM's) or
-        `full_fetch` a tuple (action, state, extras), as RLlib's."""
+        `full_fetch` a tuple (action, state, extras), as RLlib's. KeyError for an unknown policy."""
         obs = observation
-        if self.info.frame_stack == 1:
-            obs = preprocessor_for(self.info.raw_observation_space).transform([observation])[0]
+        info = self.info if self.info.policies is None else self.info.policies[policy_id]
+        if info.frame_stack == 1:
+            obs = preprocessor_for(info.raw_observation_space).transform([observation])[0]
         greedy_default = False if explore is None else explore
-        action, state_out, extras = self._policy.compute_single_action(
+        action, state_out, extras = self.get_policy(policy_id).compute_single_action(
             obs, state, explore=greedy_default
         )
         return (action, state_out, extras) if full_fetch or state is not None else action
@@ -367,7 +378,7 @@ class Algorithm:
         found = under_way.metrics() if under_way is not None else None
         if found is None:
             policy = self._policy.refresh()
-            found = restoring.play_episodes(self.config, policy, episodes, explore)
+            found = restoring.play_episodes(self.config, self.info, policy, episodes, explore)
         return found
 
     def _start_evaluation(self, episodes: int, explore: bool) -> evaluating.Evaluation:

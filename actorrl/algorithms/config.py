@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from actorrl.algorithms import multi_agent
 from actorrl.algorithms.host_settings import HostSettings
 from actorrl.models.model_config import ModelConfig
 from actorrl.rollouts.callbacks import DefaultCallbacks
@@ -65,6 +66,7 @@ class AlgorithmConfig(HostSettings):
     reproducible: ClassVar[bool] = False  # the same seed gives the same result.json
     # What makes up a train batch: rounds of all workers, fragments of any, a fragment, or replay.
     gathers: ClassVar[Gathers] = "fragments"
+    several_policies: ClassVar[bool] = False  # whether it can learn more than one
 
     env: Annotated[
         Any, Meta(description="environment: id, registered name, class or import path")
@@ -115,6 +117,20 @@ class AlgorithmConfig(HostSettings):
     model: Annotated[ModelConfig, Meta(description="the network")] = msgspec.field(
         default_factory=ModelConfig
     )
+
+    policies: Annotated[
+        Any,
+        Meta(
+            description="policies by id: None, or (None, observation_space, action_space, "
+            "settings); null: one for all"
+        ),
+    ] = None
+    policy_mapping_fn: Annotated[
+        Any, Meta(description="function of an agent's id that says which policy acts for it")
+    ] = None
+    policies_to_train: Annotated[
+        list[str] | None, Meta(description="ids of the policies that learn; null: all")
+    ] = None
 
     output: Annotated[
         str | None,
@@ -218,6 +234,7 @@ class AlgorithmConfig(HostSettings):
 
     def validate(self) -> list[str]:
         lines = [*super().validate(), *(f"model.{line}" for line in self.model.validate())]
+        lines += multi_agent.lines(self)
         return lines + schedule_lines("lr_schedule", self.lr_schedule) + self._unfillable()
 
     # ---- the arithmetic of batches ------------------------------------------------------

@@ -70,14 +70,6 @@ class FluentConfig(Config, dict=True):
     def framework(self, framework: str = "torch", **settings: Any) -> Self:
         return self._set({"framework": framework, **settings})
 
-    def multi_agent(self, **settings: Any) -> Self:
-        wrong = [
-            f"{key}: several policies are not built yet, expected one agent" for key in settings
-        ]
-        if wrong:
-            raise ConfigError(wrong)
-        return self
-
     def exploration(
         self, *, explore: bool | None = None, exploration_config: Any = None, **settings: Any
     ) -> Self:
@@ -101,6 +93,7 @@ class FluentConfig(Config, dict=True):
     checkpointing = rollouts
     fault_tolerance = rollouts
     offline_data = rollouts
+    multi_agent = rollouts
     python_environment = rollouts
     experimental = rollouts
     learners = rollouts

@@ -10,8 +10,7 @@ weights that are some updates old; V-trace corrects for that. Losses are means o
 
 from __future__ import annotations
 
-import functools
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from msgspec import Meta
@@ -33,6 +32,7 @@ from actorrl.topologies import sample_queue
 
 
 class IMPALAConfig(ActorCriticConfig):
+    several_policies: ClassVar[bool] = True
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
     rollout_fragment_length: Annotated[
         int,
@@ -79,7 +79,9 @@ def make_policy(
 # ---- postprocess ----------------------------------------------------------------------------
 
 
-def make_postprocess(policy: Policy, num_envs: int) -> Postprocess:
+def make_postprocess(
+    config: ActorCriticConfig, clip_rewards: bool, policy: Policy, num_envs: int
+) -> Postprocess:
     """Fragments as they are, less what the learner computes anew."""
 
     def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:
@@ -149,13 +151,13 @@ class IMPALA(Algorithm):
 
     @staticmethod
     def program(config: IMPALAConfig, setup: Setup) -> Program:
-        make_update = functools.partial(IMPALAUpdate, config, setup.info, setup.seed)
+        make_update = setup.update(config, IMPALAUpdate)
         return sample_queue.build(
             "IMPALA",
             setup.workers(config),
             setup.learner(config, make_update, max_policy_lag=config.max_policy_lag),
-            functools.partial(make_policy, config, setup.info),
-            make_postprocess,
+            setup.acting(config, make_policy),
+            setup.postprocess(config, make_postprocess),
         )
 
 

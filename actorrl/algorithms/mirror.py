@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from actorrl.policies.base import Policy
+from actorrl.policies.policy_map import SEPARATOR
 
 
 class PolicyMirror:
@@ -15,7 +15,7 @@ class PolicyMirror:
 
     def __init__(
         self,
-        policy: Policy,
+        policy: Any,  # a Policy, or a PolicyMap
         newest: Any,
         write: Callable[[Mapping[str, np.ndarray]], None],
     ) -> None:
@@ -24,7 +24,7 @@ class PolicyMirror:
         self._newest = newest
         self._write = write
 
-    def refresh(self) -> Policy:
+    def refresh(self) -> Any:
         """The policy with the newest published weights."""
         if self._newest.version > self._policy.version:
             version, arrays = self._newest.read()
@@ -42,3 +42,27 @@ class PolicyMirror:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.refresh(), name)
+
+
+class PolicyPart:
+    """What `algo.get_policy(id)` returns of a run with several policies."""
+
+    def __init__(self, whole: PolicyMirror, policy_id: str) -> None:
+        self._whole = whole
+        self._id = policy_id
+
+    def get_weights(self) -> dict[str, np.ndarray]:
+        weights: dict[str, np.ndarray] = self._policy().get_weights()
+        return weights
+
+    def set_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """As PolicyMirror's; the other policies stay as they are."""
+        self._whole.set_weights(
+            {f"{self._id}{SEPARATOR}{name}": array for name, array in weights.items()}
+        )
+
+    def _policy(self) -> Any:
+        return self._whole.refresh()[self._id]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._policy(), name)

@@ -12,6 +12,8 @@ from typing import Any
 
 from actorrl.errors import CheckpointError
 
+_WHAT = {"env": "the environment", "policy_mapping_fn": "the function"}
+
 
 def to_name(env: Any) -> str:
     """A text for files: the environment's own name, or `module:qualname`."""
@@ -20,8 +22,8 @@ def to_name(env: Any) -> str:
     return f"{env.__module__}:{getattr(env, '__qualname__', type(env).__qualname__)}"
 
 
-def from_name(name: str, given: Any = None) -> Any:
-    """The inverse. `given`, what the caller passes as `env`, wins. Raises CheckpointError."""
+def from_name(name: str, given: Any = None, key: str = "env") -> Any:
+    """The inverse. `given`, what the caller passes as `key`, wins. Raises CheckpointError."""
     if given is not None:
         return given
     module_name, colon, qualname = name.partition(":")
@@ -30,8 +32,8 @@ def from_name(name: str, given: Any = None) -> Any:
     found = _lookup(module_name, qualname)
     if found is None:
         raise CheckpointError(
-            f"this checkpoint needs the environment {qualname} (of {module_name}), which cannot be"
-            f" imported here: pass it as env={qualname.rpartition('.')[2]}"
+            f"this checkpoint needs {_WHAT.get(key, key)} {qualname} (of {module_name}), which"
+            f" cannot be imported here: pass it as {key}={qualname.rpartition('.')[2]}"
         )
     return found
 

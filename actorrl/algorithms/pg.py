@@ -15,7 +15,6 @@ works as for all others, and so does the command line, by the name `registry.py`
 
 from __future__ import annotations
 
-import functools
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -104,14 +103,13 @@ class PG(Algorithm):
 
     @staticmethod
     def program(config: PGConfig, setup: Setup) -> Program:
-        clips = config.clips_rewards(setup.info.frame_stack)
-        make_update = functools.partial(PGUpdate, config, setup.info, setup.seed)
+        make_update = setup.update(config, PGUpdate)
         return synchronous.build(
             "PG",
             setup.workers(config),
             setup.learner(config, make_update, make_batch=RowBatch),
-            functools.partial(make_policy, config, setup.info),
-            functools.partial(make_postprocess, config, clips),
+            setup.acting(config, make_policy),
+            setup.postprocess(config, make_postprocess),
         )
 
 

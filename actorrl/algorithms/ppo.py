@@ -11,7 +11,6 @@ Losses are means over a minibatch, so `grad_clip` is of a mean.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -39,6 +38,7 @@ from actorrl.topologies import synchronous
 
 
 class PPOConfig(GAEConfig):
+    several_policies: ClassVar[bool] = True
     gathers: ClassVar[Gathers] = "rounds"
     reproducible: ClassVar[bool] = True
 
@@ -246,13 +246,12 @@ class PPO(Algorithm):
 
     @staticmethod
     def program(config: PPOConfig, setup: Setup) -> Program:
-        clips = config.clips_rewards(setup.info.frame_stack)
         return synchronous.build(
             "PPO",
             setup.workers(config),
-            setup.learner(config, functools.partial(PPOUpdate, config, setup.info, setup.seed)),
-            functools.partial(make_policy, config, setup.info),
-            functools.partial(make_postprocess, config, clips),
+            setup.learner(config, setup.update(config, PPOUpdate)),
+            setup.acting(config, make_policy),
+            setup.postprocess(config, make_postprocess),
         )
 
 

@@ -80,7 +80,6 @@ class Reporter:
             "samples_per_insert": counters.pop("samples_per_insert", float("nan")),
             "policy_lag_mean": report["policy_lag_mean"],
             "policy_lag_max": report["policy_lag_max"],
-            "policy_reward_mean": {"default_policy": summary["episode_reward_mean"]},
             "custom_metrics": self._custom_metrics,
             "info": {
                 "learner": {**report["stats"], **counters},

@@ -6,11 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from actorrl.algorithms import naming
+from actorrl.algorithms import multi_agent, naming
 from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.setup import acting_policy
 from actorrl.config import apply, to_plain
 from actorrl.envs.check import EnvInfo, check_env
-from actorrl.envs.registry import resolve
+from actorrl.envs.multi_agent import MultiAgentVector
+from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import make_vector
 from actorrl.errors import CheckpointError, ConfigError
 from actorrl.experiment.checkpoints import newest_whole, read_checkpoint, read_manifest, require
@@ -18,6 +20,7 @@ from actorrl.experiment.run_folder import RunFolder
 from actorrl.models import registry as models
 from actorrl.roles.settings import Recovery, State
 from actorrl.rollouts import evaluation
+from actorrl.rollouts.multi_agent import MultiAgentCollector
 
 EVALUATION_SEED = 20_000
 _EVALUATION_ENVS = 20
@@ -32,6 +35,8 @@ def checked(config: AlgorithmConfig) -> EnvInfo:
     errors += [f"model.{line}" for line in models.resolve(config.model)]
     if errors:
         raise ConfigError(errors)
+    if config.policies is not None:
+        return multi_agent.check(config)
     return check_env(config.env, config.env_config)
 
 
@@ -40,6 +45,11 @@ def plain_config(config: AlgorithmConfig) -> dict[str, Any]:
     any machine, and variables of a host list may be secret."""
     plain = {**to_plain(config), "env": naming.to_name(config.env)}
     del plain["hosts"]
+    if config.policies is not None:
+        specs = multi_agent.specs_of(config.policies)
+        plain["policies"] = {name: dict(spec.config or {}) for name, spec in specs.items()}
+    if config.policy_mapping_fn is not None:
+        plain["policy_mapping_fn"] = naming.to_name(config.policy_mapping_fn)
     return plain
 
 
@@ -61,8 +71,9 @@ def read_fitting(path: str | Path, ours: dict[str, Any]) -> State:
     return read_checkpoint(path)
 
 
-def config_of(path: str | Path, env: Any = None) -> AlgorithmConfig:
-    """The config that a checkpoint was trained with. `env` takes the place of its environment."""
+def config_of(path: str | Path, env: Any = None, policy_mapping_fn: Any = None) -> AlgorithmConfig:
+    """The config that a checkpoint was trained with. `env` takes the place of its environment,
+    `policy_mapping_fn` that of its function."""
     from actorrl.algorithms.registry import config_class
 
     said = read_manifest(path).about
@@ -75,10 +86,15 @@ def config_of(path: str | Path, env: Any = None) -> AlgorithmConfig:
     settings = dict(said["config"])
     name = str(settings.pop("env", ""))
     settings.pop("custom_evaluation_function", None)  # code: given anew, or left out
+    mapping, policies = settings.pop("policy_mapping_fn", None), settings.pop("policies", None)
     errors = apply(config, settings)
     if errors:
         raise CheckpointError(f"{path}: its config does not fit: {'; '.join(errors)}")
     config.env = naming.from_name(name, env)
+    if policies is not None:
+        config.policies = {name: (None, None, None, own) for name, own in policies.items()}
+    if mapping is not None:
+        config.policy_mapping_fn = naming.from_name(mapping, policy_mapping_fn, "policy_mapping_fn")
     missing = models.resolve(config.model)
     if missing:
         raise CheckpointError(f"{path}: model.{'; model.'.join(missing)}")
@@ -98,14 +114,39 @@ def newest_learner_state(folder: str) -> Recovery | None:
 
 
 def play_episodes(
-    config: AlgorithmConfig, policy: Any, episodes: int, explore: bool
+    config: AlgorithmConfig, info: EnvInfo, policy: Any, episodes: int, explore: bool
 ) -> dict[str, Any]:
     """Whole episodes on fixed seeds: the same weights give the same numbers."""
-    env = resolve(config.env).env
     num_envs = min(episodes, _EVALUATION_ENVS)
-    vector = make_vector(env, config.env_config, num_envs, seed=EVALUATION_SEED)
+    if info.policies is not None:
+        return _play_with_several(config, info, policy, num_envs, episodes, explore)
+    vector = make_vector(info.env, config.env_config, num_envs, seed=EVALUATION_SEED)
     try:
         return evaluation.summary(evaluation.play(vector, policy, episodes, explore))
+    finally:
+        vector.close()
+
+
+def _play_with_several(
+    config: AlgorithmConfig,
+    info: EnvInfo,
+    policies: Any,
+    num_envs: int,
+    episodes: int,
+    explore: bool,
+) -> dict[str, Any]:
+    contexts = [EnvContext(config.env_config, 0, i) for i in range(num_envs)]
+    vector = MultiAgentVector(info.env, contexts, seed=EVALUATION_SEED)
+    try:
+        collector = MultiAgentCollector(
+            vector,
+            policies,
+            multi_agent.mapping_of(config),
+            info.raw_spaces(),
+            evaluation.ROWS,
+            explore=explore,
+        )
+        return evaluation.summary(evaluation.play_on(collector, num_envs, episodes))
     finally:
         vector.close()
 
@@ -117,6 +158,6 @@ def evaluate_checkpoint(
     config = config_of(path, env)
     info = checked(config)
     state = read_fitting(path, about(read_manifest(path).about["algo"], config, info, 0))
-    policy = config.algorithm.make_policy(config, info, 0, config.greediest_env())
+    policy = acting_policy(config, info, config.algorithm.make_policy)(0, config.greediest_env())
     policy.load_flat(state["learner"]["weights"], version=1)
-    return play_episodes(config, policy, episodes, explore)
+    return play_episodes(config, info, policy, episodes, explore)

@@ -23,7 +23,8 @@ def from_checkpoint(
     cls: type[Algorithm], path: str | Path, env: Any, options: Mapping[str, Any]
 ) -> Algorithm:
     """A new run from a checkpoint of `cls`, or of what derives from it."""
-    config = restoring.config_of(path, env)
+    options = dict(options)
+    config = restoring.config_of(path, env, options.pop("policy_mapping_fn", None))
     if not issubclass(config.algorithm, cls):
         raise CheckpointError(f"{path}: was trained by {config.algorithm.__name__}")
     algo: Algorithm = config.algorithm(config, **options)

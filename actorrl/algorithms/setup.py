@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from actorrl.algorithms import multi_agent
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.envs.check import EnvInfo
 from actorrl.errors import ConfigError
-from actorrl.roles.settings import LearnerSettings, MakeUpdate, WorkerSettings
+from actorrl.policies.base import Policy
+from actorrl.policies.policy_map import PolicyMap
+from actorrl.roles import several_policies
+from actorrl.roles.settings import (
+    LearnerSettings,
+    MakePolicy,
+    MakePostprocess,
+    MakeUpdate,
+    Postprocess,
+    Update,
+    WorkerSettings,
+)
+from actorrl.roles.several_policies import GroupedBatch, SeveralUpdates
 
 
 class Setup(NamedTuple):
@@ -29,11 +46,46 @@ class Setup(NamedTuple):
             recreate_failed_envs=config.recreate_failed_envs,
             output=config.output,
             callbacks=config.callbacks_class,
+            mapping_fn=multi_agent.mapping_of(config) if self.info.policies is not None else None,
+            raw_spaces=self.info.raw_spaces(),
         )
+
+    def update(self, config: AlgorithmConfig, update: Callable[..., Update]) -> MakeUpdate:
+        """`update(config, info, seed, device)` for the learner; with several policies one each."""
+        if self.info.policies is None:
+            return functools.partial(update, config, self.info, self.seed)
+        makers = {
+            name: functools.partial(
+                update, multi_agent.config_for(config, name), info, self.seed + i
+            )
+            for i, (name, info) in enumerate(self.info.policies.items())
+        }
+        to_train = config.policies_to_train
+        names = list(makers) if to_train is None else to_train
+        return functools.partial(SeveralUpdates, makers, names)
+
+    def acting(self, config: AlgorithmConfig, make_policy: Callable[..., Policy]) -> MakePolicy:
+        """`make_policy(config, info, seed, env_indices)` for the workers."""
+        return acting_policy(config, self.info, make_policy)
+
+    def postprocess(
+        self, config: AlgorithmConfig, make: Callable[..., Postprocess]
+    ) -> MakePostprocess:
+        """`make(config, clip_rewards, policy, num_envs)` for the workers."""
+        if self.info.policies is None:
+            clips = config.clips_rewards(self.info.frame_stack)
+            return functools.partial(make, config, clips)
+        makers = {}
+        for name in self.info.policies:
+            own = multi_agent.config_for(config, name)
+            makers[name] = functools.partial(make, own, own.clips_rewards(1))
+        return functools.partial(several_policies.make_postprocess, makers)
 
     def learner(
         self, config: AlgorithmConfig, make_update: MakeUpdate, **more: Any
     ) -> LearnerSettings:
+        if self.info.policies is not None:
+            more["make_batch"] = GroupedBatch
         return LearnerSettings(
             make_update=make_update,
             train_batch_size=config.train_batch_size,
@@ -42,6 +94,27 @@ class Setup(NamedTuple):
             recover=self.recover,
             **more,
         )
+
+
+def acting_policy(
+    config: AlgorithmConfig, info: EnvInfo, make_policy: Callable[..., Policy]
+) -> MakePolicy:
+    """(seed, environment indices) -> the policy that acts there, or a PolicyMap of several."""
+    if info.policies is None:
+        return functools.partial(make_policy, config, info)
+    makers = {
+        name: functools.partial(make_policy, multi_agent.config_for(config, name), own)
+        for name, own in info.policies.items()
+    }
+    return functools.partial(_policy_map, makers)
+
+
+def _policy_map(
+    makers: Mapping[str, Callable[..., Policy]], seed: int, env_indices: np.ndarray
+) -> PolicyMap:
+    return PolicyMap(
+        {name: make(seed + i, env_indices) for i, (name, make) in enumerate(makers.items())}
+    )
 
 
 def as_config(

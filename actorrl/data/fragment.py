@@ -25,18 +25,21 @@ class Episode:
     episode_return: float  # sum of unclipped rewards
     length: int  # env steps
     custom_metrics: dict[str, float] = field(default_factory=dict)  # of the user's callbacks
+    policy_returns: dict[str, float] = field(default_factory=dict)  # where there are several
 
     def to_row(self) -> list[Any]:
-        """As it is sent; the metrics only where there are any."""
-        row = [int(self.env_index), float(self.episode_return), int(self.length)]
+        """As it is sent; what is empty at the end is left out."""
+        row: list[Any] = [int(self.env_index), float(self.episode_return), int(self.length)]
+        if self.policy_returns:
+            return [*row, self.custom_metrics, self.policy_returns]
         return [*row, self.custom_metrics] if self.custom_metrics else row
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> Episode:
         """The inverse. Raises ValueError or TypeError on another shape."""
         env_index, episode_return, length, *more = row
-        metrics = {str(name): float(value) for part in more for name, value in part.items()}
-        return cls(int(env_index), float(episode_return), int(length), metrics)
+        named = [{str(name): float(value) for name, value in part.items()} for part in more]
+        return cls(int(env_index), float(episode_return), int(length), *named)
 
 
 @dataclass(slots=True)
@@ -58,6 +61,12 @@ class Fragment:
         if len(self.groups) != 1:
             raise ValueError(f"this fragment has {len(self.groups)} groups: {sorted(self.groups)}")
         return next(iter(self.groups.values()))
+
+    def flat_columns(self) -> dict[str, np.ndarray]:
+        """The columns of the default policy alone, else those of all under "policy/column"."""
+        if set(self.groups) == {DEFAULT_POLICY}:
+            return self.columns
+        return self.to_message()[1]
 
     @property
     def nbytes(self) -> int:

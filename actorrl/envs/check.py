@@ -29,6 +29,12 @@ class EnvInfo:
     max_episode_steps: int | None
     frame_stack: int
     notices: list[str]
+    policies: dict[str, EnvInfo] | None = None  # of each policy, where there are several agents
+
+    def raw_spaces(self) -> dict[str, gym.Space[Any]]:
+        """Policy -> what its agents observe, before preprocessing."""
+        infos = self.policies or {}
+        return {name: info.raw_observation_space for name, info in infos.items()}
 
 
 def check_env(env: EnvLike, env_config: Mapping[str, Any] | None = None) -> EnvInfo:

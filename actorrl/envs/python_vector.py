@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from actorrl.envs.failure import Phase, failure
+from actorrl.envs.multi_agent import MultiAgentEnv
 from actorrl.envs.preprocessors import preprocessor_for, problem_with
 from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import Autoreset, StepResult
@@ -129,8 +130,10 @@ class PythonVector:
         try:
             env = self._creator(self._contexts[i])
             if not isinstance(env, gym.Env):
+                several = isinstance(env, MultiAgentEnv)
                 raise TypeError(
                     f"expected a gymnasium.Env, got a {type(env).__module__}.{type(env).__name__}"
+                    f"{': say .multi_agent(policies=...)' if several else ''}"
                 )
         except Exception as error:
             raise self._failure(error, "make", i) from error

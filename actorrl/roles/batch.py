@@ -28,44 +28,49 @@ class FragmentBatch:
         self._device = device
         self._buffers: dict[str, Tensor] = {}
         self._finals: list[tuple[np.ndarray, np.ndarray]] = []
-        self._rows = self._envs = 0  # T, B
-        self._capacity = 0  # fragments
-        self.num_fragments = 0
+        self._rows = 0  # T
+        self._envs = 0  # of all fragments so far
+        self._capacity = 0  # envs
         self.num_env_steps = 0
 
+    @property
+    def num_envs(self) -> int:
+        """Environments of all fragments so far."""
+        return self._envs
+
     def add(self, columns: Mapping[str, np.ndarray], num_env_steps: int) -> None:
-        """Copy one fragment in. All fragments of a batch have the same T and B."""
+        """Copy one fragment in. All fragments of a batch have the same T."""
         rows, envs = columns[c.VALID].shape
-        if (rows, envs) != (self._rows, self._envs):
-            assert self.num_fragments == 0, "fragments of different shapes in one batch"
-            self._rows, self._envs, self._capacity = rows, envs, 0
+        if rows != self._rows:
+            assert self._envs == 0, "fragments of different lengths in one batch"
+            self._rows, self._capacity = rows, 0
             self._buffers.clear()
-        if self.num_fragments == self._capacity:
-            self._grow(columns)
-        start = self.num_fragments * envs
+        start, end = self._envs, self._envs + envs
+        if end > self._capacity:
+            self._grow(columns, end)
         for name, array in columns.items():
             if name in _FINALS:
                 continue
             target = self._buffers[name].numpy()
             if _axis(name) == 0:
-                target[start : start + envs] = array
+                target[start:end] = array
             else:
-                target[:, start : start + envs] = array
+                target[:, start:end] = array
         if c.FINAL_ROWS in columns:
             row, env = np.divmod(columns[c.FINAL_ROWS], envs)
             self._finals.append((columns[c.FINAL_OBS].copy(), np.stack([row, env + start])))
-        self.num_fragments += 1
+        self._envs = end
         self.num_env_steps += num_env_steps
 
-    def _grow(self, columns: Mapping[str, np.ndarray]) -> None:
-        capacity = max(1, 2 * self._capacity)
+    def _grow(self, columns: Mapping[str, np.ndarray], needed: int) -> None:
+        capacity = max(needed, 2 * self._capacity)
         grown = {}
         for name, array in columns.items():
             if name in _FINALS:
                 continue
             axis = _axis(name)
             shape = list(array.shape)
-            shape[axis] = capacity * self._envs
+            shape[axis] = capacity
             dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
             buffer = torch.empty(shape, dtype=dtype, pin_memory=self._device != "cpu")
             if name in self._buffers:
@@ -76,7 +81,7 @@ class FragmentBatch:
 
     def tensors(self) -> dict[str, Tensor]:
         """The batch on the learner's device."""
-        envs = self.num_fragments * self._envs
+        envs = self._envs
         batch = {
             name: buffer.narrow(_axis(name), 0, envs).to(self._device, non_blocking=True)
             for name, buffer in self._buffers.items()
@@ -90,7 +95,7 @@ class FragmentBatch:
 
     def clear(self) -> None:
         self._finals.clear()
-        self.num_fragments = self.num_env_steps = 0
+        self._envs = self.num_env_steps = 0
 
 
 class RowBatch:

@@ -11,7 +11,8 @@ from actorrl.envs.vector import VectorEnv, make_vector
 from actorrl.policies.base import Policy
 from actorrl.roles import torch_setup
 from actorrl.roles.settings import MakePolicy
-from actorrl.rollouts.evaluation import Playing
+from actorrl.rollouts.collector import Collector
+from actorrl.rollouts.evaluation import ROWS, Playing
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.answering import Later
 
@@ -48,7 +49,8 @@ class Evaluator(Actor):
         policy.load_flat(weights, version=1)
         num_envs = min(episodes, _MOST_ENVS)
         env = make_vector(self._env, self._env_config, num_envs, seed=seed)
-        playing = Playing(env, policy, episodes, explore)
+        collector = Collector(env, policy, ROWS, explore=explore)
+        playing = Playing(collector, num_envs, episodes)
         self._finish()  # whoever asked before waits no longer
         self._request = _Request(playing, env, Later())
         return self._request.later

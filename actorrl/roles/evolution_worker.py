@@ -10,6 +10,7 @@ from typing import cast
 
 import numpy as np
 
+from actorrl.envs.vector import VectorEnv
 from actorrl.policies.evolution import EvolutionPolicy, perturbation
 from actorrl.roles.rollout_worker import Sampling, SamplingActor
 from actorrl.roles.settings import Arrays, Body, MakePolicy, WorkerSettings
@@ -39,7 +40,8 @@ class EvolutionWorker(SamplingActor):
     def on_start(self) -> None:
         self._sampling = Sampling(self, self._settings, self._make_policy)
         self._policy = cast(EvolutionPolicy, self._sampling.policy)
-        self._population = Population(self._sampling.env, self._policy)
+        env = cast(VectorEnv, self._sampling.env)
+        self._population = Population(env, self._policy)
         report = self.context.report("metrics")
         self.context.every(_REPORT_S, lambda: report.send(self._metrics()))
 

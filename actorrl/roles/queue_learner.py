@@ -22,7 +22,7 @@ class QueueLearner(StreamLearner):
         self.count_fragment(fragment.num_env_steps, item.body["episodes"])
         if self.too_stale(fragment.policy_version):
             return
-        self._batch.add(fragment.columns, fragment.num_env_steps)
+        self._batch.add(fragment.flat_columns(), fragment.num_env_steps)
         if self._batch.num_env_steps >= self.settings.train_batch_size * _NEARLY:
             item.release()  # the worker goes on while we learn
             self.learn(self._batch.tensors())

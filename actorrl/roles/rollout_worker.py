@@ -7,11 +7,15 @@ from typing import Any
 import cloudpickle
 
 from actorrl import failpoints
+from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.fragment import Fragment
 from actorrl.data.sample_batch import SampleBatch
+from actorrl.envs.multi_agent import MultiAgentVector
+from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import VectorEnv, make_vector
 from actorrl.offline.writer import DatasetWriter
 from actorrl.policies.base import Policy
+from actorrl.policies.policy_map import PolicyMap
 from actorrl.roles import torch_setup
 from actorrl.roles.settings import (
     Body,
@@ -22,6 +26,7 @@ from actorrl.roles.settings import (
 from actorrl.roles.worker_view import WorkerView
 from actorrl.rollouts.callbacks import EpisodeWatcher, call_user, overrides, watches_episodes
 from actorrl.rollouts.collector import Collector
+from actorrl.rollouts.multi_agent import MultiAgentCollector
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.context import Context
 from actorrl.runtime.links import Asked, StateIn
@@ -37,40 +42,25 @@ class Sampling:
         torch_setup.use_threads(1, context.inline)
         index = context.index
         seed = settings.worker_seed(index, context.incarnation)
-        self.env: VectorEnv = make_vector(
-            settings.env,
-            settings.env_config,
-            settings.num_envs_per_worker,
-            worker_index=index + 1,  # RLlib counts its local worker as 0
-            num_workers=settings.num_workers,
-            seed=seed,
-            autoreset=settings.autoreset,
-            recreate_failed=settings.recreate_failed_envs,
-            native=not watches_episodes(settings.callbacks),
-        )
-        for reason, given in (
-            ("recreate_failed_envs", settings.recreate_failed_envs),
-            ("callbacks of episodes", watches_episodes(settings.callbacks)),
-        ):
-            if given:
-                print(f"{reason}: environments are stepped one by one", flush=True)
         self._num_recreated = 0
         self._tell_event = context.event
-        indices = settings.env_indices(index)
-        self.policy: Policy = make_policy(seed, indices)
-        self.collector = Collector(
-            self.env,
-            self.policy,
-            settings.fragment_length,
-            first_env_index=int(indices[0]),
-            worker_index=index,
-        )
+        self.policy = make_policy(seed, settings.env_indices(index))
+        self.env: VectorEnv | MultiAgentVector
+        self.collector: Collector | MultiAgentCollector
+        if settings.mapping_fn is None:
+            self.env, self.collector = _one_agent(settings, index, seed, self.policy)
+        else:
+            self.env, self.collector = _several_agents(settings, index, seed, self.policy)
         self._writer = _writer(settings, context) if settings.output is not None else None
         self._weights: StateIn = context.state("weights")
-        self.view = WorkerView(index + 1, self.policy, self)
+        self.view = WorkerView(index + 1, self.policies(), self)
         self._callbacks = settings.callbacks() if settings.callbacks is not None else None
         self._sample_ends = overrides(settings.callbacks, "on_sample_end")
-        if self._callbacks is not None and watches_episodes(settings.callbacks):
+        if (
+            self._callbacks is not None
+            and watches_episodes(settings.callbacks)
+            and isinstance(self.collector, Collector)
+        ):
             self.collector.watcher = EpisodeWatcher(self._callbacks, self.env, self.view)
 
     def refresh(self) -> int:
@@ -79,6 +69,12 @@ class Sampling:
             version, arrays = self._weights.read()
             self.policy.load_flat(arrays["flat"], version)
         return self.policy.version
+
+    def policies(self) -> dict[str, Policy]:
+        """By id, where there are several and where there is one."""
+        if isinstance(self.policy, PolicyMap):
+            return self.policy.policies
+        return {DEFAULT_POLICY: self.policy}
 
     def collect(self) -> Fragment:
         fragment = self.collector.collect()
@@ -107,6 +103,55 @@ class Sampling:
             **self.collector.timers,
             **{f"wait_{name}_s": seconds for name, seconds in actor.context.waits.items()},
         }
+
+
+def _one_agent(
+    settings: WorkerSettings, index: int, seed: int, policy: Policy
+) -> tuple[VectorEnv, Collector]:
+    env = make_vector(
+        settings.env,
+        settings.env_config,
+        settings.num_envs_per_worker,
+        worker_index=index + 1,  # RLlib counts its local worker as 0
+        num_workers=settings.num_workers,
+        seed=seed,
+        autoreset=settings.autoreset,
+        recreate_failed=settings.recreate_failed_envs,
+        native=not watches_episodes(settings.callbacks),
+    )
+    for reason, given in (
+        ("recreate_failed_envs", settings.recreate_failed_envs),
+        ("callbacks of episodes", watches_episodes(settings.callbacks)),
+    ):
+        if given:
+            print(f"{reason}: environments are stepped one by one", flush=True)
+    return env, Collector(
+        env,
+        policy,
+        settings.fragment_length,
+        first_env_index=int(settings.env_indices(index)[0]),
+        worker_index=index,
+    )
+
+
+def _several_agents(
+    settings: WorkerSettings, index: int, seed: int, policies: PolicyMap
+) -> tuple[MultiAgentVector, MultiAgentCollector]:
+    contexts = [
+        EnvContext(settings.env_config, index + 1, i, False, settings.num_workers)
+        for i in range(settings.num_envs_per_worker)
+    ]
+    env = MultiAgentVector(settings.env, contexts, seed=seed)
+    assert settings.mapping_fn is not None
+    return env, MultiAgentCollector(
+        env,
+        policies,
+        settings.mapping_fn,
+        settings.raw_spaces,
+        settings.fragment_length,
+        first_env_index=int(settings.env_indices(index)[0]),
+        worker_index=index,
+    )
 
 
 def _writer(settings: WorkerSettings, context: Context) -> DatasetWriter:

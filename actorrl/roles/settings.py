@@ -11,7 +11,6 @@ from torch import Tensor
 
 from actorrl.data.fragment import Fragment
 from actorrl.envs.vector import Autoreset
-from actorrl.policies.base import Policy
 from actorrl.roles.batch import FragmentBatch
 from actorrl.rollouts.callbacks import DefaultCallbacks
 
@@ -21,11 +20,11 @@ Metrics = Mapping[str, Any]  # scalars: floats, or tensors without gradient
 State = dict[str, Any]  # nested dicts of arrays and plain values: what a checkpoint holds
 
 # (seed, global indices of the worker's environments) -> the policy that acts in them
-MakePolicy = Callable[[int, np.ndarray], Policy]
+MakePolicy = Callable[[int, np.ndarray], Any]  # a Policy, or a PolicyMap
 # fragment -> the message to send
 Postprocess = Callable[[Fragment], tuple[Body, Arrays]]
 # (the policy that acts, number of its environments) -> postprocess
-MakePostprocess = Callable[[Policy, int], Postprocess]
+MakePostprocess = Callable[[Any, int], Postprocess]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +41,9 @@ class WorkerSettings:
     recreate_failed_envs: bool = False
     output: str | None = None  # folder of the dataset that the workers write
     callbacks: type[DefaultCallbacks] | None = None  # the user's class
+    # Where there are several agents: agent -> policy, and what each policy's agents observe.
+    mapping_fn: Callable[..., str] | None = None
+    raw_spaces: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def num_envs_total(self) -> int:
@@ -66,7 +68,7 @@ class Update(Protocol):
     """
 
     @property
-    def policy(self) -> Policy: ...
+    def policy(self) -> Any: ...  # a Policy, or a PolicyMap
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics: ...
     def state_dict(self) -> State: ...
     def load_state_dict(self, state: State) -> None: ...

@@ -19,7 +19,7 @@ class SynchronousLearner(RoundLearner):
             fragment = Fragment.from_message(item.body, item.arrays)
             self.count_fragment(fragment.num_env_steps, item.body["episodes"])
             self.too_stale(fragment.policy_version)
-            self._batch.add(fragment.columns, fragment.num_env_steps)
+            self._batch.add(fragment.flat_columns(), fragment.num_env_steps)
             item.release()
         if self._batch.num_env_steps >= self.settings.train_batch_size:
             self.learn(self._batch.tensors())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actorrl.data.columns import DEFAULT_POLICY
-from actorrl.data.sample_batch import SampleBatch
+from actorrl.data.sample_batch import MultiAgentBatch, SampleBatch
 from actorrl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,9 +23,14 @@ class WorkerView:
     attributes set on it stay.
     """
 
-    def __init__(self, worker_index: int, policy: Any, sampling: Sampling | None = None) -> None:
+    def __init__(
+        self, worker_index: int, policies: Mapping[str, Any], sampling: Sampling | None = None
+    ) -> None:
         self.worker_index = worker_index
-        self.policy_map = {DEFAULT_POLICY: policy, "default": policy}
+        self._policies = dict(policies)
+        self.policy_map = dict(policies)
+        if DEFAULT_POLICY in policies:
+            self.policy_map["default"] = policies[DEFAULT_POLICY]
         self._sampling = sampling
 
     # ---- policies -----------------------------------------------------------------------
@@ -39,14 +44,16 @@ class WorkerView:
         return func(self.policy_map[policy_id], **keywords)
 
     def foreach_policy(self, func: Callable[..., Any], **keywords: Any) -> list[Any]:
-        return [func(self.policy_map[DEFAULT_POLICY], DEFAULT_POLICY, **keywords)]
+        return [func(policy, name, **keywords) for name, policy in self._policies.items()]
 
     def get_weights(self, policies: Any = None) -> dict[str, dict[str, np.ndarray]]:
         """By policy and parameter."""
-        return {DEFAULT_POLICY: self.get_policy().get_weights()}
+        wanted = self._policies if policies is None else policies
+        return {name: self._policies[name].get_weights() for name in wanted}
 
     def set_weights(self, weights: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-        self.get_policy().set_weights(weights[DEFAULT_POLICY])
+        for name, named in weights.items():
+            self._policies[name].set_weights(named)
 
     # ---- environments -------------------------------------------------------------------
 
@@ -72,8 +79,9 @@ class WorkerView:
             )
         return [func(env) for env in envs]
 
-    def sample(self) -> SampleBatch:
+    def sample(self) -> SampleBatch | MultiAgentBatch:
         """The next fragment's rows, which then are not learned from."""
         if self._sampling is None:
             raise ConfigError("sample: the driver's copy has no environments, ask a worker")
-        return SampleBatch.from_fragment(self._sampling.collect())
+        batch = MultiAgentBatch.from_fragment(self._sampling.collect())
+        return MultiAgentBatch.wrap_as_needed(batch.policy_batches, batch.count)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.fragment import Episode
 
 
@@ -98,6 +99,17 @@ class EpisodeWindow:
             "episode_reward_max": max(returns, default=math.nan),
             "episode_len_mean": _mean(lengths),
             "episodes_total": self._total,
+            "policy_reward_mean": self._policy_means(_mean(returns)),
+        }
+
+    def _policy_means(self, of_the_only_one: float) -> dict[str, float]:
+        """Mean return of each policy's agents together, over the episodes that it was in."""
+        names = sorted({name for episode in self._window for name in episode.policy_returns})
+        if not names:
+            return {DEFAULT_POLICY: of_the_only_one}
+        return {
+            name: _mean([e.policy_returns[name] for e in self._window if name in e.policy_returns])
+            for name in names
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -105,19 +117,17 @@ class EpisodeWindow:
         waiting = self._waiting
         return {
             "total": self._total,
-            "window": [_plain(e) for e in self._window],
-            "waiting": None if waiting is None else [_plain(e) for e in waiting],
+            "window": [episode.to_row() for episode in self._window],
+            "waiting": None if waiting is None else [episode.to_row() for episode in waiting],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Also into a window over another number of environments: those that left wait no more."""
         self._total = int(state["total"])
         self._window.clear()
-        self._window.extend(Episode(int(i), float(r), int(n)) for i, r, n in state["window"])
+        self._window.extend(Episode.from_row(parts) for parts in state["window"])
         waiting = state["waiting"]
-        self._waiting = (
-            None if waiting is None else [Episode(int(i), float(r), int(n)) for i, r, n in waiting]
-        )
+        self._waiting = None if waiting is None else [Episode.from_row(p) for p in waiting]
         self._stop_waiting_if_complete()
 
     def _stop_waiting_if_complete(self) -> None:
@@ -131,7 +141,3 @@ class EpisodeWindow:
 
 def _mean(values: list[float] | list[int]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
-
-
-def _plain(episode: Episode) -> list[int | float]:
-    return [episode.env_index, episode.episode_return, episode.length]

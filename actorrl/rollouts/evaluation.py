@@ -10,8 +10,11 @@ import numpy as np
 from actorrl.data.fragment import Episode
 from actorrl.envs.vector import VectorEnv
 from actorrl.rollouts.collector import ActingPolicy, Collector
+from actorrl.rollouts.multi_agent import MultiAgentCollector
 
-_ROWS = 50  # of a fragment: how often the count is looked at
+ROWS = 50  # of a fragment: how often the count is looked at
+
+AnyCollector = Collector | MultiAgentCollector
 
 
 class Playing:
@@ -21,10 +24,10 @@ class Playing:
     short ones. `advance` plays on a little, and raises EnvironmentFailure.
     """
 
-    def __init__(self, env: VectorEnv, policy: ActingPolicy, episodes: int, explore: bool) -> None:
-        self._share = np.full(env.num_envs, episodes // env.num_envs)
-        self._share[: episodes % env.num_envs] += 1
-        self._collector = Collector(env, policy, _ROWS, explore=explore)
+    def __init__(self, collector: AnyCollector, num_envs: int, episodes: int) -> None:
+        self._share = np.full(num_envs, episodes // num_envs)
+        self._share[: episodes % num_envs] += 1
+        self._collector = collector
         self.played: list[Episode] = []
 
     @property
@@ -40,7 +43,12 @@ class Playing:
 
 def play(env: VectorEnv, policy: ActingPolicy, episodes: int, explore: bool) -> list[Episode]:
     """All of `Playing` at once."""
-    playing = Playing(env, policy, episodes, explore)
+    return play_on(Collector(env, policy, ROWS, explore=explore), env.num_envs, episodes)
+
+
+def play_on(collector: AnyCollector, num_envs: int, episodes: int) -> list[Episode]:
+    """The same with a collector of any kind, whose environments count from 0."""
+    playing = Playing(collector, num_envs, episodes)
     while not playing.done:
         playing.advance()
     return playing.played

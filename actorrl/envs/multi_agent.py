@@ -1,0 +1,224 @@
+"""Environments with several agents: dicts by agent id in, dicts by agent id out.
+
+    obs, infos = env.reset(seed=...)
+    obs, rewards, terminateds, truncateds, infos = env.step(actions)
+
+An agent that is in `obs` acts next; one that is not waits, so agents may come and go, or take
+turns. `terminateds["__all__"]` or `truncateds["__all__"]` ends the episode for all.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+
+from actorrl.envs.failure import Phase, failure
+from actorrl.envs.registry import EnvContext, EnvLike, make_env, resolve
+
+ALL = "__all__"
+AgentId = Hashable
+ByAgent = Mapping[Any, Any]
+
+
+class MultiAgentEnv:
+    """Base of environments with several agents. The constructor need not call ours.
+
+    `observation_space` and `action_space` are one space for all agents, or a dict (a plain one or
+    `gymnasium.spaces.Dict`) with a space for each. RLlib's old form works as well: `reset()` that
+    returns the observations alone, `step()` that returns (obs, rewards, dones, infos).
+    """
+
+    observation_space: Any = None
+    action_space: Any = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[Any, Any], dict[Any, Any]]:
+        """First observations of the agents that act first, and infos."""
+        raise NotImplementedError
+
+    def step(
+        self, action_dict: dict[Any, Any]
+    ) -> tuple[dict[Any, Any], dict[Any, float], dict[Any, bool], dict[Any, bool], dict[Any, Any]]:
+        """Observations, rewards, terminateds, truncateds, infos, each by agent."""
+        raise NotImplementedError
+
+    def render(self, *args: Any, **kwargs: Any) -> Any:
+        """Nothing, unless the environment draws."""
+
+    def close(self) -> None:
+        """Nothing, unless the environment holds something."""
+
+
+def make_multi_agent(env_name_or_creator: Any) -> type[MultiAgentEnv]:
+    """N copies of an environment as agents 0..N-1 of one, N from `env_config["num_agents"]`.
+
+    The episode ends when the last of them does; one that has ended earlier waits.
+    """
+
+    class Copies(MultiAgentEnv):
+        def __init__(self, config: EnvContext | None = None) -> None:
+            settings = dict(config or {})
+            count = int(settings.pop("num_agents", 1))
+            context = EnvContext(settings)
+            found = resolve(env_name_or_creator).env
+            self.envs = [make_env(found, context) for _ in range(count)]
+            self.observation_space = self.envs[0].observation_space
+            self.action_space = self.envs[0].action_space
+            self._over: set[int] = set()
+
+        def reset(
+            self, *, seed: int | None = None, options: dict[str, Any] | None = None
+        ) -> tuple[dict[Any, Any], dict[Any, Any]]:
+            self._over = set()
+            seeds = [None if seed is None else seed * len(self.envs) + i for i in range(len(self))]
+            started = [env.reset(seed=s) for env, s in zip(self.envs, seeds, strict=True)]
+            return {i: s[0] for i, s in enumerate(started)}, {}
+
+        def step(self, action_dict: dict[Any, Any]) -> Any:
+            obs, rewards, terminateds, truncateds = {}, {}, {}, {}
+            for i, action in action_dict.items():
+                obs[i], rewards[i], terminateds[i], truncateds[i], _ = self.envs[i].step(action)
+                if terminateds[i] or truncateds[i]:
+                    self._over.add(i)
+            over = len(self._over) == len(self.envs)
+            terminateds[ALL], truncateds[ALL] = over, False
+            return obs, rewards, terminateds, truncateds, {}
+
+        def __len__(self) -> int:
+            return len(self.envs)
+
+        def close(self) -> None:
+            for env in self.envs:
+                env.close()
+
+    return Copies
+
+
+def space_of(spaces: Any, agent: Any) -> gym.Space[Any] | None:
+    """The space of one agent where `spaces` is one for all or one for each; None: not said."""
+    if isinstance(spaces, gym.spaces.Dict):
+        return spaces[agent] if agent in spaces.spaces else spaces
+    if isinstance(spaces, Mapping):
+        found: gym.Space[Any] | None = spaces.get(agent)
+        return found
+    return spaces if isinstance(spaces, gym.Space) else None
+
+
+@dataclass(slots=True)
+class Tick:
+    """What one environment said, in today's form. `ended`: the episode is over for all."""
+
+    obs: dict[Any, Any]
+    rewards: dict[Any, float]
+    terminateds: dict[Any, bool]
+    truncateds: dict[Any, bool]
+    ended: bool = False
+    all_terminated: bool = False
+
+
+class MultiAgentVector:
+    """Several environments with several agents each, stepped one by one. `env` is what
+    `registry.resolve` returned."""
+
+    def __init__(
+        self, env: EnvLike, contexts: list[EnvContext], *, seed: int | None = None
+    ) -> None:
+        self._contexts = contexts
+        self._env = env
+        self._seed = seed
+        self._started = [False] * len(contexts)
+        self.notices: list[str] = []
+        self.envs = [self._make(i) for i in range(len(contexts))]
+
+    num_recreated = 0  # none is made anew: an environment's failure ends the worker
+    last_failure = ""
+
+    @property
+    def num_envs(self) -> int:
+        return len(self.envs)
+
+    def reset(self, i: int) -> Tick:
+        """A new episode in environment i; its first one starts from the seed."""
+        env = self.envs[i]
+        try:
+            if self._seed is not None and not self._started[i] and _takes(env.reset, "seed"):
+                returned = env.reset(seed=self._seed + i)
+            else:
+                returned = env.reset()
+            self._started[i] = True
+            obs = returned[0] if isinstance(returned, tuple) else returned
+            self._note_old_form(not isinstance(returned, tuple))
+            return Tick(_by_agent(obs, "reset() must return observations by agent"), {}, {}, {})
+        except Exception as error:
+            raise self._failure(error, "reset", i) from error
+
+    def step(self, i: int, actions: dict[Any, Any]) -> Tick:
+        try:
+            returned = self.envs[i].step(actions)
+            if not isinstance(returned, tuple) or len(returned) not in (4, 5):
+                raise TypeError(
+                    "step() must return (obs, rewards, terminateds, truncateds, infos), each a dict"
+                    " by agent"
+                )
+            if len(returned) == 4:  # RLlib's old form
+                self._note_old_form(True)
+                obs, rewards, terminateds, _ = returned
+                return _tick(obs, rewards, terminateds, {})
+            obs, rewards, terminateds, truncateds, _ = returned
+            return _tick(obs, rewards, terminateds, truncateds)
+        except Exception as error:
+            raise self._failure(error, "step", i) from error
+
+    def close(self) -> None:
+        for env in self.envs:
+            close: Callable[[], Any] | None = getattr(env, "close", None)
+            if close is not None:
+                close()
+
+    def _make(self, i: int) -> Any:
+        try:
+            env = make_env(self._env, self._contexts[i])
+            if not hasattr(env, "reset") or not hasattr(env, "step"):
+                raise TypeError(f"expected a MultiAgentEnv, got a {type(env).__name__}")
+            return env
+        except Exception as error:
+            raise self._failure(error, "make", i) from error
+
+    def _note_old_form(self, is_old: bool) -> None:
+        notice = "the environment speaks RLlib's old form (observations alone, dones): dones count"
+        if is_old and not self.notices:
+            self.notices.append(f"{notice} as terminations")
+
+    def _failure(self, error: Exception, phase: Phase, i: int) -> Exception:
+        return failure(error, phase, self._contexts[i].worker_index, i)
+
+
+def _tick(obs: Any, rewards: Any, terminateds: Any, truncateds: Any) -> Tick:
+    said = "step() must return dicts by agent"
+    ended = {name: dict(_by_agent(d, said)) for name, d in (("t", terminateds), ("u", truncateds))}
+    all_terminated = bool(ended["t"].pop(ALL, False))
+    all_truncated = bool(ended["u"].pop(ALL, False))
+    return Tick(
+        obs=_by_agent(obs, said),
+        rewards={agent: float(r) for agent, r in _by_agent(rewards, said).items()},
+        terminateds={agent: bool(flag) for agent, flag in ended["t"].items()},
+        truncateds={agent: bool(flag) for agent, flag in ended["u"].items()},
+        ended=all_terminated or all_truncated,
+        all_terminated=all_terminated,
+    )
+
+
+def _by_agent(value: Any, said: str) -> dict[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{said}, not a {type(value).__name__}")
+    return dict(value)
+
+
+def _takes(function: Callable[..., Any], name: str) -> bool:
+    parameters = inspect.signature(function).parameters
+    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

@@ -1,0 +1,307 @@
+"""Steps environments with several agents and policies, and writes fragments with a group for each.
+
+Letters: T ticks of a fragment, B lanes of a policy. A tick steps each environment once, or resets
+it; in a tick a policy is asked once, for all agents of all environments that act with it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+
+from actorrl.data.fragment import Episode, Fragment
+from actorrl.envs.multi_agent import MultiAgentVector, Tick
+from actorrl.envs.preprocessors import preprocessor_for
+from actorrl.errors import EnvironmentFailure
+from actorrl.rollouts.collector import Act, ActingPolicy
+from actorrl.rollouts.lanes import Lane, Row, stack
+
+MappingFn = Callable[..., str]
+
+
+class Policies(Protocol):
+    """Policies by id, with one version for all."""
+
+    @property
+    def version(self) -> int: ...
+    @property
+    def policies(self) -> Mapping[str, ActingPolicy]: ...
+
+
+@dataclass(slots=True)
+class EpisodeInfo:
+    """What a mapping function is told of the episode under way (RLlib's `episode`)."""
+
+    episode_id: int
+    env_index: int
+    length: int = 0
+    total_reward: float = 0.0
+    agent_rewards: dict[Any, float] = field(default_factory=dict)
+    policy_rewards: dict[str, float] = field(default_factory=dict)
+    policy_of: dict[Any, str] = field(default_factory=dict)
+
+    def policy_for(self, agent_id: Any) -> str:
+        return self.policy_of[agent_id]
+
+
+class MultiAgentCollector:
+    """Like `Collector`, for agents that come and go, take turns, and have different policies."""
+
+    def __init__(
+        self,
+        env: MultiAgentVector,
+        policies: Policies,
+        mapping_fn: MappingFn,
+        raw_spaces: Mapping[str, gym.Space[Any]],
+        fragment_length: int,
+        *,
+        first_env_index: int = 0,
+        worker_index: int = 0,
+        explore: bool = True,
+    ) -> None:
+        self.env = env
+        self.policies = policies
+        self.fragment_length = fragment_length
+        self.worker_index = worker_index
+        self.explore = explore
+        self.num_steps_total = 0
+        self.timers = {"env_s": 0.0, "policy_s": 0.0, "total_s": 0.0}
+        self._map = with_accepted_arguments(mapping_fn)
+        self._preprocessors = {name: preprocessor_for(s) for name, s in raw_spaces.items()}
+        self._first_env_index = first_env_index
+        self._num_episodes = 0
+        # (policy, environment, agent) -> its lanes; a second one only where an agent comes back
+        # before the row after its end was written
+        self._lanes: dict[tuple[str, int, Any], list[Lane]] = {}
+        self._episodes: list[EpisodeInfo | None] = [None] * env.num_envs
+        self._finished: list[Episode] = []
+        self._fresh: dict[str, tuple[np.ndarray, ...]] = {
+            name: tuple(part[0] for part in policy.initial_state(1))
+            for name, policy in policies.policies.items()
+        }
+
+    def collect(self) -> Fragment:
+        """The next T ticks. Raises EnvironmentFailure."""
+        started = perf_counter()
+        version, num_env_steps = self.policies.version, 0
+        self._finished = []
+        for _ in range(self.fragment_length):
+            num_env_steps += self._tick()
+        groups = {name: group for name in self.policies.policies if (group := self._group(name))}
+        self.num_steps_total += num_env_steps
+        self.timers["total_s"] += perf_counter() - started
+        return Fragment(
+            groups=groups,
+            num_env_steps=num_env_steps,
+            policy_version=version,
+            episodes=self._finished,
+            worker_index=self.worker_index,
+        )
+
+    # ---- a tick -------------------------------------------------------------------------
+
+    def _tick(self) -> int:
+        """Act, then step or reset each environment; how many were stepped."""
+        actions: list[dict[Any, Any]] = [{} for _ in self._episodes]
+        before = perf_counter()
+        for name in self.policies.policies:
+            self._act(name, actions)
+        between = perf_counter()
+        self.timers["policy_s"] += between - before
+        stepped = 0
+        for i, episode in enumerate(self._episodes):
+            if episode is None:
+                self._begin(i)
+            else:
+                self._hear(i, episode, self.env.step(i, actions[i]))
+                stepped += 1
+        self.timers["env_s"] += perf_counter() - between
+        return stepped
+
+    def _act(self, name: str, actions: list[dict[Any, Any]]) -> None:
+        """One question to a policy: all its agents that act, and those whose end waits for a row
+        (whose action nobody takes)."""
+        asked: list[tuple[int, Any, Lane]] = []
+        for (policy, i, agent), lanes in self._lanes.items():
+            if policy == name:
+                for lane in lanes:
+                    if lane.obs is not None or (lane.final is not None and lane.rows):
+                        asked.append((i, agent, lane))
+                    lane.final = lane.final if lane.rows else None  # the last fragment had it
+        if not asked:
+            return
+        policy_object = self.policies.policies[name]
+        obs = [lane.final if lane.obs is None else lane.obs for _, _, lane in asked]
+        act = policy_object.act(np.stack(obs), self._states(asked), self.explore)  # type: ignore[arg-type]
+        env_actions = policy_object.env_actions(act.actions)
+        for k, (i, agent, lane) in enumerate(asked):
+            decides = lane.obs is not None
+            lane.acted(_row(lane, act, k, decides), tuple(part[k] for part in act.state))
+            if decides:
+                actions[i][agent] = env_actions[k]
+
+    def _states(self, asked: list[tuple[int, Any, Lane]]) -> tuple[np.ndarray, ...]:
+        parts = len(asked[0][2].state)
+        return tuple(np.stack([lane.state[k] for _, _, lane in asked]) for k in range(parts))
+
+    def _begin(self, i: int) -> None:
+        self._num_episodes += 1
+        episode = EpisodeInfo(self._num_episodes, self._first_env_index + i)
+        self._episodes[i] = episode
+        for agent, obs in self.env.reset(i).obs.items():
+            self._enter(i, episode, agent, obs)
+
+    def _enter(self, i: int, episode: EpisodeInfo, agent: Any, obs: Any) -> None:
+        """An agent's first observation of an episode."""
+        name = self._policy_of(episode, agent)
+        lanes = self._lanes.setdefault((name, i, agent), [])
+        lane = next((lane for lane in lanes if lane.final is None and not lane.open), None)
+        if lane is None:
+            lane = Lane()
+            lanes.append(lane)
+        lane.begin(self._transform(name, obs), self._fresh[name])
+
+    def _transform(self, name: str, obs: Any) -> np.ndarray:
+        array: np.ndarray = self._preprocessors[name].transform([obs])[0]
+        return array
+
+    def _policy_of(self, episode: EpisodeInfo, agent: Any) -> str:
+        name = episode.policy_of.get(agent)
+        if name is None:
+            name = self._map(agent, episode)
+            if name not in self.policies.policies:
+                accepted = ", ".join(self.policies.policies)
+                raise EnvironmentFailure(
+                    f"policy_mapping_fn({agent!r}) returned {name!r}, expected one of {accepted}"
+                )
+            episode.policy_of[agent] = name
+        return name
+
+    def _hear(self, i: int, episode: EpisodeInfo, tick: Tick) -> None:
+        episode.length += 1
+        for agent, reward in tick.rewards.items():
+            self._reward(i, episode, agent, reward)
+        for agent in {**tick.obs, **tick.terminateds, **tick.truncateds}:
+            terminated = tick.terminateds.get(agent, False)
+            truncated = tick.truncateds.get(agent, False)
+            lane = self._open_lane(i, episode, agent)
+            obs = tick.obs.get(agent)
+            if lane is not None:
+                seen = None if obs is None else self._transform(episode.policy_of[agent], obs)
+                lane.outcome(seen, terminated, truncated)
+            elif obs is not None and not (tick.ended or terminated or truncated):
+                self._enter(i, episode, agent, obs)
+        if tick.ended:
+            self._end(i, episode, tick)
+
+    def _open_lane(self, i: int, episode: EpisodeInfo, agent: Any) -> Lane | None:
+        """That of an agent that has acted and waits for the outcome."""
+        name = episode.policy_of.get(agent)
+        lanes = self._lanes.get((name, i, agent), []) if name is not None else []
+        return next((lane for lane in lanes if lane.open), None)
+
+    def _reward(self, i: int, episode: EpisodeInfo, agent: Any, reward: float) -> None:
+        """For what the agent did last; one that has not acted yet has it in its return only."""
+        name = self._policy_of(episode, agent)
+        episode.total_reward += reward
+        episode.agent_rewards[agent] = episode.agent_rewards.get(agent, 0.0) + reward
+        episode.policy_rewards[name] = episode.policy_rewards.get(name, 0.0) + reward
+        lane = self._open_lane(i, episode, agent)
+        if lane is not None:
+            lane.rows[-1].reward += reward
+
+    def _end(self, i: int, episode: EpisodeInfo, tick: Tick) -> None:
+        """The episode is over for all: agents that wait for their outcome get it now."""
+        for (_, env, _), lanes in self._lanes.items():
+            for lane in lanes if env == i else ():
+                if lane.open:
+                    lane.outcome(None, tick.all_terminated, not tick.all_terminated)
+                elif lane.obs is not None:
+                    self._end_unheard(lane, tick.all_terminated)
+        self._episodes[i] = None
+        self._finished.append(
+            Episode(
+                episode.env_index,
+                episode.total_reward,
+                episode.length,
+                policy_returns=dict(sorted(episode.policy_rewards.items())),
+            )
+        )
+
+    def _end_unheard(self, lane: Lane, terminated: bool) -> None:
+        """An agent that was told what it sees, but not that it has ended."""
+        if lane.rows and lane.rows[-1].valid:
+            lane.rows[-1].terminated, lane.rows[-1].truncated = terminated, not terminated
+            lane.final = lane.obs
+        lane.obs = None
+
+    # ---- the fragment -------------------------------------------------------------------
+
+    def _group(self, name: str) -> dict[str, np.ndarray]:
+        """The policy's columns, [T+1, B]; {} where none of its agents has decided anything."""
+        taken: list[list[Row]] = []
+        asked: list[tuple[list[Row], Row]] = []
+        for (policy, _, _), lanes in self._lanes.items():
+            for lane in lanes if policy == name else ():
+                rows, carried, bootstrap, age = lane.take()
+                if not any(row.valid for row in rows):
+                    continue
+                if rows[-1].valid and carried is not None:
+                    rows = [*rows, _invalid(carried)]
+                elif rows[-1].valid:
+                    assert bootstrap is not None
+                    row = Row(bootstrap, age, rows[-1].action, {}, lane.state, valid=False)
+                    rows = [*rows, row]
+                    asked.append((rows, row))
+                taken.append(rows)
+        if not taken:
+            return {}
+        self._bootstrap(name, [row for _, row in asked])
+        return stack(taken, self.fragment_length + 1)
+
+    def _bootstrap(self, name: str, rows: list[Row]) -> None:
+        """What the policy says of the observations behind the last decisions (their values)."""
+        if not rows:
+            return
+        states = tuple(np.stack([row.state[k] for row in rows]) for k in range(len(rows[0].state)))
+        act = self.policies.policies[name].act(np.stack([r.obs for r in rows]), states, False)
+        for k, row in enumerate(rows):
+            row.extras = {extra: value[k] for extra, value in act.extras.items()}
+
+
+def _row(lane: Lane, act: Act, k: int, decides: bool) -> Row:
+    obs = lane.obs if decides else lane.final
+    assert obs is not None
+    extras = {name: value[k] for name, value in act.extras.items()}
+    return Row(obs, lane.age, act.actions[k], extras, lane.state, valid=decides)
+
+
+def _invalid(row: Row) -> Row:
+    """The row that begins the next fragment, as the one behind this fragment's last."""
+    return Row(row.obs, row.age, row.action, row.extras, row.state, valid=False)
+
+
+def with_accepted_arguments(function: MappingFn) -> Callable[[Any, EpisodeInfo], str]:
+    """As it is called here. RLlib has called it with more and more over the years: `f(agent)`,
+    `f(agent, episode)`, `f(agent, episode, worker, **kwargs)`."""
+    parameters = inspect.signature(function).parameters
+    keywords = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    positional = [
+        p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+
+    def call(agent: Any, episode: EpisodeInfo) -> str:
+        named = {"worker": None} if "worker" in parameters or keywords else {}
+        if len(positional) > 1 or keywords:
+            named["episode"] = episode  # type: ignore[assignment]
+        if "episode" not in parameters and not keywords:
+            named.pop("episode", None)
+        return function(agent, **named)
+
+    return call

@@ -1,0 +1,175 @@
+"""Several policies in one run: each learns from its own agents, with its own spaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from actorrl.algorithms.dqn import DQNConfig
+from actorrl.algorithms.impala import IMPALAConfig
+from actorrl.algorithms.ppo import PPO, PPOConfig
+from actorrl.envs.multi_agent import ALL, MultiAgentEnv, make_multi_agent
+from actorrl.errors import CheckpointError, ConfigError
+
+CARTPOLES = make_multi_agent("CartPole-v1")
+
+
+class Unlike(MultiAgentEnv):
+    """Agents of different spaces: one is paid for action 1, the other for a small number."""
+
+    observation_space = {"counter": gym.spaces.Discrete(4), "artist": gym.spaces.Box(-1, 1, (3,))}
+    action_space = {"counter": gym.spaces.Discrete(2), "artist": gym.spaces.Box(-1, 1, (2,))}
+
+    def __init__(self, config: Any = None) -> None:
+        self.t = 0
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        self.t = 0
+        return self._obs(), {}
+
+    def _obs(self) -> dict[str, Any]:
+        return {"counter": self.t % 4, "artist": np.full(3, 0.1, np.float32)}
+
+    def step(self, action_dict: Any) -> Any:
+        self.t += 1
+        rewards = {
+            "counter": float(action_dict["counter"] == 1),
+            "artist": -float(np.square(action_dict["artist"]).sum()),
+        }
+        return self._obs(), rewards, {ALL: False}, {ALL: self.t == 8}, {}
+
+
+def by_name(agent_id: Any, **kwargs: Any) -> str:
+    return str(agent_id)
+
+
+def unlike(**settings: Any) -> PPOConfig:
+    config = PPOConfig().environment(Unlike).rollouts(num_rollout_workers=0, num_envs_per_worker=4)
+    config = config.training(train_batch_size=256, lr=3e-3).debugging(seed=1)
+    return config.multi_agent(
+        policies={"counter": None, "artist": (None, None, None, {})},
+        policy_mapping_fn=by_name,
+        **settings,
+    )
+
+
+def test_policies_of_different_spaces_learn_beside_each_other(tmp_path: Path) -> None:
+    with unlike().build(name="run", results=tmp_path) as algo:
+        rows = [algo.train() for _ in range(12)]
+        first, last = rows[0]["policy_reward_mean"], rows[-1]["policy_reward_mean"]
+        assert last["counter"] > max(first["counter"], 6.0)
+        assert last["artist"] > first["artist"]
+        assert rows[-1]["episode_reward_mean"] == pytest.approx(sum(last.values()))
+        assert algo.compute_single_action(2, policy_id="counter") == 1
+        small = algo.compute_single_action(np.full(3, 0.1), policy_id="artist")
+        assert small.shape == (2,)
+        learner = rows[-1]["info"]["learner"]
+        assert {"counter/total_loss", "artist/total_loss"} <= set(learner)
+        evaluation = algo.evaluate(episodes=3)
+        assert evaluation["episodes"] == 3 and evaluation["episode_len_mean"] == 8
+
+
+def test_only_policies_to_train_learn(tmp_path: Path) -> None:
+    config = unlike(policies_to_train=["counter"])
+    with config.build(name="run", results=tmp_path) as algo:
+        before = {name: algo.get_policy(name).get_weights() for name in ("counter", "artist")}
+        algo.train()
+        after = {name: algo.get_policy(name).get_weights() for name in ("counter", "artist")}
+    same = {
+        name: all(np.array_equal(before[name][key], after[name][key]) for key in before[name])
+        for name in before
+    }
+    assert same == {"counter": False, "artist": True}
+
+
+def test_weights_written_to_one_policy_reach_the_learner_and_leave_the_other(
+    tmp_path: Path,
+) -> None:
+    with unlike().build(name="run", results=tmp_path) as algo:
+        other = algo.get_policy("artist").get_weights()
+        zeros = {k: np.zeros_like(v) for k, v in algo.get_policy("counter").get_weights().items()}
+        algo.get_policy("counter").set_weights(zeros)
+        assert all((v == 0).all() for v in algo.get_policy("counter").get_weights().values())
+        now = algo.get_policy("artist").get_weights()
+        assert all(np.array_equal(other[key], now[key]) for key in other)
+        with pytest.raises(KeyError, match="'counter', 'artist'"):
+            algo.get_policy("writer")
+
+
+def test_a_checkpoint_brings_all_policies_back(tmp_path: Path) -> None:
+    with unlike().build(name="run", results=tmp_path) as algo:
+        algo.train()
+        path, weights = algo.save(), algo.get_policy("artist").get_weights()
+    with PPO.from_checkpoint(path, name="again", results=tmp_path) as again:
+        restored = again.get_policy("artist").get_weights()
+        assert all(np.array_equal(weights[key], restored[key]) for key in weights)
+        assert again.train()["training_iteration"] == 2
+
+
+def test_a_checkpoint_asks_for_a_mapping_that_has_no_import_path(tmp_path: Path) -> None:
+    config = unlike()
+    config.policy_mapping_fn = lambda agent, **kwargs: str(agent)
+    with config.build(name="run", results=tmp_path) as algo:
+        path = algo.save()
+    with pytest.raises(CheckpointError, match="policy_mapping_fn="):
+        PPO.from_checkpoint(path, name="again", results=tmp_path)
+    options = {"policy_mapping_fn": by_name, "name": "third", "results": tmp_path}
+    PPO.from_checkpoint(path, **options).stop()
+
+
+def test_a_policys_own_settings_go_before_the_runs(tmp_path: Path) -> None:
+    config = PPOConfig().environment(CARTPOLES, env_config={"num_agents": 2})
+    config = config.rollouts(num_rollout_workers=0, num_envs_per_worker=2)
+    config = config.training(train_batch_size=64, lr=1e-3).multi_agent(
+        policies={"0": None, "1": (None, None, None, {"lr": 5e-4})},
+        policy_mapping_fn=by_name,
+    )
+    with config.build(name="run", results=tmp_path) as algo:
+        learner = algo.train()["info"]["learner"]
+    assert (learner["0/cur_lr"], learner["1/cur_lr"]) == (1e-3, 5e-4)
+
+
+def test_a_hundred_policies_in_one_environment(tmp_path: Path) -> None:
+    names = [f"p{i}" for i in range(100)]
+    config = IMPALAConfig().environment(CARTPOLES, env_config={"num_agents": 100})
+    config = config.rollouts(num_rollout_workers=0, num_envs_per_worker=1)
+    config = config.training(train_batch_size=64, rollout_fragment_length=32)
+    config = config.reporting(min_time_s_per_iteration=0)
+    config.model.fcnet_hiddens = [4]
+    config = config.multi_agent(policies=names, policy_mapping_fn=lambda agent: f"p{agent}")
+    with config.build(name="run", results=tmp_path) as algo:
+        row = algo.train()
+    assert row["num_updates"] >= 1
+    assert sum(key.endswith("/total_loss") for key in row["info"]["learner"]) == 100
+
+
+def config_error(config_of: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        config_of().build()
+    return str(caught.value)
+
+
+def test_each_mistake_is_a_sentence_before_anything_starts() -> None:
+    plain = PPOConfig().environment(Unlike)
+    two = {"a": None, "b": None}
+    said = config_error(lambda: plain.copy().multi_agent(policies=two))
+    assert "policy_mapping_fn: missing" in said
+    said = config_error(lambda: unlike(policies_to_train=["painter"]))
+    assert "no policy 'painter', expected of counter, artist" in said
+    wrong = {"policies": two, "policy_mapping_fn": lambda agent: "c"}
+    said = config_error(lambda: plain.copy().multi_agent(**wrong))
+    assert "returned 'c' for agent 'counter', expected one of a, b" in said
+    unused = {"policies": ["counter", "artist", "ghost"], "policy_mapping_fn": by_name}
+    said = config_error(lambda: plain.copy().multi_agent(**unused))
+    assert "policies.ghost: its spaces are neither given nor found" in said
+    said = config_error(lambda: plain.copy().multi_agent(policies={"a": 3}))
+    assert "policies.a: 3 is not accepted" in said
+    dqn = DQNConfig().environment(Unlike)
+    said = config_error(lambda: dqn.multi_agent(policies=["a"]))
+    assert "policies: this algorithm learns one; PPO, A2C, IMPALA and APPO several" in said
+    one = PPOConfig().environment("CartPole-v1").multi_agent(policies=["a"])
+    assert "'CartPole-v1' has one agent" in config_error(lambda: one)
