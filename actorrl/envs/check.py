@@ -63,20 +63,27 @@ def check_env(env: EnvLike, env_config: Mapping[str, Any] | None = None) -> EnvI
 
 def _try_out(vector: VectorEnv) -> None:
     """One reset and one step, with an action that the environment's own space gives."""
-    _check_obs(vector.reset(), vector.observation_space, "reset")
+    obs = vector.reset()
+    _check_obs(obs, vector.observation_space, "reset")
     vector.action_space.seed(0)
-    result = vector.step(_one_action(vector.action_space))
+    mask_size = int(getattr(vector.observation_space, "mask_size", 0))
+    result = vector.step(_one_action(vector.action_space, obs[0].ravel()[:mask_size]))
     _check_obs(result.obs, vector.observation_space, "step")
     if not np.isfinite(result.rewards).all():
         raise EnvironmentFailure(f"step() returned the reward {result.rewards[0]}")
 
 
-def _one_action(space: gym.Space[Any]) -> Any:
-    """As policies hand over the actions of one environment."""
-    action = space.sample()
+def _one_action(space: gym.Space[Any], mask: np.ndarray) -> Any:
+    """As policies hand over the actions of one environment; one that the mask [M] allows."""
     if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
-        return [action]
-    return np.asarray(action)[None]
+        return [space.sample()]
+    allowed = (mask > 0).astype(np.int8)
+    if isinstance(space, gym.spaces.Discrete) and len(mask) == space.n:
+        return np.asarray(space.sample(mask=allowed))[None]
+    if isinstance(space, gym.spaces.MultiDiscrete) and len(mask) == space.nvec.sum():
+        parts = np.split(allowed, np.cumsum(space.nvec)[:-1])
+        return np.asarray(space.sample(mask=tuple(parts)))[None]
+    return np.asarray(space.sample())[None]
 
 
 def _check_obs(obs: np.ndarray, space: gym.spaces.Box, phase: str) -> None:

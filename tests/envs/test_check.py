@@ -87,3 +87,36 @@ def test_a_class_that_works_passes():
     assert info.env is Broken
     assert info.name == "Broken"
     assert info.max_episode_steps is None
+
+
+class Strict(gym.Env):
+    """Allows one action at a time, and raises at all others."""
+
+    def __init__(self, config):
+        self.action_space = config["actions"]
+        size = getattr(self.action_space, "n", None) or int(self.action_space.nvec.sum())
+        self.observation_space = gym.spaces.Dict(
+            action_mask=gym.spaces.MultiBinary(int(size)), observations=gym.spaces.Discrete(2)
+        )
+        self.mask = np.array(config["mask"], np.int8)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"action_mask": self.mask, "observations": 1}, {}
+
+    def step(self, action):
+        if np.ravel(action).tolist() != [1] * np.size(action):
+            raise RuntimeError("forbidden")
+        return {"action_mask": self.mask, "observations": 0}, 0.0, False, False, {}
+
+
+@pytest.mark.parametrize(
+    ("actions", "mask"),
+    [
+        (gym.spaces.Discrete(9), [0, 1, 0, 0, 0, 0, 0, 0, 0]),
+        (gym.spaces.MultiDiscrete([4, 3]), [0, 1, 0, 0, 0, 1, 0]),
+    ],
+)
+def test_the_check_takes_an_action_that_the_mask_allows(actions, mask):
+    info = check_env(Strict, {"actions": actions, "mask": mask})
+    assert info.observation_space.mask_size == len(mask)
