@@ -35,7 +35,9 @@ from actorrl.roles.settings import Metrics, State
 from actorrl.runtime.program import Program
 from actorrl.topologies import local_replay
 
-_DISCRETE_SHARE = 0.4  # of ln A; the paper's .98 leaves a policy hardly better than random
+# Of ln A. The paper's .98 leaves a policy hardly better than random; with .4 CartPole's greedy
+# policy holds 500 while the sampled one, whose episodes are reported, stays near 200.
+_DISCRETE_SHARE = 0.2
 
 
 class SACConfig(ReplayConfig):
@@ -99,7 +101,7 @@ class SACConfig(ReplayConfig):
         float | Literal["auto"],
         Meta(
             description="entropy of the policy in nats; auto: -K of K continuous numbers, "
-            "0.4 ln A of A discrete actions",
+            "0.2 ln A of A discrete actions",
         ),
     ] = "auto"
 

@@ -146,7 +146,7 @@ def test_sacs_temperature_follows_the_distance_from_the_target_entropy() -> None
 def test_sacs_own_target_entropies() -> None:
     assert update_of("SAC")._target_entropy == -1.0
     discrete = update_of("SAC", "CartPole-v1")._target_entropy
-    assert 0.3 * np.log(2) <= discrete <= 0.5 * np.log(2)
+    assert discrete == pytest.approx(0.2 * np.log(2))
 
 
 @pytest.mark.parametrize("name", ["DDPG", "TD3", "SAC"])

@@ -129,3 +129,32 @@ def test_a_chain_of_five_has_the_values_one_sixteenth_to_one(name: str) -> None:
     policy = trained(name, Chain, 400, gamma=0.5, model={"fcnet_hiddens": []}, **settings)
     expected = [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1]
     np.testing.assert_allclose(values_of(policy, np.eye(5)), expected, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"num_atoms": 31, "v_min": -1.0, "v_max": 2.0},
+        {"noisy": True, "n_step": 1},
+        {"double_q": False, "dueling": False, "prioritized_replay": False},
+    ],
+    ids=["distributional", "noisy", "plain"],
+)
+def test_each_switch_of_dqn_leaves_the_values_of_a_chain_what_they_are(
+    switches: dict[str, Any],
+) -> None:
+    settings = {"learning_starts": 200, "target_network_update_freq": 10, "tau": 1.0}
+    schedule = [[0, 0.01], [3000, 0.01], [8000, 0.001]]
+    policy = trained(
+        "DQN",
+        Chain,
+        400,
+        gamma=0.5,
+        model={"fcnet_hiddens": []},
+        lr_schedule=schedule,
+        samples_per_insert=16.0,
+        **settings,
+        **switches,
+    )
+    q = policy.act(np.eye(5, dtype=np.float32), explore=False).extras["q_values"]
+    np.testing.assert_allclose(q.max(axis=1), [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1], atol=0.05)
