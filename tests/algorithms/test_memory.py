@@ -12,18 +12,20 @@ from actorrl.algorithms.restoring import checked
 from actorrl.testing.probe_envs import MemoryCue
 from tests.roles import worlds
 
-UPDATES = {"A2C": 400, "IMPALA": 400, "APPO": 400, "PPO": 60}
+UPDATES = {"A2C": 250, "IMPALA": 250, "APPO": 250, "PPO": 40}
+SETTINGS = {"PPO": {"train_batch_size": 700, "num_sgd_iter": 4, "lr": 3e-3}}
 
 # APPO's is IMPALA's role and PPO's loss: the two are enough for every day.
 ALGORITHMS = ["A2C", "IMPALA", "PPO", pytest.param("APPO", marks=pytest.mark.slow)]
 
 
 def mean_return(name: str, model: dict[str, Any]) -> float:
-    """Of the last 300 episodes of a run in this process. The cue is shown three steps before it
-    is asked for, and fragments of 14 rows cut episodes anywhere."""
-    config = config_class(name)().environment(MemoryCue, env_config={"delay": 3})
-    config.rollouts(num_workers=0, num_envs_per_worker=16, rollout_fragment_length=14)
-    config.training(lr=5e-3, entropy_coeff=0.01, train_batch_size=180, gamma=0.9)
+    """Of the last 300 episodes of a run in this process. The cue is shown ten steps before it is
+    asked for, and fragments of 16 rows cut episodes of 11 anywhere."""
+    config = config_class(name)().environment(MemoryCue, env_config={"delay": 10})
+    config.rollouts(num_workers=0, num_envs_per_worker=16, rollout_fragment_length=16)
+    config.training(lr=5e-3, entropy_coeff=0.01, train_batch_size=200)
+    config.training(**SETTINGS.get(name, {}))
     config.training(model={"fcnet_hiddens": [16], "fcnet_activation": "tanh", **model})
     program = config.algorithm.program(config, Setup(checked(config), 1, lambda: None))
     with worlds.running(program) as cluster:
@@ -34,7 +36,7 @@ def mean_return(name: str, model: dict[str, Any]) -> float:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_an_lstm_learns_what_to_remember(name: str) -> None:
-    assert mean_return(name, {"use_lstm": True, "lstm_cell_size": 24}) > 0.9
+    assert mean_return(name, {"use_lstm": True, "lstm_cell_size": 32}) >= 0.95
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
