@@ -128,11 +128,18 @@ class FaultyRun(runs.Run):
     def settle(self) -> None:
         """Wait until all are ready and it learns; from here on nothing may grow."""
         self.wait_for(lambda: self.all_ready() and len(self.rows()) >= 3, PATIENCE_S)
+        self.watch_weights()
+        self.baseline = self.driver_load()
+
+    def watch_weights(self) -> None:
+        """From now on; anew after the agent, whose memory they are in, was started again."""
+        if self.watcher is not None:
+            self.watcher.over.set()
+            self.watcher.join(timeout=10)
         address = Path(tempfile.gettempdir()) / f"actorrl-{os.getuid()}" / self.run_id() / "memory"
         self.watcher = WeightWatcher(str(address))
         self.watcher.start()
         self.wait_for(lambda: bool(self.watcher and self.watcher.seen), PATIENCE_S)
-        self.baseline = self.driver_load()
 
     # ---- faults -------------------------------------------------------------------------
 

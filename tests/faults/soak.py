@@ -4,7 +4,7 @@
 
 The same seed gives the same faults in the same order (when each strikes depends on the machine).
 First the run goes on without faults for a while, to be compared with. A fault that ends the run by
-its nature (agent, driver) is followed by `actorrl resume`. A slot that was killed often lately is
+its nature (the driver's) is followed by `actorrl resume`. A slot that was killed often lately is
 left in peace, since its restarts are bounded on purpose. Exit code 1 if an invariant was broken.
 """
 
@@ -34,8 +34,8 @@ WINDOW_S = Policy().window_s
 
 KILLS = ("kill worker", "kill shard", "kill learner", "kill all workers", "segfault worker")
 STOPS = ("stop worker", "stop shard", "stop learner", "stop agent", "stop driver")
-ENDINGS = ("kill agent", "kill driver")
-FAULTS = KILLS * 3 + STOPS * 2 + ENDINGS
+AGENT, DRIVER = "kill agent", "kill driver"
+FAULTS = (*KILLS * 3, *STOPS * 2, AGENT, DRIVER)
 
 
 @dataclasses.dataclass
@@ -164,30 +164,37 @@ class Soak:
         """False if the run is over. What goes wrong is a broken invariant."""
         started = time.monotonic()
         try:
-            if kind in ENDINGS:
-                self._end(run, kind)
+            if kind == DRIVER:
+                self._kill_driver(run)
                 return False
-            if kind in STOPS:
+            if kind == AGENT:
+                self._kill_agent(run)
+            elif kind in STOPS:
                 run.stop_for(victims[0], stop_s)
             else:
                 number = signal.SIGSEGV if kind.startswith("segfault") else signal.SIGKILL
                 run.kill(*victims, number=number)
-        except AssertionError as error:
+        except (AssertionError, runs.psutil.Error) as error:
             self.report.broken.append(f"{kind} {' '.join(victims)}: {error}")
             return run.process.poll() is None
         self.report.seconds[kind].append(time.monotonic() - started)
         return True
 
-    def _end(self, run: FaultyRun, kind: str) -> None:
+    def _kill_agent(self, run: FaultyRun) -> None:
+        """All actors of the host end with it, and come back with its successor."""
+        agent = run.actors()["agent/local"]["pid"]
+        runs.psutil.Process(agent).kill()
+        run.wait_for(lambda: run.actors()["agent/local"]["pid"] not in (None, agent))
+        run.wait_for(run.all_ready)
+        run.watch_weights()
+        run.wait_until_it_learns()
+
+    def _kill_driver(self, run: FaultyRun) -> None:
         run_id, started = run.run_id(), time.monotonic()
-        if kind == "kill agent":
-            runs.psutil.Process(run.actors()["agent/local"]["pid"]).kill()
-            run.process.wait(timeout=60)
-        else:
-            run.process.kill()
-            run.process.wait()
+        run.process.kill()
+        run.process.wait()
         runs.wait_for(lambda: not runs.processes_of(run_id) and not runs.traces_of(run_id), 30)
-        self.report.seconds[kind].append(time.monotonic() - started)
+        self.report.seconds[DRIVER].append(time.monotonic() - started)
 
     def _look(self, run: FaultyRun, kind: str) -> None:
         try:

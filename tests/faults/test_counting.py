@@ -12,6 +12,7 @@ import random
 import signal
 import struct
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,8 @@ class Producer(Actor):
         self._paused = True
 
     @remote
-    def versions(self) -> tuple[int, int]:
-        state = self.context.state("weights")
-        return state.epoch, state.version
+    def drops(self) -> dict[str, int]:
+        return self.context.drops
 
 
 class Consumer(Actor):
@@ -237,3 +237,39 @@ def test_whoever_is_killed_the_counts_agree_with_the_checkers(victims, tmp_path,
         assert watcher.seen[-1][0] == 1 + restarts, "an epoch for each incarnation of the writer"
         assert cluster.num_restarts() == 3 * len(victims)
     assert left_of(run_id) == []
+
+
+def test_without_memory_for_a_slab_elements_travel_as_frames(monkeypatch, tmp_path, run_id):
+    monkeypatch.setenv("ACTORRL_FAILPOINTS", "memory.create=no_memory@1+")
+    events: list[dict[str, Any]] = []
+    with Cluster(program(tmp_path, 1), run_id=run_id, on_event=events.append) as cluster:
+        wait_for_more(tmp_path, 30)
+        drops = cluster.ref("producer/0").drops.call().result()
+        assert drops["no memory for a slab: sent as frames"] > 5
+    assert [event for event in events if event["event"] == "actor_exited"] == []
+    assert lost_by_events(events) == (0, 0)
+
+
+def test_a_consumer_that_stands_still_holds_its_producers_and_nothing_is_lost(tmp_path, run_id):
+    events: list[dict[str, Any]] = []
+    with Cluster(program(tmp_path, 2), run_id=run_id, on_event=events.append) as cluster:
+        wait_for_more(tmp_path, 20)
+        consumer = rows(cluster)["consumer/0"]["pid"]
+        os.kill(consumer, signal.SIGSTOP)
+        producers = [f"producer/{index}" for index in range(2)]
+        before: list[int] = []
+
+        def stands_still() -> bool:
+            counts = [len(journal(tmp_path, name)) for name in producers]
+            same, before[:] = counts == before, counts
+            return same
+
+        wait_until(lambda: [stands_still(), time.sleep(0.5)][0])
+        unfinished = len(both_stages(tmp_path, producers)[0]) - len(
+            both_stages(tmp_path, ["consumer/0"])[0]
+        )
+        assert unfinished <= 2 * CREDIT, "no more than the credit is in flight"
+        os.kill(consumer, signal.SIGCONT)
+        wait_for_more(tmp_path, 20)
+        assert cluster.num_restarts() == 0
+    assert lost_by_events(events) == (0, 0)
