@@ -98,6 +98,7 @@ class Soak:
         with faulty_run(*words, home=self._home) as run:
             run.settle()
             self._measure_free_rate(run)
+            run.baseline = run.driver_load()  # the first checkpoint has started threads
             first, started = run.last_row()["num_updates"], time.monotonic()
             left = self._inject(run, left)
         while left > 0:

@@ -11,7 +11,7 @@ from tests.faults.soak import Soak
 @pytest.mark.parametrize(
     ("seed", "faults"),
     [
-        pytest.param(1, 15, marks=pytest.mark.timeout(900)),
+        pytest.param(1, 15, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
         pytest.param(2, 100, marks=[pytest.mark.slow, pytest.mark.timeout(5400)]),
     ],
 )
