@@ -20,6 +20,7 @@ from typing import Any
 
 from actorrl.errors import RunFailed, WireError
 from actorrl.runtime.calls import Caller
+from actorrl.runtime.chronicle import Event
 from actorrl.runtime.door import Door
 from actorrl.runtime.host_specs import LOCAL, ClusterSpec
 from actorrl.runtime.inventory import this_host
@@ -28,7 +29,7 @@ from actorrl.runtime.launchers.inproc import InprocWorld
 from actorrl.runtime.placement import place
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import ActorRef
-from actorrl.runtime.service import Event, Service
+from actorrl.runtime.service import Service
 from actorrl.runtime.supervisor import Policy, SlotState, Supervisor
 from actorrl.wire.messages import DumpStack, Kind
 

@@ -28,10 +28,11 @@ from actorrl.runtime.offers import offers
 from actorrl.runtime.placement import Host
 from actorrl.runtime.switchboard import Switchboard
 from actorrl.wire.keys import KeyPair
-from actorrl.wire.messages import AgentConfig, AgentHello, Beat, encode_config
+from actorrl.wire.messages import AgentConfig, AgentHello, Beat, Control, encode_config
 from actorrl.wire.sockets import TcpDoor
 
 _LOOPBACK = "127.0.0.1"
+_JOIN_S = 5.0  # for a host that is being made ready when the run ends
 
 
 @dataclasses.dataclass
@@ -78,6 +79,9 @@ class Fleet:
         # set by the service thread: (host, incarnation, what went wrong)
         self.on_launched: Callable[[str, int, HostError | None], None] = lambda *_: None
         self.board: Switchboard | None = None
+        self._closed = False
+        self._preparing: list[threading.Thread] = []
+        self._processes: list[AgentProcess] = []  # all that were started
         self._directory: Path | None = None
         self._base: AgentConfig | None = None
 
@@ -117,17 +121,28 @@ class Fleet:
         return self._launch.way(viewer, host, int(tcp.rpartition(":")[2]))
 
     def close(self, patience_s: float) -> None:
-        """End every agent that is still there."""
-        started = [agent.process for agent in self.agents.values() if agent.process is not None]
-        for process in started:
+        """End every agent that is still there, or on its way."""
+        self._closed = True
+        for thread in self._preparing:
+            thread.join(_JOIN_S)
+        for process in self._processes:
             if process.wait(patience_s) is None:
                 process.kill()
-        for process in started:
+        for process in self._processes:
             process.close()
 
     def close_sockets(self) -> None:
         if self.board is not None:
             self.board.close()
+
+    @property
+    def driver_address(self) -> str:
+        """The driver's inbox, for actors of its own host."""
+        return f"ipc://{self._directory}/driver"
+
+    def say(self, host: str, message: Control) -> bool:
+        """False if its agent is not up, or cannot be reached now."""
+        return self.board is not None and self.board.say(host, message)
 
     # ---- starting agents ----------------------------------------------------------------
 
@@ -142,7 +157,9 @@ class Fleet:
             self._on_prepared(fresh, prepared)
             return
         work = functools.partial(self._prepare, fresh)
-        threading.Thread(target=work, name=f"start {name}", daemon=True).start()
+        thread = threading.Thread(target=work, name=f"start {name}", daemon=True)
+        self._preparing = [each for each in self._preparing if each.is_alive()] + [thread]
+        thread.start()
 
     def _local_process(self) -> AgentProcess:
         assert self._directory is not None
@@ -176,6 +193,9 @@ class Fleet:
         self.on_launched(agent.spec.name, agent.incarnation, None)
 
     def _start_process(self, agent: AgentState, prepared: Prepared) -> None:
+        if self._closed:
+            raise HostError(f"{agent.spec.name}: the run is over")
+        self._processes.append(prepared.process)
         prepared.process.start(encode_config(self._config(agent, prepared)))
 
     def _config(self, agent: AgentState, prepared: Prepared) -> AgentConfig:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from actorrl.errors import HostError
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.host_specs import ClusterSpec, FailureSpec, HostSpec, NetworkSpec, RoleSpec
+from actorrl.runtime.launch import Prepared
 from actorrl.runtime.launchers.loopback import LoopbackLauncher
 from actorrl.runtime.program import Program, Report, Request, State, Stream
 from actorrl.runtime.refs import DRIVER
@@ -146,8 +150,10 @@ def test_actors_of_several_hosts_work_together(tmp_path, run_id):
         looked = cluster.ref("learner/0").look.call().result()
         assert looked["wrong"] == 0
         assert looked["answers"] == sorted(f"worker/{i}@{hosts[f'worker/{i}']}" for i in range(4))
-        versions = cluster.ref("worker/0").versions.call().result()
-        assert len(versions) > 3 and versions == sorted(versions)
+        seen = cluster.ref("worker/0").versions
+        wait_until(lambda: len(seen.call().result()) > 3, PATIENCE_S)
+        versions = seen.call().result()
+        assert versions == sorted(versions)
         weights = cluster.block_reader("weights")
         version, arrays = weights.read()
         assert version > 0 and (arrays["w"] == version).all() and reports
@@ -198,3 +204,101 @@ def test_the_loss_of_the_writers_own_host_ends_nothing(tmp_path, run_id):
         wait_until(lambda: weights.version > seen, PATIENCE_S)
         assert cluster.ref("learner/0").look.call().result()["wrong"] == 0
     assert left_of(run_id) == []
+
+
+class Unwilling(LoopbackLauncher):
+    """Cannot make one of the hosts ready."""
+
+    def prepare(self, host: HostSpec, run_id: str) -> Prepared:
+        if host.name == "two":
+            raise HostError("two: no route to host\n  check its address")
+        return super().prepare(host, run_id)
+
+
+def test_a_required_host_that_cannot_be_had_ends_the_start_with_its_reason(tmp_path, run_id):
+    launch = Unwilling(tmp_path / "hosts")
+    cluster = cluster_over(spec(HERE, ONE, TWO), tmp_path, run_id=run_id, launch=launch)
+    with pytest.raises(HostError, match="two: no route to host"):
+        cluster.start()
+    assert not list((tmp_path / "hosts").glob("*/worker-*"))  # no actor was started anywhere
+    assert left_of(run_id) == []
+
+
+def test_without_a_host_that_is_not_required_the_run_starts(tmp_path, run_id):
+    events: list[dict] = []
+    optional = HostSpec(name="two", roles=("worker",), required=False)
+    with cluster_over(
+        spec(HERE, ONE, optional),
+        tmp_path,
+        run_id=run_id,
+        launch=Unwilling(tmp_path / "hosts"),
+        on_event=events.append,
+    ) as cluster:
+        wait_until(lambda: everybody_is_heard(cluster, {}), PATIENCE_S)
+        assert {rows(cluster)[f"worker/{i}"]["host"] for i in range(4)} == {"one"}
+        assert "no route" in rows(cluster)["agent/two"]["last_error"]
+    assert any(event["event"] == "host_lost" and event["host"] == "two" for event in events)
+
+
+def test_fewer_hosts_than_min_hosts_do_not_start(tmp_path, run_id):
+    optional = HostSpec(name="two", roles=("worker",), required=False)
+    cluster = cluster_over(
+        spec(HERE, ONE, optional, min_hosts=3),
+        tmp_path,
+        run_id=run_id,
+        launch=Unwilling(tmp_path / "hosts"),
+    )
+    with pytest.raises(HostError, match=r"(?s)2 hosts are up and failure.min_hosts is 3.*two: coo"):
+        cluster.start()
+
+
+def test_an_agent_that_stands_still_is_suspect_then_lost_and_its_actors_are_fenced(
+    tmp_path, run_id
+):
+    events: list[dict] = []
+    hosts = spec(HERE, ONE, TWO, node_timeout_s=7.0)
+    with cluster_over(hosts, tmp_path, run_id=run_id, on_event=events.append) as cluster:
+        wait_until(lambda: everybody_is_heard(cluster, {}), PATIENCE_S)
+        before = rows(cluster)
+        agent = before["agent/two"]["pid"]
+        os.kill(agent, signal.SIGSTOP)
+        wait_until(lambda: rows(cluster)["agent/two"]["state"] == "suspect", PATIENCE_S)
+        os.kill(agent, signal.SIGCONT)
+        wait_until(lambda: rows(cluster)["agent/two"]["state"] == "up", PATIENCE_S)
+        assert cluster.num_restarts() == 0 and rows(cluster)["agent/two"]["pid"] == agent
+        os.kill(agent, signal.SIGSTOP)
+        wait_until(lambda: rows(cluster)["agent/two"]["incarnation"] == 2, PATIENCE_S)
+        so_far = taken(cluster)
+        wait_until(lambda: everybody_is_heard(cluster, so_far), PATIENCE_S)
+        assert not is_alive(agent)
+    kinds = [event["event"] for event in events if event.get("host") == "two"]
+    assert kinds.index("host_suspect") < kinds.index("host_recovered") < kinds.index("host_lost")
+    assert left_of(run_id) == []
+
+
+def test_what_actors_of_other_hosts_write_comes_in_part_and_is_whole_there(tmp_path, run_id):
+    with cluster_over(spec(HERE, ONE), tmp_path, workers=1, run_id=run_id) as cluster:
+        log = tmp_path / "worker-0.log"
+        wait_until(lambda: log.exists() and "worker says hello" in log.read_text(), PATIENCE_S)
+        cluster.ref("worker/0").say.call(5000).result()
+        wait_until(lambda: "lines not shown here" in log.read_text(), PATIENCE_S)
+        lines = log.read_text().splitlines()
+        assert all(line.startswith("[worker-0@one] ") for line in lines)
+        whole = (tmp_path / "hosts" / "one" / "worker-0.log").read_text()
+        assert whole.count("line ") == 5000 and len(lines) < 1000
+
+
+def test_a_broken_lifeline_alone_ends_nothing_while_beats_come(tmp_path, run_id):
+    events: list[dict] = []
+    launch = LoopbackLauncher(tmp_path / "hosts")
+    with cluster_over(
+        spec(HERE, ONE, lease_s=2.0), tmp_path, run_id=run_id, launch=launch, on_event=events.append
+    ) as cluster:
+        wait_until(lambda: everybody_is_heard(cluster, {}), PATIENCE_S)
+        cluster._service.fleet.agents["one"].process._process.stdin.close()
+        end = time.monotonic() + 5.0
+        wait_until(lambda: time.monotonic() > end)
+        so_far = taken(cluster)
+        wait_until(lambda: everybody_is_heard(cluster, so_far), PATIENCE_S)
+        assert cluster.num_restarts() == 0
+    assert not [event for event in events if event["event"] == "host_lost"]

@@ -1,0 +1,341 @@
+"""The agent's only loop: it has actors started (`starter`), hands out shared memory, passes control
+messages on, and tells the driver who has ended. It does no work, so that nothing keeps it waiting.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+
+from actorrl.runtime import child, inventory, strays
+from actorrl.runtime.agent_news import News
+from actorrl.runtime.driver_line import DriverLine, received
+from actorrl.runtime.relay import Relay
+from actorrl.runtime.running import Running
+from actorrl.runtime.starter import Started, Starter
+from actorrl.runtime.vitals import Vitals
+from actorrl.wire import sockets
+from actorrl.wire.messages import (
+    PROTOCOL_VERSION,
+    ActorEvent,
+    ActorExited,
+    ActorFailed,
+    ActorHello,
+    ActorReady,
+    ActorSilent,
+    ActorSpec,
+    AgentConfig,
+    AgentHello,
+    AgentStopped,
+    Control,
+    DumpStack,
+    KillActor,
+    Peers,
+    RelayPlan,
+    StartActor,
+    StopAll,
+    encode_control,
+)
+from actorrl.wire.shared_memory import MemoryServer
+from actorrl.wire.sockets import TcpDoor
+
+_POLL_MS = 500
+_ORPHAN_GRACE_S = 1.0  # what actors get when the driver is gone: all must have ended within 5 s
+REAP_S = 2.0
+_LAST_WORDS_S = 0.2
+
+
+class Agent:
+    def __init__(self, config: AgentConfig) -> None:
+        self._config = config
+        self._dir = Path(config.socket_dir)
+        # multiprocessing keeps the forkserver's socket in a temporary directory that it removes in
+        # an exit hook; this one is removed whoever is killed.
+        tempfile.tempdir = config.socket_dir
+        Path(config.log_dir).mkdir(parents=True, exist_ok=True)
+        inventory.allow_descriptors()
+        self._context = sockets.new_context()
+        self._line = DriverLine(config, self._context)
+        self._address = f"ipc://{self._dir}/agent"
+        self._actors = sockets.router(self._context, self._address)
+        self._memory_address = str(self._dir / "memory")
+        Path(self._memory_address).unlink(missing_ok=True)  # a predecessor's that was killed
+        self._memory = MemoryServer(self._memory_address)
+        self._vitals = Vitals(self._memory)
+        self._running: dict[str, Running] = {}
+        self._started: collections.deque[Started] = collections.deque()
+        self._started_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._starter = Starter(config.preload, self._on_started)
+        self._stop_at: float | None = None
+        self._killed: list[str] = []
+        self._poller = zmq.Poller()
+        self._news = News(self._vitals, self._say, forwards_logs=config.driver_pid == 0)
+        self._gpus = list(inventory.gpu_ids()) if config.driver_pid == 0 else []
+        self._relay = (
+            Relay(config, self._memory_address, f"ipc://{self._dir}/relay") if config.tcp else None
+        )
+
+    def run(self) -> None:
+        self._say_hello()
+        if self._config.driver_pid == 0:  # the line to the driver may break
+            self._write_own_log()
+        own = (self._actors, self._memory.fileno(), self._started_fd)
+        for source in (*own, *self._line.sources()):
+            self._poller.register(source, zmq.POLLIN)
+        self._starter.start()
+        if self._relay is not None:
+            self._relay.start()
+        while self._stop_at is None or self._running:
+            for source, _ in self._poller.poll(self._patience_ms()):
+                self._on_ready(source)
+            self._look_after_actors()
+            self._look_after_line()
+            self._news.tell(self._running.values())
+            if self._stop_at is not None and time.monotonic() > self._stop_at:
+                break
+        self._leave()
+
+    def _write_own_log(self) -> None:
+        path = Path(self._config.log_dir) / f"agent-{self._config.host}.log"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._line_ends = [os.dup(1), os.dup(2)]  # their end would look like ours
+        os.dup2(fd, 1)
+        os.dup2(fd, 2)
+        os.close(fd)
+
+    def _patience_ms(self) -> int:
+        if self._stop_at is None:
+            return _POLL_MS
+        return max(0, min(_POLL_MS, int((self._stop_at - time.monotonic()) * 1000) + 1))
+
+    def _on_ready(self, source: Any) -> None:
+        if source is self._line.control:
+            for message in self._line.heard():
+                self._on_driver(message)
+        elif source is self._line.beats:
+            self._line.take_beats()
+        elif source is self._actors:
+            self._take_from_actors()
+        elif source == self._started_fd:
+            self._take_started()
+        elif source == self._memory.fileno():
+            connection = self._memory.accept()
+            if connection is not None:
+                self._poller.register(connection.fileno(), zmq.POLLIN)
+        elif source == self._line.lifeline:
+            if self._line.on_lifeline():
+                self._poller.unregister(self._line.lifeline)
+                if self._line.is_lost_with_lifeline:
+                    self._stop(_ORPHAN_GRACE_S)
+        elif (ended := self._by_sentinel(source)) is not None:
+            self._on_exit(ended)
+        elif not self._memory.serve(source):
+            self._poller.unregister(source)
+
+    # ---- from the driver ----------------------------------------------------------------
+
+    def _on_driver(self, message: Control) -> None:
+        match message:
+            case StartActor():
+                if self._stop_at is None:
+                    self._order(message)
+            case KillActor(name, incarnation):
+                running = self._running.get(name)
+                if running is not None and running.incarnation == incarnation:
+                    running.kill()
+            case Peers():
+                for running in self._running.values():
+                    self._tell(running, message)
+            case DumpStack(name):
+                running = self._running.get(name)
+                if running is not None:
+                    self._news.dump_stack(running)
+            case RelayPlan() if self._relay is not None:
+                self._relay.post(message)
+            case StopAll(grace_s):
+                self._stop(grace_s)
+
+    def _order(self, start: StartActor) -> None:
+        log_file = Path(self._config.log_dir) / f"{start.name.replace('/', '-')}.log"
+        log_start = log_file.stat().st_size if log_file.exists() else 0
+        running = Running(
+            start.name, start.incarnation, str(log_file), log_start, start.progress_limit_s
+        )
+        self._running[start.name] = running
+        spec = ActorSpec(
+            name=start.name,
+            incarnation=start.incarnation,
+            host=self._config.host,
+            address=f"ipc://{self._dir}/{running.slot}",
+            agent_address=self._address,
+            agent_pid=os.getpid(),
+            memory_address=self._memory_address,
+            log_file=str(log_file),
+            blob=start.blob,
+            gpus=start.gpus,
+            tcp=self._tcp_of(start),
+            callers=start.callers,
+            beat_index=self._vitals.beat_index(start.name),
+        )
+        self._starter.order(spec, start.fresh_interpreter)
+
+    def _tcp_of(self, start: StartActor) -> TcpDoor | None:
+        """The door of an actor: like ours, with its own keys."""
+        if self._config.tcp is None or start.keys is None:
+            return None
+        return msgspec.structs.replace(self._config.tcp, keys=start.keys)
+
+    # ---- from the starter ---------------------------------------------------------------
+
+    def _on_started(self, started: Started) -> None:
+        """Called on the starter's thread."""
+        self._started.append(started)
+        os.eventfd_write(self._started_fd, 1)
+
+    def _take_started(self) -> None:
+        os.eventfd_read(self._started_fd)
+        while self._started:
+            started = self._started.popleft()
+            running = self._running[started.name]
+            if started.process is not None:
+                running.process = started.process
+                self._vitals.born(started.name, started.process.pid)
+                self._poller.register(started.process.sentinel, zmq.POLLIN)
+            else:
+                del self._running[started.name]
+                self._say(ActorExited(started.name, started.incarnation, 1, started.error))
+
+    # ---- from the actors ----------------------------------------------------------------
+
+    def _take_from_actors(self) -> None:
+        for route, message in received(self._actors, num_frames=2):
+            if not isinstance(message, (ActorHello, ActorReady, ActorFailed, ActorEvent)):
+                continue
+            running = self._running.get(message.name)
+            if running is None or running.incarnation != message.incarnation:
+                continue
+            if isinstance(message, ActorHello):
+                running.route = route
+                if self._stop_at is not None:
+                    self._tell(running, StopAll(0.0))
+            if isinstance(message, ActorReady):
+                self._vitals.ready(running.name, running.progress_limit_s)
+            running.has_failed |= isinstance(message, ActorFailed)
+            self._say(message)
+
+    def _tell(self, running: Running, message: Control) -> None:
+        if running.route is not None:
+            with contextlib.suppress(zmq.ZMQError):
+                self._actors.send_multipart([running.route, encode_control(message)], zmq.NOBLOCK)
+
+    def _by_sentinel(self, source: int) -> Running | None:
+        return next(
+            (r for r in self._running.values() if r.process and r.process.sentinel == source), None
+        )
+
+    def _on_exit(self, running: Running) -> None:
+        process = running.process
+        code = process.exit_code() if process is not None else None
+        if process is None or code is None:
+            return
+        self._hear_last_words(running, code)
+        self._poller.unregister(process.sentinel)
+        del self._running[running.name]
+        strays.kill_group(process.pid)  # what its environment may have started
+        process.forget()
+        self._memory.forget(f"{running.name}.{running.incarnation}")
+        for suffix in ("", "!"):
+            (self._dir / f"{running.slot}{suffix}").unlink(missing_ok=True)
+        self._say(
+            ActorExited(
+                running.name,
+                running.incarnation,
+                code,
+                running.log_tail(),
+                self._vitals.rss(running.name),
+                code == -signal.SIGKILL and not running.was_killed and self._vitals.out_of_memory(),
+            )
+        )
+        self._vitals.ended(running.name)
+        self._news.ended(running)
+
+    def _look_after_actors(self) -> None:
+        for silence in self._vitals.look():
+            running = self._running.get(silence.slot)
+            if running is None or self._stop_at is not None:
+                continue
+            self._say(
+                ActorSilent(running.name, running.incarnation, silence.seconds, silence.at_limit)
+            )
+            if silence.at_limit:
+                running.kill()
+            else:
+                running.dump_stack(f"no progress for {silence.seconds:.0f} s; its threads:")
+
+    def _hear_last_words(self, running: Running, code: int) -> None:
+        """They come before the notice of its end, and may still be on their way."""
+        self._take_from_actors()
+        deadline = time.monotonic() + _LAST_WORDS_S
+        while code == child.EXIT_FAILED and not running.has_failed:
+            if time.monotonic() > deadline or not self._actors.poll(int(_LAST_WORDS_S * 1000)):
+                return
+            self._take_from_actors()
+
+    # ---- the end ------------------------------------------------------------------------
+
+    def _stop(self, grace_s: float) -> None:
+        deadline = time.monotonic() + grace_s
+        self._stop_at = deadline if self._stop_at is None else min(self._stop_at, deadline)
+        self._starter.cancel()
+        for running in self._running.values():
+            self._tell(running, StopAll(grace_s))
+
+    def _leave(self) -> None:
+        """Whoever is still there had its time; then the forkserver, and what an actor's environment
+        may have started in another session."""
+        self._killed += self._running
+        if self._relay is not None:
+            self._relay.end()
+        unkillable = strays.kill_run(self._config.run_id, REAP_S, self._config.host)
+        self._say(AgentStopped(self._killed, unkillable))
+        self._memory.close()
+        self._line.close()
+        self._actors.close(linger=0)
+        self._context.term()
+
+    def _say(self, message: Control) -> None:
+        self._line.say(message)
+
+    def _say_hello(self) -> None:
+        config = self._config
+        self._say(
+            AgentHello(
+                config.host,
+                config.incarnation,
+                os.getpid(),
+                PROTOCOL_VERSION,
+                inventory.num_cpus(),
+                inventory.memory_bytes(),
+                self._gpus,
+                [(running.name, running.incarnation) for running in self._running.values()],
+                self._relay.address if self._relay is not None else "",
+                config.log_dir,
+            )
+        )
+
+    def _look_after_line(self) -> None:
+        if self._line.is_new():
+            self._say_hello()
+        if self._line.tick() and self._stop_at is None:
+            print("the driver is gone: neither its line nor its beats are there", file=sys.stderr)
+            self._stop(_ORPHAN_GRACE_S)

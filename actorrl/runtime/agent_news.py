@@ -1,0 +1,49 @@
+"""What an agent tells its driver now and then: what its actors use, what those of another host
+write, and stacks that somebody has asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+
+from actorrl.runtime.log_forwarder import LogForwarder
+from actorrl.runtime.running import Running
+from actorrl.runtime.vitals import Vitals
+from actorrl.wire.messages import Control, Health, LogLines, Stack
+
+_DUMP_S = 0.4  # until a stack is in the log
+_HEALTH_S = 2.0
+
+
+class News:
+    """The agent's loop calls it in every round."""
+
+    def __init__(self, vitals: Vitals, say: Callable[[Control], None], forwards_logs: bool) -> None:
+        self._vitals = vitals
+        self._say = say
+        self._logs = LogForwarder() if forwards_logs else None
+        self._dumps: list[tuple[float, Running, int]] = []
+        self._next_health = 0.0
+
+    def dump_stack(self, running: Running) -> None:
+        """Its stack is told once it is in its log."""
+        start = running.dump_stack("its threads, as somebody wants to know:")
+        self._dumps.append((time.monotonic() + _DUMP_S, running, start))
+
+    def tell(self, actors: Collection[Running]) -> None:
+        now = time.monotonic()
+        for dump in [dump for dump in self._dumps if dump[0] <= now]:
+            self._dumps.remove(dump)
+            self._say(Stack(dump[1].name, dump[1].log_from(dump[2])))
+        if now >= self._next_health:
+            self._next_health = now + _HEALTH_S
+            self._say(Health(self._vitals.health()))
+        if self._logs is not None:
+            for name, text, left_out in self._logs.look(actors):
+                self._say(LogLines(name, text, left_out))
+
+    def ended(self, running: Running) -> None:
+        """The rest of what it has written."""
+        if self._logs is not None:
+            for name, text, left_out in self._logs.rest(running):
+                self._say(LogLines(name, text, left_out))

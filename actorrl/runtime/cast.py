@@ -1,0 +1,207 @@
+"""The actors of a run as the driver has them: what each is made of, where it is, why it ended."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+from actorrl.errors import ProgramError
+from actorrl.runtime import causes, permissions, tables
+from actorrl.runtime.chronicle import Chronicle
+from actorrl.runtime.fleet import Fleet
+from actorrl.runtime.host_specs import LOCAL
+from actorrl.runtime.placement import Place
+from actorrl.runtime.program import Program
+from actorrl.runtime.refs import DRIVER
+from actorrl.runtime.supervisor import (
+    Announce,
+    Command,
+    Fail,
+    Kill,
+    SlotState,
+    Start,
+    Supervisor,
+)
+from actorrl.wire.endpoint import Endpoint
+from actorrl.wire.keys import KeyPair
+from actorrl.wire.messages import (
+    ActorEvent,
+    ActorExited,
+    ActorFailed,
+    ActorHello,
+    ActorReady,
+    ActorSilent,
+    AgentHello,
+    Control,
+    KillActor,
+    Peer,
+    Peers,
+    StartActor,
+)
+
+_LOST_WORD = -1  # an exit code that nobody has heard
+
+
+class Cast:
+    """Does what the supervisor says. Raises ProgramError for what cannot be sent to a process. The
+    service thread's."""
+
+    def __init__(
+        self, program: Program, supervisor: Supervisor, fleet: Fleet, chronicle: Chronicle
+    ) -> None:
+        self.supervisor = supervisor
+        self.places: dict[str, Place] = {}
+        self.stopping = False
+        self._program = program
+        self._fleet = fleet
+        self._chronicle = chronicle
+        self._door: Endpoint | None = None
+        self._keys: dict[str, str] = {}  # slot -> public key of its present incarnation
+        self._failures: dict[tuple[str, int], ActorFailed] = {}
+        self._blobs: dict[str, bytes] = {}
+        callers: dict[str, set[str]] = collections.defaultdict(set)
+        for name in program.nodes:
+            self._blobs[name], known = _blob(program, name)
+            for other in known:
+                callers[other].add(name)
+        self._callers = {name: sorted(names) for name, names in callers.items()}
+
+    def open(self, door: Endpoint) -> None:
+        """`door` is the driver's own."""
+        self._door = door
+
+    # ---- what agents say of them --------------------------------------------------------
+
+    def is_of(self, host: str, message: Any) -> bool:
+        """Whether the actor that it speaks of is placed there: a host speaks for its own only."""
+        slot = self.supervisor.slots.get(getattr(message, "name", ""))
+        return slot is not None and slot.host == host
+
+    def on_actor(self, message: Control, now: float) -> None:
+        match message:
+            case ActorHello(name, incarnation, pid, address, tcp):
+                self.obey(self.supervisor.hello(name, incarnation, pid, address, tcp))
+            case ActorReady(name, incarnation):
+                self.obey(self.supervisor.ready(name, incarnation, now))
+                slot = self.supervisor.slots[name]
+                self._chronicle.event(
+                    "actor_ready", actor=name, incarnation=incarnation, pid=slot.pid
+                )
+            case ActorFailed(name, incarnation):
+                self._failures[(name, incarnation)] = message
+            case ActorEvent(name, incarnation, event, details):
+                self._chronicle.event(event, actor=name, incarnation=incarnation, **details)
+            case ActorSilent(name, incarnation, seconds, at_limit):
+                self.supervisor.silent(name, incarnation, seconds, at_limit)
+                event = "actor_hung" if at_limit else "actor_silent"
+                self._chronicle.event(event, actor=name, incarnation=incarnation, seconds=seconds)
+            case ActorExited():
+                self._on_exited(message, now)
+
+    def reconcile(self, host: str, hello: AgentHello, now: float) -> None:
+        """The connection was broken, and words of either side may be lost with it."""
+        there = {(name, incarnation) for name, incarnation in hello.running}
+        running = (SlotState.STARTING, SlotState.READY)
+        known = {
+            (slot.name, slot.incarnation)
+            for slot in self.supervisor.slots.values()
+            if slot.host == host and slot.state in running
+        }
+        for name, incarnation in there - known:
+            self._fleet.say(host, KillActor(name, incarnation))
+        for name, incarnation in known - there:
+            text = "it ended while the connection to its host was broken"
+            self._on_exited(ActorExited(name, incarnation, _LOST_WORD, text), now)
+
+    def _on_exited(self, message: ActorExited, now: float) -> None:
+        name, incarnation = message.name, message.incarnation
+        failed = self._failures.pop((name, incarnation), None)
+        slot = self.supervisor.slots[name]
+        reason = slot.verdict or causes.reason(message, failed)
+        if not self.stopping or failed is not None:
+            self._chronicle.event(
+                "actor_exited",
+                actor=name,
+                incarnation=incarnation,
+                pid=slot.pid,
+                reason=reason,
+                rss_bytes=message.rss_bytes,
+            )
+        fatal = failed is not None and failed.fatal
+        commands = self.supervisor.exited(name, incarnation, message.code, reason, fatal, now)
+        for command in commands:
+            if isinstance(command, Fail):
+                hint = self._chronicle.log_hint(f"{name.replace('/', '-')}.log")
+                self._chronicle.give_up(causes.root_cause(command, message, failed, hint))
+        self.obey(commands)
+
+    # ---- doing --------------------------------------------------------------------------
+
+    def obey(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case Start(name, incarnation):
+                    self._start_actor(name, incarnation)
+                case Kill(name, incarnation):
+                    self.say_to_host_of(name, KillActor(name, incarnation))
+                case Announce():
+                    self.announce()
+
+    def _start_actor(self, name: str, incarnation: int) -> None:
+        node, at = self._program.nodes[name], self.places[name]
+        keys = KeyPair.new() if self._fleet.several else None
+        self._keys[name] = keys.public if keys is not None else ""
+        start = StartActor(
+            name,
+            incarnation,
+            self._blobs[name],
+            bool(at.gpus),
+            list(at.gpus),
+            node.progress_limit_s,
+            keys,
+            self._callers.get(name, []),
+        )
+        self._fleet.say(at.host, start)
+        kind = "actor_started" if incarnation == 1 else "actor_restarted"
+        self._chronicle.event(kind, actor=name, incarnation=incarnation, host=at.host)
+
+    def say_to_host_of(self, name: str, message: Control) -> None:
+        slot = self.supervisor.slots.get(name)
+        if slot is not None and slot.host is not None:
+            self._fleet.say(slot.host, message)
+
+    def announce(self) -> None:
+        slots = self.supervisor.slots.values()
+        door = self._door
+        assert door is not None
+        driver = Peer(0, self._fleet.driver_address, LOCAL, door.tcp_address, self._own_key())
+        for host in self._fleet.table.carrying():
+            table = tables.peers(self._fleet, slots, self._keys, driver, host)
+            if host == LOCAL:
+                door.post_peers({name: peer for name, peer in table.items() if name != DRIVER})
+            # nobody acts before everybody of the first cast can be reached
+            if all(s.incarnation > 1 or s.address or s.state is SlotState.STOPPED for s in slots):
+                self._fleet.say(host, Peers(table))
+            if self._fleet.several:
+                links, host_of = self._program.links, self._host_of
+                self._fleet.say(host, tables.relay_plan(self._fleet, links, host_of, host))
+        if LOCAL not in self._fleet.table.carrying():
+            door.post_peers({})
+
+    def _own_key(self) -> str:
+        return self._fleet.keys.public if self._fleet.several else ""
+
+    def _host_of(self, name: str) -> str | None:
+        return LOCAL if name == DRIVER else self.supervisor.slots[name].host
+
+
+def _blob(program: Program, name: str) -> tuple[bytes, set[str]]:
+    """What makes the actor, for its process alone to open; and whom it can call."""
+    node = program.nodes[name]
+    try:
+        return permissions.pickled((node.cls, node.args, node.kwargs, program.links))
+    except Exception as error:
+        raise ProgramError(
+            f"{name}: {node.cls.__name__} and its arguments cannot be sent to a process of their"
+            f" own: {error}; make in on_start what belongs to one process"
+        ) from error

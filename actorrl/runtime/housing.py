@@ -1,0 +1,197 @@
+"""The hosts of a run at work: which are started and lost, and who goes to which of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from actorrl.errors import HostError, PlacementError, RunFailed
+from actorrl.runtime import strays
+from actorrl.runtime.cast import Cast
+from actorrl.runtime.chronicle import Chronicle
+from actorrl.runtime.fleet import Fleet
+from actorrl.runtime.host_specs import LOCAL
+from actorrl.runtime.host_states import HostChanged, HostCommand, HostState, LoseHost, StartHost
+from actorrl.runtime.placement import Host, place
+from actorrl.runtime.program import Program
+from actorrl.wire.messages import AgentHello, Beat, StopAll
+
+
+class Housing:
+    """Does what the table of hosts says. The service thread's, but for `begin`."""
+
+    def __init__(
+        self,
+        program: Program,
+        run_id: str,
+        fleet: Fleet,
+        cast: Cast,
+        chronicle: Chronicle,
+        poller: zmq.Poller,
+    ) -> None:
+        self._program = program
+        self._run_id = run_id
+        self._fleet = fleet
+        self._cast = cast
+        self._chronicle = chronicle
+        self._poller = poller
+        self._lifelines: dict[int, str] = {}
+        self._is_placed = False
+        self._first_errors: dict[str, HostError] = {}
+        self._begun = False
+        self.notices: list[str] = []
+        fleet.on_launched = self._on_launched
+
+    def begin(self) -> None:
+        """The user's thread: raises OSError where the own host's agent cannot be started, and
+        PlacementError before, where it alone is to carry all."""
+        if not self._fleet.several:  # nobody has to be reached before it is known
+            place(self._program, self._fleet.found([LOCAL]), self._fleet.spec.roles)
+        self._obey(self._fleet.table.tick(time.monotonic()))
+        self._begun = True
+
+    def look(self) -> None:
+        """What time brings."""
+        self._obey(self._fleet.table.tick(time.monotonic()))
+        if not self._cast.stopping and self._chronicle.failure is None:
+            self._place_homeless()
+
+    def on_beat(self, beat: Beat) -> None:
+        self._fleet.heard_beat(beat)
+        self._obey(self._fleet.table.beat(beat.host, beat.incarnation, time.monotonic()))
+
+    def on_hello(self, host: str, hello: AgentHello) -> None:
+        now = time.monotonic()
+        is_new = self._fleet.table.hello(host, hello.incarnation, now)
+        self._fleet.heard_hello(host, hello)
+        if self._cast.stopping:
+            self._fleet.say(host, StopAll(0.0))
+        elif is_new:
+            self._chronicle.event("host_up", host=host, pid=hello.pid)
+        else:
+            self._cast.reconcile(host, hello, now)
+        self._cast.announce()
+
+    def _on_launched(self, host: str, incarnation: int, error: HostError | None) -> None:
+        now = time.monotonic()
+        if error is not None:
+            self._first_errors.setdefault(host, error)
+            self._obey(self._fleet.table.ended(host, incarnation, str(error), now))
+            return
+        self._fleet.table.launched(host, incarnation, now)
+        agent = self._fleet.agents[host]
+        assert agent.process is not None
+        fd = agent.process.fileno()
+        self._lifelines[fd] = host
+        self._poller.register(fd, zmq.POLLIN)
+        self._chronicle.event("host_started", host=host, pid=agent.process.pid)
+        if self._cast.stopping:
+            agent.process.kill()
+
+    def is_lifeline(self, source: Any) -> bool:
+        return source in self._lifelines
+
+    def on_lifeline(self, fd: int, hear: Callable[[], None]) -> None:
+        """An agent, or the connection to it, has ended; `hear` takes its last words."""
+        host = self._lifelines.pop(fd)
+        self._poller.unregister(fd)
+        hear()
+        reason = self._fleet.ended(host)
+        if reason is None:
+            self._chronicle.event("host_lifeline_broken", host=host)
+        else:
+            agent = self._fleet.agents[host]
+            agent.over = True
+            ended = self._fleet.table.ended(host, agent.incarnation, reason, time.monotonic())
+            self._obey([] if self._cast.stopping else ended)
+
+    def _obey(self, commands: list[HostCommand]) -> None:
+        for command in commands:
+            match command:
+                case StartHost(name, incarnation):
+                    self._start_host(name, incarnation)
+                case LoseHost():
+                    self._lose_host(command)
+                case HostChanged(name, state):
+                    kind = "host_suspect" if state is HostState.SUSPECT else "host_recovered"
+                    self._chronicle.event(kind, host=name)
+
+    def _start_host(self, name: str, incarnation: int) -> None:
+        try:
+            self._fleet.start(name, incarnation)
+        except OSError as error:
+            if not self._begun:
+                raise  # to the user's thread
+            self._on_launched(name, incarnation, HostError(f"{name}: {error}"))
+
+    def _lose_host(self, lost: LoseHost) -> None:
+        for fd in [fd for fd, name in self._lifelines.items() if name == lost.name]:
+            del self._lifelines[fd]
+            self._poller.unregister(fd)
+        self._fleet.fence(lost.name)
+        if lost.name == LOCAL:  # they end by themselves; what they have started may not
+            strays.kill_run(self._run_id, 0.0, LOCAL)
+        self._chronicle.event("host_lost", host=lost.name, reason=lost.reason.splitlines()[0])
+        self._cast.places = {s: at for s, at in self._cast.places.items() if at.host != lost.name}
+        self._cast.obey(self._cast.supervisor.host_lost(lost.name, time.monotonic()))
+        self._chronicle.notify()
+
+    # ---- who goes where -----------------------------------------------------------------
+
+    def _place_homeless(self) -> None:
+        homeless = self._cast.supervisor.homeless()
+        if not homeless or (not self._is_placed and not self._all_came()):
+            return
+        hosts = self._fleet.found(
+            [host for host in self._fleet.table.up() if self._is_listed(host)]
+        )
+        awaited = [host for host in self._fleet.table.awaited() if self._is_listed(host)]
+        minimum = self._fleet.spec.failure.min_hosts
+        try:
+            if len(hosts) < minimum:
+                raise HostError(self._too_few(len(hosts), minimum))
+            self._place(hosts)
+        except (HostError, PlacementError) as error:
+            if not (self._is_placed and awaited):
+                self._chronicle.give_up(RunFailed(str(error)) if self._is_placed else error)
+                self._cast.obey(self._cast.supervisor.give_up(homeless[0], str(error)))
+
+    def _is_listed(self, host: str) -> bool:
+        return any(host == each.name for each in self._fleet.spec.hosts)
+
+    def _all_came(self) -> bool:
+        """Whether each host is up or has failed once; a required one that failed ends the run."""
+        hosts = self._fleet.table.hosts
+        failed = [
+            host.error or ""
+            for host in hosts.values()
+            if self._fleet.agents[host.name].spec.required and host.error and not host.was_up
+        ]
+        if failed:
+            errors = [self._first_errors[h] for h in hosts if h in self._first_errors]
+            self._chronicle.give_up(
+                errors[0] if len(errors) == 1 else HostError("\n".join(map(str, errors)))
+            )
+            self._cast.supervisor.stopping = True
+            return False
+        return all(host.was_up or host.error is not None for host in hosts.values())
+
+    def _too_few(self, count: int, minimum: int) -> str:
+        lines = [
+            f"  {host.name}: {host.state}{f', {host.error}' if host.error else ''}"
+            for host in self._fleet.table.hosts.values()
+        ]
+        table = "\n".join(lines)
+        return f"{count} hosts are up and failure.min_hosts is {minimum}:\n{table}"
+
+    def _place(self, hosts: list[Host]) -> None:
+        """Raises PlacementError."""
+        places, notices = place(self._program, hosts, self._fleet.spec.roles, self._cast.places)
+        if not self._is_placed:
+            self.notices += notices
+        self._cast.places, self._is_placed = places, True
+        for name in self._cast.supervisor.homeless():
+            self._cast.supervisor.placed(name, places[name].host)
