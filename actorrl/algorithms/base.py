@@ -272,7 +272,7 @@ class Algorithm:
             except ActorDied:
                 self._cluster.check()
                 spec = self.config.cluster_spec()
-                far_hosts.recover(self._learner, spec, str(self._folder.path))
+                far_hosts.recover(self._learner, spec, str(self._folder.path), self._cluster.check)
 
     def _due(self, interval: int | None, iteration: int) -> bool:
         return interval is not None and iteration % interval == 0

@@ -4,10 +4,11 @@ brought back, since it cannot read the run folder."""
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from actorrl.algorithms import actor_states, restoring
-from actorrl.errors import CallError
+from actorrl.errors import ActorDied
 from actorrl.runtime.host_specs import ClusterSpec
 from actorrl.runtime.refs import ActorRef
 
@@ -27,14 +28,15 @@ def ready(spec: ClusterSpec) -> SshLauncher | None:
     return launch
 
 
-def recover(learner: ActorRef, spec: ClusterSpec, folder: str) -> None:
+def recover(learner: ActorRef, spec: ClusterSpec, folder: str, check: Callable[[], None]) -> None:
     """Give a learner that was started again its newest recovery checkpoint: on another host it
-    could not read it itself."""
+    could not read it itself. `check` raises when the run is over."""
     if not spec.remote_hosts:
         return
     newest = restoring.newest_learner_state(folder)
-    if newest is not None:
+    while newest is not None:
         try:
             actor_states.load_learner_state(learner, newest.state)
-        except CallError as error:  # it died again: its successor is brought back
-            print(f"the learner was not brought back: {error}", file=sys.stderr)
+            return
+        except ActorDied:  # the connection's end is often heard before the successor's address
+            check()
