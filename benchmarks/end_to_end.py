@@ -121,7 +121,7 @@ def _lines_counter(path: Path) -> Counter:
 
 
 def _sf(env: str) -> Side:
-    return _peer("Sample Factory", "sf", "sample_factory.py", "--env", env)
+    return _peer("Sample Factory", "sf", "sf_appo.py", "--env", env)
 
 
 def _rllib(algo: str, env: str) -> Side:
