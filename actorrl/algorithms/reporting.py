@@ -82,6 +82,7 @@ class Reporter:
             "policy_lag_max": report["policy_lag_max"],
             "custom_metrics": self._custom_metrics,
             "info": {
+                "episode_reward_mean_all": self.window.mean_of_all(),
                 "learner": {**report["stats"], **counters},
                 "timing": {
                     "learner": dict(now.learner),

@@ -75,12 +75,14 @@ class EpisodeWindow:
         )
         self._patience = max(size, 4 * len(self._wanted))
         self._window: deque[Episode] = deque(maxlen=size)
+        self._unfiltered: deque[float] = deque(maxlen=size)  # returns, whoever played
         self._waiting: list[Episode] | None = []  # None once every environment has a result
         self._total = 0
 
     def add(self, episodes: Iterable[Episode]) -> None:
         for episode in episodes:
             self._total += 1
+            self._unfiltered.append(episode.episode_return)
             if episode.env_index not in self._wanted:
                 continue
             if self._waiting is None:
@@ -102,6 +104,10 @@ class EpisodeWindow:
             "policy_reward_mean": self._policy_means(_mean(returns)),
         }
 
+    def mean_of_all(self) -> float:
+        """Mean return of the last episodes of all environments, also of those filtered out."""
+        return _mean(list(self._unfiltered))
+
     def _policy_means(self, of_the_only_one: float) -> dict[str, float]:
         """Mean return of each policy's agents together, over the episodes that it was in."""
         names = sorted({name for episode in self._window for name in episode.policy_returns})
@@ -117,6 +123,7 @@ class EpisodeWindow:
         waiting = self._waiting
         return {
             "total": self._total,
+            "unfiltered": list(self._unfiltered),
             "window": [episode.to_row() for episode in self._window],
             "waiting": None if waiting is None else [episode.to_row() for episode in waiting],
         }
@@ -124,6 +131,9 @@ class EpisodeWindow:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Also into a window over another number of environments: those that left wait no more."""
         self._total = int(state["total"])
+        self._unfiltered = deque(
+            (float(r) for r in state.get("unfiltered", [])), self._unfiltered.maxlen
+        )
         self._window.clear()
         self._window.extend(Episode.from_row(parts) for parts in state["window"])
         waiting = state["waiting"]

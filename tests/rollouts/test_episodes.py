@@ -67,6 +67,10 @@ def test_only_environments_that_the_filter_lets_through_are_averaged():
     window.add(episodes((0, 100), (2, 1), (1, 100), (3, 3)))
     assert window.summary()["episode_reward_mean"] == 2.0
     assert window.summary()["episodes_total"] == 4
+    assert window.mean_of_all() == 51.0
+    again = EpisodeWindow(4, env_filter=lambda i: i >= 2)
+    again.load_state_dict(window.state_dict())
+    assert again.mean_of_all() == 51.0
 
 
 def test_a_window_goes_through_json_and_goes_on():
