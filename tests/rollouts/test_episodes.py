@@ -44,6 +44,7 @@ def test_nothing_counts_until_every_environment_has_a_result():
         "episode_reward_max": 10.0,
         "episode_len_mean": 4.0,
         "episodes_total": 4,
+        "policy_reward_mean": {"default_policy": 4.0},
     }
 
 
