@@ -132,5 +132,5 @@ def _describe(env: EnvLike, name: str, notice: str | None, vector: VectorEnv) ->
         reward_threshold=threshold,
         max_episode_steps=max_episode_steps,
         frame_stack=vector.frame_stack,
-        notices=[notice] if notice else [],
+        notices=[*([notice] if notice else []), *getattr(vector, "notices", [])],
     )
