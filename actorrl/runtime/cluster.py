@@ -108,6 +108,7 @@ class Cluster:
         self._world.start()
         for name, slot in self._supervisor.slots.items():
             slot.incarnation, slot.pid = 1, os.getpid()
+            slot.state = SlotState.STARTING
             self._supervisor.ready(name, 1, time.monotonic())
 
     def _on_inline_event(self, name: str, event: str, details: dict[str, Any]) -> None:

@@ -54,11 +54,6 @@ def test_all_mistakes_come_at_once_with_the_nearest_name() -> None:
     ]
 
 
-def test_several_policies_are_refused_until_they_are_built() -> None:
-    with pytest.raises(ConfigError, match="policies: several policies are not built yet"):
-        PPOConfig().multi_agent(policies={"a", "b"})
-
-
 @pytest.mark.parametrize("name", names())
 def test_a_config_survives_the_way_through_a_dict(name: str) -> None:
     config = config_class(name)().environment("CartPole-v1").training(lr=1e-3)

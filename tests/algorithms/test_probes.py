@@ -126,6 +126,8 @@ def test_a_chain_of_five_has_the_values_one_sixteenth_to_one(name: str) -> None:
     if name in ("APEX", "DQN"):
         settings = {"learning_starts": 200, "target_network_update_freq": 20}
         settings["lr_schedule"] = [[0, 0.01], [3000, 0.01], [8000, 0.001]]
+    if name == "DQN":
+        settings["tau"] = 1.0  # copies, as APEX does
     policy = trained(name, Chain, 400, gamma=0.5, model={"fcnet_hiddens": []}, **settings)
     expected = [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1]
     np.testing.assert_allclose(values_of(policy, np.eye(5)), expected, atol=0.02)
