@@ -236,6 +236,14 @@ class _LocalState:
         except WireError:  # it is being started again
             return 0
 
+    @property
+    def epoch(self) -> int:
+        """That of the newest version; 0 while the agent has none."""
+        try:
+            return int(self._current().epoch)
+        except WireError:
+            return 0
+
     def read(self) -> Any:
         """The newest version and its arrays. Raises WireError while `version` is 0."""
         return self._current().read()

@@ -268,7 +268,8 @@ def test_a_consumer_that_stands_still_holds_its_producers_and_nothing_is_lost(tm
         unfinished = len(both_stages(tmp_path, producers)[0]) - len(
             both_stages(tmp_path, ["consumer/0"])[0]
         )
-        assert unfinished <= 2 * CREDIT, "no more than the credit is in flight"
+        # One more: the consumer may stand between giving the credit back and saying so.
+        assert unfinished <= 2 * CREDIT + 1, "no more than the credit is in flight"
         os.kill(consumer, signal.SIGCONT)
         wait_for_more(tmp_path, 20)
         assert cluster.num_restarts() == 0
