@@ -90,7 +90,9 @@ def test_a_driver_that_is_killed_leaves_nothing_and_resume_goes_on(tmp_path: Pat
         for event in run.event_list("checkpoint_damaged"):
             assert damaged.name in event["reason"] and damaged.name not in told["checkpoint"]
         run.settle()
-        assert run.watcher is not None and run.watcher.seen[-1][0] > 1, "a new epoch"
+        watcher = run.watcher
+        assert watcher is not None
+        run.wait_for(lambda: bool(watcher.seen) and watcher.seen[-1][0] > 1, 60)  # a new epoch
         assert run.broken_invariants() == []
 
 
