@@ -59,11 +59,11 @@ class APPOConfig(ActorCriticConfig):
     vtrace_clip_rho_threshold: Annotated[float, Meta(gt=0, description="rho-bar")] = 1.0
     vtrace_lambda: Annotated[
         float, Meta(ge=0, le=1, description="decay of the traces", extra={"rllib": 1.0})
-    ] = 0.95
+    ] = 1.0
     target_network_update_freq: (
         Annotated[int, Meta(ge=1, description="null: no target network", extra={"unit": "updates"})]
         | None
-    ) = 4
+    ) = None
     kl_coeff: Annotated[
         float, Meta(ge=0, description="first weight of KL(target || pi); 0: none")
     ] = 0.0

@@ -100,9 +100,9 @@ def test_a_driver_that_is_killed_leaves_nothing_and_resume_goes_on(tmp_path: Pat
     ("algo", "point", "victim"),
     [
         ("IMPALA", "weights.mid_publish=kill@40", "learner/0"),
-        ("A3C", "learner.before_publish=kill@40", "learner/0"),
+        pytest.param("A3C", "learner.before_publish=kill@40", "learner/0", marks=pytest.mark.slow),
         ("APEX", "shard.mid_insert=kill@20", "replay/"),
-        ("APEX", "shard.before_insert=kill@20", "replay/"),
+        pytest.param("APEX", "shard.before_insert=kill@20", "replay/", marks=pytest.mark.slow),
         ("IMPALA", "worker.before_send=kill@20", "rollout/"),
     ],
 )
