@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 from typing import Annotated, Any, ClassVar
 
-import msgspec
 import numpy as np
 from msgspec import Meta
 from torch import Tensor
@@ -25,7 +24,6 @@ from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.errors import ConfigError
-from actorrl.models.model_config import ModelConfig
 from actorrl.offline.dataset import DatasetError
 from actorrl.offline.reader import DatasetReader
 from actorrl.roles.settings import Metrics, State
@@ -57,9 +55,6 @@ class BCConfig(ActorCriticConfig):
     evaluation_interval: (
         Annotated[int, Meta(ge=1, description="iterations between evaluations; null: none")] | None
     ) = 5
-    model: Annotated[ModelConfig, Meta(description="the network")] = msgspec.field(
-        default_factory=ModelConfig
-    )
 
     def validate(self) -> list[str]:
         lines = super().validate()

@@ -69,22 +69,20 @@ class Lane:
 
     def take(self) -> tuple[list[Row], Row | None, np.ndarray | None, int]:
         """The rows of this fragment; the one that has no outcome yet, which begins the next one;
-        the observation that bootstraps where that is another; and its age."""
+        where there is none, the observation that bootstraps; and that one's age."""
         rows, carried = self.rows, None
         if self.open:
             carried = rows[-1]
             rows = rows[:-1]
         self.rows = [carried] if carried is not None else []
-        bootstrap = carried.obs if carried is not None else self.final
-        if bootstrap is None:
-            bootstrap = self.obs
+        bootstrap = self.obs if self.final is None else self.final
         self.final = None
         return rows, carried, bootstrap, self.age
 
 
 def stack(lanes: list[list[Row]], num_rows: int) -> Columns:
-    """[T, B] columns (T+1 observations) of lanes of at most `num_rows` rows each, padded."""
-    first = next(row for rows in lanes for row in rows)
+    """[T, B] columns (T+1 observations) of lanes of 1 to `num_rows` rows each, padded."""
+    first = lanes[0][0]
     shape = (num_rows, len(lanes))
     action = np.asarray(first.action)
     columns: Columns = {
@@ -103,9 +101,8 @@ def stack(lanes: list[list[Row]], num_rows: int) -> Columns:
     for lane, rows in enumerate(lanes):
         for t, row in enumerate(rows):
             _write(columns, t, lane, row)
-        if rows:
-            for i, part in enumerate(rows[0].state):
-                columns[c.state_in(i)][lane] = part
+        for i, part in enumerate(rows[0].state):
+            columns[c.state_in(i)][lane] = part
     return columns
 
 
