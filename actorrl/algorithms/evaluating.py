@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from actorrl.algorithms import restoring
 from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.mirror import PolicyMirror
 from actorrl.algorithms.restoring import EVALUATION_SEED
 from actorrl.data.fragment import Episode
 from actorrl.envs.check import EnvInfo
@@ -39,8 +41,42 @@ def _greedy_policy(config: AlgorithmConfig, info: EnvInfo, seed: int, indices: n
     return config.algorithm.make_policy(config, info, seed, config.greediest_env())
 
 
-def evaluators_of(program: Program) -> list[ActorRef]:
-    return [ref for name, ref in program.refs.items() if name.startswith(f"{ROLE}/")]
+class Evaluations:
+    """Those of a run: by its evaluators, or where there is none (any more) by the driver."""
+
+    def __init__(
+        self,
+        config: AlgorithmConfig,
+        info: EnvInfo,
+        evaluators: list[ActorRef],
+        policy: PolicyMirror,
+    ) -> None:
+        self._config = config
+        self._info = info
+        self._evaluators = evaluators
+        self._policy = policy
+        self._under_way: Evaluation | None = None
+
+    def begin(self) -> None:
+        """One with the weights of now, if there are evaluators to play it beside training."""
+        if self._evaluators:
+            self._under_way = self._start(self._config.evaluation_duration, False)
+
+    def play(self, episodes: int | None, explore: bool) -> dict[str, Any]:
+        """The end of the one under way, else a new one."""
+        episodes = episodes or self._config.evaluation_duration
+        under_way, self._under_way = self._under_way, None
+        if under_way is None and self._evaluators:
+            under_way = self._start(episodes, explore)
+        found = under_way.metrics() if under_way is not None else None
+        if found is None:
+            policy = self._policy.refresh()
+            found = restoring.play_episodes(self._config, self._info, policy, episodes, explore)
+        return found
+
+    def _start(self, episodes: int, explore: bool) -> Evaluation:
+        weights = self._policy.refresh().flat_weights()
+        return Evaluation(self._evaluators, weights, episodes, explore)
 
 
 class Evaluation:

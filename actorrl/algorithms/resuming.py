@@ -33,10 +33,11 @@ def from_checkpoint(
 
 def resume(
     folder: RunFolder,
-    num_workers: int | None,
-    hosts: Any,
-    stop: Mapping[str, Any] | None,
-    env: Any,
+    *,
+    num_workers: int | None = None,
+    hosts: Any = None,
+    stop: Mapping[str, Any] | None = None,
+    env: Any = None,
 ) -> Algorithm:
     """The same run from its newest whole checkpoint, on the hosts that it had unless `hosts` says
     others. Rows of results after that checkpoint are taken back."""

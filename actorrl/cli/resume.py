@@ -39,9 +39,7 @@ def _resume(flags: Mapping[str, Any], interrupts: Interrupts) -> int:
     folder = RunFolder.open(flags["run"], flags["results"])
     asked = read_resume(flags)
 
-    from actorrl.algorithms.base import Algorithm
+    from actorrl.algorithms.resuming import resume
 
-    algo = Algorithm.resume(
-        folder, num_workers=flags["workers"], hosts=asked.hosts, stop=asked.stop
-    )
+    algo = resume(folder, num_workers=flags["workers"], hosts=asked.hosts, stop=asked.stop)
     return run_to_the_end(algo, algo.stop_criteria, interrupts, flags["quiet"], None)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from actorrl.algorithms.a2c import A2CConfig
-from actorrl.algorithms.base import Algorithm
+from actorrl.algorithms.resuming import resume
 from actorrl.errors import CheckpointError, RunFailed
 from actorrl.experiment.checkpoints import newest_whole, read_checkpoint
 from actorrl.experiment.run_folder import RunFolder
@@ -63,7 +63,9 @@ def test_a_run_on_a_full_disk_keeps_its_checkpoint_says_why_it_ends_and_can_be_r
         filler = fill(small_disk)
         with pytest.raises(CheckpointError, match=r"No space left.*earlier ones are kept"):
             algo.save()
-        algo._save_recovery()  # due in the middle of a run: it goes on
+        algo._run.record.save_recovery(
+            algo._run.state(), algo._about()
+        )  # due in the middle of a run: it goes on
         with pytest.raises(RunFailed, match=r"No space left.*actorrl resume run"):
             for _ in range(200):  # the last page of a file may have room for some rows
                 algo.train()
@@ -71,7 +73,7 @@ def test_a_run_on_a_full_disk_keeps_its_checkpoint_says_why_it_ends_and_can_be_r
     assert newest_whole(folder) == kept
     assert read_checkpoint(kept)["training_iteration"] == state["training_iteration"]
     filler.unlink()
-    algo = Algorithm.resume(folder)
+    algo = resume(folder)
     try:
         assert algo.train()["training_iteration"] == state["training_iteration"] + 1
     finally:

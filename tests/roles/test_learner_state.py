@@ -144,12 +144,12 @@ def test_a_learner_that_died_goes_on_from_its_last_checkpoint_under_newer_versio
             algo.train()
         algo.save()
         at_checkpoint = algo.train()["num_updates"] - 1
-        version = algo._cluster.block_reader("weights").version
-        kill(algo._cluster, "learner/0")
+        version = algo._run.cluster.block_reader("weights").version
+        kill(algo._run.cluster, "learner/0")
         row = algo.train()
         assert at_checkpoint < row["num_updates"] <= at_checkpoint + 3
         assert row["num_restarts"] == 1
-        assert algo._cluster.block_reader("weights").version > version
+        assert algo._run.cluster.block_reader("weights").version > version
     finally:
         assert algo.stop() == []
 

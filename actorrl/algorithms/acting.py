@@ -1,0 +1,88 @@
+"""What a user asks of the policies and workers of a run: the part of Algorithm that looks and acts.
+
+Weights are the learner's newest, always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from actorrl.algorithms.mirror import PolicyMirror, PolicyPart
+from actorrl.algorithms.worker_set import WorkerSet
+from actorrl.data.columns import DEFAULT_POLICY
+from actorrl.envs.check import EnvInfo
+from actorrl.envs.preprocessors import preprocessor_for
+from actorrl.roles.worker_view import WorkerView
+
+
+class Acting:
+    """Base of Algorithm, which sets these three when its actors have started."""
+
+    info: EnvInfo
+    _mirror: PolicyMirror
+    _workers: WorkerSet
+
+    def get_policy(self, policy_id: str = DEFAULT_POLICY) -> PolicyMirror | PolicyPart:
+        """The policy with the newest weights; what is written to it reaches the learner."""
+        policies = policies_of(self._mirror, self.info)
+        if policy_id not in policies:
+            known = ", ".join(map(repr, policies))
+            raise KeyError(f"no policy {policy_id!r}: this run has {known}")
+        return policies[policy_id]
+
+    def get_weights(self, policies: list[str] | None = None) -> dict[str, dict[str, np.ndarray]]:
+        """Policy id -> weights by name; of all, or of those named."""
+        names = policies_of(self._mirror, self.info) if policies is None else policies
+        return {name: self.get_policy(name).get_weights() for name in names}
+
+    def set_weights(self, weights: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        """The inverse."""
+        for name, of_policy in weights.items():
+            self.get_policy(name).set_weights(of_policy)
+
+    @property
+    def workers(self) -> WorkerSet:
+        """The rollout workers, and the driver's own copy."""
+        return self._workers
+
+    optimizer = workers  # RLlib's older name
+
+    @property
+    def local_evaluator(self) -> WorkerView:
+        return self._workers.local_worker()
+
+    def compute_single_action(
+        self,
+        observation: Any,
+        state: Any = None,
+        prev_action: Any = None,
+        prev_reward: Any = None,
+        info: Any = None,
+        policy_id: str = DEFAULT_POLICY,
+        full_fetch: bool = False,
+        explore: bool | None = None,
+        **ignored: Any,
+    ) -> Any:
+        """An action for one observation of the environment; greedy unless told to `explore`. With
+        `state` (an LSTM's) or `full_fetch` a tuple (action, state, extras), as RLlib's. No model
+        here looks at the previous action, reward and info. KeyError for an unknown policy."""
+        policy, seen = self.get_policy(policy_id), self.info
+        if seen.policies is not None:
+            seen = seen.policies[policy_id]
+        obs = observation
+        if seen.frame_stack == 1:
+            obs = preprocessor_for(seen.raw_observation_space).transform([observation])[0]
+        found = policy.compute_single_action(obs, state, explore=bool(explore))
+        return found if full_fetch or state is not None else found[0]
+
+    compute_action = compute_single_action  # RLlib's older name
+
+
+def policies_of(mirror: PolicyMirror, info: EnvInfo) -> dict[str, PolicyMirror | PolicyPart]:
+    """By id, where there are several and where there is one."""
+    if info.policies is None:
+        return {DEFAULT_POLICY: mirror}
+    return {name: PolicyPart(mirror, name) for name in info.policies}

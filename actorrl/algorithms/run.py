@@ -1,0 +1,173 @@
+"""A started run as the driver holds it: its actors, what it counts, and what it writes down."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actorrl.algorithms import actor_states, far_hosts
+from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.reporting import Reporter
+from actorrl.algorithms.run_record import RunRecord
+from actorrl.errors import ActorDied, ActorRLError
+from actorrl.roles.settings import State
+from actorrl.rollouts.episodes import EpisodeWindow
+from actorrl.runtime.cluster import Cluster
+from actorrl.runtime.program import Program
+from actorrl.runtime.refs import NO_LIMIT, ActorRef
+
+if TYPE_CHECKING:
+    from actorrl.algorithms.base import Algorithm
+    from actorrl.runtime.launchers.over_ssh import SshLauncher
+
+_POLL_S = 0.05
+
+
+@dataclasses.dataclass
+class Counters:
+    """What the driver counts, over all its lives."""
+
+    training_iteration: int = 0
+    time_total_s: float = 0.0
+    restarts_before: int = 0  # of actors, in the lives before this one
+
+
+class Run:
+    """Used by its Algorithm alone, on the driver's thread."""
+
+    def __init__(
+        self,
+        algorithm: type[Algorithm],
+        config: AlgorithmConfig,
+        program: Program,
+        record: RunRecord,
+        launch: SshLauncher | None,
+    ) -> None:
+        """Start the actors. Raises RunFailed if one cannot start."""
+        self.record = record
+        self.counters = Counters()
+        self._config = config
+        self._goal = algorithm.iteration(config)
+        inline = config.num_workers == 0
+        window = EpisodeWindow(
+            config.num_envs_total(),
+            config.metrics_num_episodes_for_smoothing,
+            functools.partial(algorithm.counts_env, config),
+        )
+        self.reporter = Reporter(window, inline)
+        self.cluster = Cluster(
+            program,
+            config.cluster_spec(),
+            launcher="inproc" if inline else "local",
+            launch=launch,
+            log_dir=record.folder.logs,
+            on_event=record.on_event,
+            on_report=self.reporter.on_worker_report,
+            run_id=record.who.run_id,
+        )
+        self.write_status("starting")
+        try:
+            self.cluster.start()
+        except BaseException:
+            self.write_status("failed")
+            raise
+        self.learner = self.cluster.ref("learner/0")
+
+    def refs(self, role: str) -> list[ActorRef]:
+        """The actors of a role, in order."""
+        refs = self.cluster.program.refs
+        return [ref for name, ref in refs.items() if name.startswith(f"{role}/")]
+
+    # ---- training -----------------------------------------------------------------------
+
+    def iterate(self, stay: bool) -> dict[str, Any]:
+        """Ask the learner, and watch over the run while it learns. If the learner dies, ask its
+        successor, which goes on from the newest recovery checkpoint."""
+        while True:
+            future = self.learner.train.within(NO_LIMIT).call(**self._goal, stay=stay)
+            while not future.done():
+                self.cluster.poll(_POLL_S)
+                if self.record.actors_changed.is_set():
+                    self.write_status("running")
+            try:
+                report: dict[str, Any] = future.result()
+                return report
+            except ActorDied:
+                self.cluster.check()
+                folder, spec = str(self.record.folder.path), self._config.cluster_spec()
+                far_hosts.recover(self.learner, spec, folder, self.cluster.check)
+
+    def pause(self) -> dict[str, Any]:
+        report: dict[str, Any] = actor_states.asked_again(self.cluster, self.learner.pause)
+        return report
+
+    def row(self, report: Mapping[str, Any], elapsed: float) -> dict[str, Any]:
+        """The next row of results; `elapsed` seconds since the last one."""
+        self.counters.time_total_s += elapsed
+        row = {
+            "training_iteration": self.counters.training_iteration,
+            **self.reporter.row(report, elapsed),
+            "time_this_iter_s": elapsed,
+            "time_total_s": self.counters.time_total_s,
+            "num_healthy_workers": self.cluster.num_ready("rollout"),
+            "num_restarts": self.num_restarts(),
+        }
+        row["info"]["num_envs_recreated"] = self.record.num_envs_recreated
+        return row
+
+    def num_restarts(self) -> int:
+        return self.counters.restarts_before + self.cluster.num_restarts()
+
+    def write_status(self, state: str) -> None:
+        self.record.actors_changed.clear()
+        iteration, timesteps = self.counters.training_iteration, self.reporter.timesteps_total
+        self.record.write_status(state, iteration, timesteps, self.cluster.status())
+
+    def write_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """To the learner, which has them before its next update."""
+        self.learner.set_weights.call(dict(weights)).result()
+
+    # ---- the state of a checkpoint ------------------------------------------------------
+
+    def state(self) -> State:
+        """Of now. Raises RunFailed when the run is over."""
+        return {
+            "learner": actor_states.asked_again(self.cluster, self.learner.get_state),
+            "window": self.reporter.window.state_dict(),
+            "training_iteration": self.counters.training_iteration,
+            "time_total_s": self.counters.time_total_s,
+            "num_restarts": self.num_restarts(),
+            "random": actor_states.random_states(self.cluster),
+        }
+
+    def load_state(self, state: State) -> None:
+        """The actors go on from there, with as many workers as there are now."""
+        learner, counters = state["learner"], self.counters
+        actor_states.asked_again(self.cluster, self.learner.set_state, learner)
+        self.reporter.window.load_state_dict(state["window"])
+        counters.training_iteration = int(state["training_iteration"])
+        counters.time_total_s = float(state["time_total_s"])
+        counters.restarts_before = int(state["num_restarts"])
+        actor_states.load_random_states(self.cluster, state.get("random", {}))
+        self.reporter.continue_from(int(learner["timesteps_total"]), int(learner["num_updates"]))
+
+    # ---- the end ------------------------------------------------------------------------
+
+    def stop(self, grace_s: float) -> list[int]:
+        """End all processes; the pids that could not be ended."""
+        state = "failed" if self._has_failed() else "stopped"
+        left = self.cluster.stop(grace_s)
+        self.write_status(state)
+        self.record.folder.release()
+        return left
+
+    def _has_failed(self) -> bool:
+        try:
+            self.cluster.check()
+        except ActorRLError:
+            return True
+        return False

@@ -1,0 +1,106 @@
+"""What a run leaves behind in its folder: rows, checkpoints, status and events.
+
+Belongs to the driver's thread; `on_event` is called by the cluster's thread as well.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from actorrl.errors import CheckpointError
+from actorrl.experiment.checkpoints import CheckpointKeeper, write_checkpoint
+from actorrl.experiment.results import ResultWriter
+from actorrl.experiment.run_folder import RunFolder, default_name, default_results_dir
+from actorrl.roles.settings import State
+
+_log = logging.getLogger(__name__)
+
+
+class RunName(NamedTuple):
+    """Who a run is, as its status says it."""
+
+    run_id: str
+    algo: str
+    env: str
+
+
+def make_folder(who: RunName, name: str | None, results: str | Path | None) -> RunFolder:
+    """A new folder RESULTS/NAME, named by algorithm, environment and time unless told."""
+    results = results if results is not None else default_results_dir()
+    if name is not None:
+        return RunFolder.create(results, name)
+    base = default_name(who.algo, who.env)
+    taken = [p.name for p in Path(results).expanduser().glob(f"{base}*")]
+    return RunFolder.create(results, f"{base}_{len(taken) + 1}" if taken else base)
+
+
+class RunRecord:
+    """The pen of the driver. A disk that refuses a status or an event does not end the run."""
+
+    def __init__(self, folder: RunFolder, who: RunName, keep: int | None) -> None:
+        self.folder = folder
+        self.writer = ResultWriter(folder)
+        self.actors_changed = threading.Event()
+        self.num_envs_recreated = 0
+        self.who = who
+        self._keeper = CheckpointKeeper(folder, keep)
+
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        """A line of events.jsonl; what happened to actors shows in the next status."""
+        details = {key: value for key, value in event.items() if key not in ("time", "event")}
+        try:
+            self.folder.append_event(event["event"], **details)
+        except OSError as error:  # the run is worth more than its diary
+            _log.warning("events.jsonl cannot be written (%s): %s", error.strerror, event)
+        if event["event"] == "environments_recreated":
+            self.num_envs_recreated += event["environments"]
+        self.actors_changed.set()
+
+    def write_status(
+        self, state: str, iteration: int, timesteps: int, actors: list[dict[str, Any]]
+    ) -> None:
+        """Replace status.json."""
+        status = {
+            "run": self.folder.name,
+            "run_id": self.who.run_id,
+            "state": state,
+            "driver_pid": os.getpid(),
+            "algo": self.who.algo,
+            "env": self.who.env,
+            "training_iteration": iteration,
+            "timesteps_total": timesteps,
+            "actors": actors,
+        }
+        try:
+            self.folder.write_status(status)
+        except OSError as error:
+            _log.warning("status.json cannot be written (%s)", error.strerror)
+
+    def save(
+        self, folder: str | Path | None, iteration: int, state: State, about: Mapping[str, Any]
+    ) -> str:
+        """A checkpoint in `folder`, or among the run's own; its path. Raises CheckpointError."""
+        if folder is None:
+            return str(self._keeper.save(iteration, state, about))
+        path = Path(folder).expanduser() / f"checkpoint_{iteration:06d}"
+        return str(write_checkpoint(path, state, about))
+
+    def save_recovery_if_due(
+        self, state: Callable[[], State], about: Callable[[], Mapping[str, Any]]
+    ) -> None:
+        if self._keeper.recovery_due(time.monotonic()):
+            self.save_recovery(state(), about())
+
+    def save_recovery(self, state: State, about: Mapping[str, Any]) -> None:
+        """A disk that refuses costs this checkpoint, not the run: the ones before it are whole."""
+        try:
+            self._keeper.save_recovery(state, about)
+        except CheckpointError as error:
+            _log.warning("%s", error)
+            self.on_event({"event": "checkpoint_failed", "reason": str(error)})
