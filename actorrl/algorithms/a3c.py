@@ -24,6 +24,7 @@ from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.config import Gathers
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.envs.check import EnvInfo
+from actorrl.roles.gradient_worker import by_backward
 from actorrl.roles.settings import Metrics, State
 from actorrl.runtime.program import Program
 from actorrl.topologies import async_gradients
@@ -87,7 +88,7 @@ class A3C(Algorithm):
             setup.workers(config),
             setup.learner(config, functools.partial(A3CUpdate, config, setup.info, setup.seed)),
             functools.partial(make_policy, config, setup.info),
-            functools.partial(compute_loss, config, clips),
+            functools.partial(by_backward, functools.partial(compute_loss, config, clips)),
         )
 
 

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from actorrl.data.fragment import Fragment
 from actorrl.policies.base import Policy
 from actorrl.roles.rollout_worker import Sampling, SamplingActor
 from actorrl.roles.settings import MakePolicy, WorkerSettings
@@ -22,17 +24,22 @@ _REPORT_S = 1.0
 
 # (policy, batch, global env steps) -> loss to differentiate, metrics
 ComputeLoss = Callable[[Policy, Mapping[str, Tensor], int], tuple[Tensor, Mapping[str, Any]]]
+# (policy, fragment, global env steps) -> gradient [P], metrics
+ComputeGradient = Callable[[Any, Fragment, int], tuple[np.ndarray, Mapping[str, Any]]]
 
 
 class GradientWorker(SamplingActor):
     """See the module."""
 
     def __init__(
-        self, settings: WorkerSettings, make_policy: MakePolicy, compute_loss: ComputeLoss
+        self,
+        settings: WorkerSettings,
+        make_policy: MakePolicy,
+        compute_gradient: ComputeGradient,
     ) -> None:
         self._settings = settings
         self._make_policy = make_policy
-        self._compute_loss = compute_loss
+        self._compute_gradient = compute_gradient
 
     def on_start(self) -> None:
         self._sampling = Sampling(self, self._settings, self._make_policy)
@@ -48,15 +55,22 @@ class GradientWorker(SamplingActor):
         self._sampling.refresh()
         fragment = self._sampling.collect()
         started = time.monotonic()
-        policy = self._sampling.policy
-        policy.flat.zero_gradient()
-        batch = {name: torch.from_numpy(array) for name, array in fragment.columns.items()}
-        loss, metrics = self._compute_loss(policy, batch, self._timesteps)
-        loss.backward()
+        gradient, metrics = self._compute_gradient(self._sampling.policy, fragment, self._timesteps)
         self._gradient_s += time.monotonic() - started
         self._timesteps += fragment.num_env_steps * self._settings.num_workers  # for schedules
         body, _ = fragment.to_message()
         body["metrics"] = {name: float(value) for name, value in metrics.items()}
         self.context.stream("gradients").send(
-            body, {"gradient": policy.flat_gradient()}, rows=fragment.num_env_steps
+            body, {"gradient": gradient}, rows=fragment.num_env_steps
         )
+
+
+def by_backward(
+    compute_loss: ComputeLoss, policy: Policy, fragment: Fragment, timesteps: int
+) -> tuple[np.ndarray, Mapping[str, Any]]:
+    """The gradient of a loss that torch differentiates."""
+    policy.flat.zero_gradient()
+    batch = {name: torch.from_numpy(array) for name, array in fragment.columns.items()}
+    loss, metrics = compute_loss(policy, batch, timesteps)
+    loss.backward()
+    return policy.flat_gradient(), metrics

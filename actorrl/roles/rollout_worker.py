@@ -47,10 +47,9 @@ class Sampling:
         self.policy = make_policy(seed, settings.env_indices(index))
         self.env: VectorEnv | MultiAgentVector
         self.collector: Collector | MultiAgentCollector
-        if settings.mapping_fn is None:
-            self.env, self.collector = _one_agent(settings, index, seed, self.policy)
-        else:
-            self.env, self.collector = _several_agents(settings, index, seed, self.policy)
+        agents = _one_agent if settings.mapping_fn is None else _several_agents
+        make_source = settings.make_source or agents
+        self.env, self.collector = make_source(settings, index, seed, self.policy)
         self._writer = _writer(settings, context) if settings.output is not None else None
         self._weights: StateIn = context.state("weights")
         self.view = WorkerView(index + 1, self.policies(), self)

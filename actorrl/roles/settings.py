@@ -25,6 +25,8 @@ MakePolicy = Callable[[int, np.ndarray], Any]  # a Policy, or a PolicyMap
 Postprocess = Callable[[Fragment], tuple[Body, Arrays]]
 # (the policy that acts, number of its environments) -> postprocess
 MakePostprocess = Callable[[Any, int], Postprocess]
+# (worker settings, worker, seed, the policy that acts) -> what is stepped, what makes fragments
+MakeSource = Callable[["WorkerSettings", int, int, Any], tuple[Any, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +46,7 @@ class WorkerSettings:
     # Where there are several agents: agent -> policy, and what each policy's agents observe.
     mapping_fn: Callable[..., str] | None = None
     raw_spaces: dict[str, Any] = dataclasses.field(default_factory=dict)
+    make_source: MakeSource | None = None  # experience of another kind than from `env`
 
     @property
     def num_envs_total(self) -> int:

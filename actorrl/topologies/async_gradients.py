@@ -13,7 +13,7 @@ metrics   report to the driver. Full: dropped and counted.
 
 from __future__ import annotations
 
-from actorrl.roles.gradient_worker import ComputeLoss, GradientWorker
+from actorrl.roles.gradient_worker import ComputeGradient, GradientWorker
 from actorrl.roles.parameter_server import ParameterServer
 from actorrl.roles.settings import LearnerSettings, MakePolicy, WorkerSettings
 from actorrl.runtime.program import Program, Report, State, Stream
@@ -28,12 +28,12 @@ def build(
     workers: WorkerSettings,
     learner: LearnerSettings,
     make_policy: MakePolicy,
-    compute_loss: ComputeLoss,
+    compute_gradient: ComputeGradient,
 ) -> Program:
     program = Program(name, PRELOAD)
     server = program.add("learner", ParameterServer, learner, gpu=learner.num_gpus)
     rollouts = program.add_group(
-        "rollout", GradientWorker, workers, make_policy, compute_loss, count=workers.num_workers
+        "rollout", GradientWorker, workers, make_policy, compute_gradient, count=workers.num_workers
     )
     program.link("gradients", Stream(CREDIT, full="wait"), rollouts, server)
     program.link("weights", State(), server, rollouts)

@@ -13,7 +13,7 @@ from actorrl.algorithms.a2c import compute_loss, make_policy
 from actorrl.algorithms.a3c import A3C, A3CUpdate
 from actorrl.algorithms.base import Setup
 from actorrl.data import columns as c
-from actorrl.roles.gradient_worker import GradientWorker
+from actorrl.roles.gradient_worker import GradientWorker, by_backward
 from actorrl.roles.parameter_server import ParameterServer
 from actorrl.runtime.program import Program
 from tests.roles import worlds
@@ -86,7 +86,8 @@ def program_of(num_workers: int, cls: type[GradientWorker] = GradientWorker) -> 
     for i in range(num_workers):
         node = program.nodes[f"rollout/{i}"]
         node.cls = cls
-        node.args = (*node.args[:2], functools.partial(watched_loss, config))
+        loss = functools.partial(watched_loss, config)
+        node.args = (*node.args[:2], functools.partial(by_backward, loss))
     return program, functools.partial(make_policy, config, info, 0, np.arange(2))
 
 

@@ -1,0 +1,1 @@
+"""Packaged examples: tuned experiments (`actorrl launch -f NAME`), and small programs to copy."""
