@@ -48,14 +48,26 @@ class APPOConfig(ActorCriticConfig):
     train_batch_size: Annotated[
         int,
         Meta(ge=1, description="rows of one update", extra={"unit": "env steps", "rllib": 500}),
-    ] = 512
-    num_sgd_iter: Annotated[int, Meta(ge=1, description="steps on each batch")] = 2
+    ] = 256
+    # Few steps leave the values far behind the policy, and the policy then falls back.
+    num_sgd_iter: Annotated[int, Meta(ge=1, description="steps on each batch")] = 4
     entropy_coeff: Annotated[
         float, Meta(ge=0, description="weight of the entropy", extra={"rllib": 0.01})
-    ] = 0.01
+    ] = 0.005
     clip_param: Annotated[
         float, Meta(gt=0, description="largest change of a ratio that pays", extra={"rllib": 0.4})
-    ] = 0.3
+    ] = 0.2
+    grad_clip: (
+        Annotated[
+            float,
+            Meta(
+                gt=0,
+                description="largest L2 norm of the gradient; null: no limit",
+                extra={"rllib": 40.0},
+            ),
+        ]
+        | None
+    ) = 0.5
     vtrace_clip_rho_threshold: Annotated[float, Meta(gt=0, description="rho-bar")] = 1.0
     vtrace_lambda: Annotated[
         float, Meta(ge=0, le=1, description="decay of the traces", extra={"rllib": 1.0})

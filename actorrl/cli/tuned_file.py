@@ -5,8 +5,12 @@
         env: CartPole-v1
         stop: {episode_reward_mean: 475}
         config: {num_workers: 2}
+        pass: {measure: training, at_least: 475}
 
-`-f` takes such a file, or the name of one that is packaged in actorrl/examples/.
+`pass` says when the experiment has shown what it is there for: the last `episode_reward_mean` of
+`training`, or the mean of `episodes` that are then played, `greedy` or `sampled`. Training itself
+does not look at it. `-f` takes such a file, or the name of one that is packaged in
+actorrl/examples/.
 """
 
 from __future__ import annotations
@@ -20,8 +24,9 @@ from actorrl.errors import ConfigError
 
 KEYS = (
     "run", "env", "stop", "config", "checkpoint_freq", "checkpoint_at_end", "num_samples",
-    "local_dir",
+    "local_dir", "pass",
 )  # fmt: skip
+MEASURES = ("training", "greedy", "sampled")
 
 
 class TunedFile(NamedTuple):
@@ -35,6 +40,7 @@ class TunedFile(NamedTuple):
     results: str | None = None
     checkpoint_freq: int | None = None
     checkpoint_at_end: bool = False
+    criterion: dict[str, Any] = {}  # `pass`
 
 
 def example_names() -> list[str]:
@@ -70,6 +76,7 @@ def read_tuned_file(file_or_example: str) -> TunedFile:
         results=body.get("local_dir"),
         checkpoint_freq=body.get("checkpoint_freq"),
         checkpoint_at_end=body.get("checkpoint_at_end", False),
+        criterion=body.get("pass") or {},
     )
 
 
@@ -100,4 +107,16 @@ def _mistakes(body: dict[str, Any]) -> list[str]:
             errors.append(f"{key}: {body[key]!r} is not accepted, expected {kind.__name__}")
     if body.get("num_samples", 1) != 1:
         errors.append("num_samples: one run per command so far, only 1 is accepted")
-    return errors
+    return errors + _mistakes_of_criterion(body.get("pass"))
+
+
+def _mistakes_of_criterion(criterion: Any) -> list[str]:
+    if criterion is None:
+        return []
+    expected = f"measure ({', '.join(MEASURES)}), at_least and, to play, episodes"
+    if not isinstance(criterion, dict) or criterion.get("measure") not in MEASURES:
+        return [f"pass: {criterion!r} is not accepted, expected {expected}"]
+    unknown = sorted(set(criterion) - {"measure", "at_least", "episodes"})
+    if unknown or not isinstance(criterion.get("at_least"), (int, float)):
+        return [f"pass: {criterion!r} is not accepted, expected {expected}"]
+    return []

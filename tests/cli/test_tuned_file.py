@@ -21,6 +21,7 @@ cartpole-apex:
         lr: 5e-4
     checkpoint_freq: 10
     checkpoint_at_end: true
+    pass: {measure: training, at_least: 475}
 """
 
 
@@ -36,6 +37,7 @@ def test_an_experiment_is_read(tmp_path: Path) -> None:
     assert tuned.stop == {"episode_reward_mean": 475, "timesteps_total": 1e6}
     assert tuned.config == {"framework": "torch", "lr": 5e-4}
     assert tuned.checkpoint_freq == 10 and tuned.checkpoint_at_end
+    assert tuned.criterion == {"measure": "training", "at_least": 475}
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,8 @@ def test_an_experiment_is_read(tmp_path: Path) -> None:
         ("a: {run: APEX}\nb: {run: APEX}", ["-f: "]),
         ("a: APEX", ["a: 'APEX' is not accepted"]),
         ("a: {run: APEX, num_samples: 4}", ["num_samples: one run per command"]),
+        ("a: {run: APEX, pass: 475}", ["pass: 475 is not accepted, expected measure"]),
+        ("a: {pass: {measure: greedy, atleast: 4}}", ["pass: {'measure': 'greedy'"]),
         ("a: {checkpoint_freq: true}", ["checkpoint_freq: True is not accepted, expected int"]),
     ],
 )
@@ -63,5 +67,6 @@ def test_a_name_that_is_neither_file_nor_example_is_told() -> None:
 
 
 @pytest.mark.parametrize("name", example_names())
-def test_packaged_examples_are_well_formed(name: str) -> None:
-    assert read_tuned_file(name).algo is not None
+def test_packaged_examples_are_well_formed_and_say_when_they_pass(name: str) -> None:
+    tuned = read_tuned_file(name)
+    assert tuned.algo is not None and "timesteps_total" in tuned.stop and tuned.criterion
