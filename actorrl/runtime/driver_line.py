@@ -128,6 +128,9 @@ class DriverLine:
         return self._lease.is_over(now)
 
     def close(self) -> None:
+        if self._keeper is not None:
+            for socket in (self.control, self.beats):
+                sockets.end_monitor(socket)
         self.beats.close(linger=0)
         self.control.close(linger=500)
         if self._keeper is not None:

@@ -329,6 +329,8 @@ class Endpoint:
         if self._context.closed:
             return
         for line in self._lines.values():
+            if self._outside is not None:
+                self._outside.hang_up(line)
             line.close()
         self._lines.clear()
         self._inside.inbox.close()

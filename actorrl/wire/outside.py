@@ -101,6 +101,7 @@ class Outside:
         """A line is about to be closed; its peer may be dialled again."""
         line = self._lines.pop(socket, None)
         if line is not None:
+            sockets.end_monitor(socket)
             self.keeper.hung_up(line.name, forget=False)
 
     def forget(self, name: str) -> None:
@@ -186,6 +187,8 @@ class Outside:
         }
 
     def close(self) -> None:
+        """All lines are hung up."""
+        sockets.end_monitor(self.inbox)
         self.keeper.close()
         self.inbox.close()
 

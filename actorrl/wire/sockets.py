@@ -121,6 +121,7 @@ def tcp_dealer(
 ) -> tuple[zmq.Socket, zmq.Socket]:
     """A line to an inbox of another host, whose public key is `server_key`; and its monitor."""
     socket = context.socket(zmq.DEALER)
+    watched: zmq.Socket | None = None
     _common(socket, MAX_TCP_FRAME_BYTES)
     _tcp(socket, address)
     socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS)
@@ -137,6 +138,8 @@ def tcp_dealer(
         socket.connect(address)
     except zmq.ZMQError as error:
         socket.close(linger=0)
+        if watched is not None:  # a context with an open socket cannot be ended
+            watched.close()
         raise WireError(f"cannot dial {address}: {error}") from None
     except WireError:
         socket.close(linger=0)
@@ -153,6 +156,12 @@ def monitor(context: zmq.Context, socket: zmq.Socket, events: int = _LISTENER_EV
     watched.setsockopt(zmq.LINGER, 0)
     watched.connect(address)
     return watched
+
+
+def end_monitor(socket: zmq.Socket) -> None:
+    """Before the reader of its monitor goes, and before the socket does: ZeroMQ's own thread would
+    wait for that reader, for ever and with all connections of the context."""
+    socket.disable_monitor()
 
 
 def zap_handler(context: zmq.Context) -> zmq.Socket:

@@ -596,6 +596,24 @@ def test_a_lost_connection_is_dialled_anew_and_told_as_a_loss(world):
     assert [message.body for message in receive(b)] == [2]
 
 
+def test_the_end_of_a_line_that_is_not_watched_any_more_stops_nothing_else(world):
+    """ZeroMQ's own thread tells what becomes of a line, and waits for ever if nobody is there who
+    could hear it."""
+    a, b, c = world.add("a", "one"), world.add("b", "two"), world.add("c", "three")
+    a.send("b", say(1))
+    receive(b)
+    outside = a._outside
+    outside.hang_up(a._lines["b"])  # its owner has not closed it yet
+    until(lambda: "b" not in outside.keeper._monitors.values(), a)
+    world.doors.remove(b)
+    b.close()
+    for number in range(3):  # lines to a new peer, and from one
+        a.send("c", say(number))
+        assert receive(c)[0].body == number
+    c.send("a", say(4))
+    assert receive(a)[0].body == 4
+
+
 def test_a_link_that_is_dead_without_a_word_is_noticed(world, monkeypatch):
     monkeypatch.setattr(sockets, "HEARTBEAT_MS", 100)
     monkeypatch.setattr(sockets, "HEARTBEAT_TIMEOUT_MS", 500)
