@@ -52,6 +52,7 @@ class Sampling:
         self.env, self.collector = make_source(settings, index, seed, self.policy)
         self._writer = _writer(settings, context) if settings.output is not None else None
         self._weights: StateIn = context.state("weights")
+        self._epoch = 0
         self.view = WorkerView(index + 1, self.policies(), self)
         self._callbacks = settings.callbacks() if settings.callbacks is not None else None
         self._sample_ends = overrides(settings.callbacks, "on_sample_end")
@@ -63,8 +64,10 @@ class Sampling:
             self.collector.watcher = EpisodeWatcher(self._callbacks, self.env, self.view)
 
     def refresh(self) -> int:
-        """Load newer weights if there are any; the version that acts from now on."""
-        if self._weights.version > self.policy.version:
+        """Load newer weights if there are any; the version that acts from now on. Those of a new
+        epoch are newer whatever their number: a learner was restored, or came back elsewhere."""
+        if self._weights.version > self.policy.version or self._weights.epoch != self._epoch:
+            self._epoch = self._weights.epoch
             version, arrays = self._weights.read()
             self.policy.load_flat(arrays["flat"], version)
         return self.policy.version

@@ -100,6 +100,7 @@ class Agent:
                 self._on_ready(source)
             self._look_after_actors()
             self._look_after_line()
+            self._look_after_relay()
             self._news.tell(self._running.values())
             if self._stop_at is not None and time.monotonic() > self._stop_at:
                 break
@@ -185,6 +186,7 @@ class Agent:
             gpus=start.gpus,
             tcp=self._tcp_of(start),
             callers=start.callers,
+            seen=start.seen,
             beat_index=self._vitals.beat_index(start.name),
         )
         self._starter.order(spec, start.fresh_interpreter)
@@ -332,6 +334,10 @@ class Agent:
                 config.log_dir,
             )
         )
+
+    def _look_after_relay(self) -> None:
+        if self._relay is not None and self._relay.has_failed:
+            raise RuntimeError("the relay has failed: this host would see no newer weights")
 
     def _look_after_line(self) -> None:
         if self._line.is_new():

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 from typing import Any
 
-from actorrl.errors import ProgramError
+from actorrl.errors import ProgramError, WireError
 from actorrl.runtime import causes, permissions, tables
 from actorrl.runtime.chronicle import Chronicle
 from actorrl.runtime.fleet import Fleet
 from actorrl.runtime.host_specs import LOCAL
 from actorrl.runtime.placement import Place
-from actorrl.runtime.program import Program
+from actorrl.runtime.program import Program, State
 from actorrl.runtime.refs import DRIVER
 from actorrl.runtime.supervisor import (
     Announce,
@@ -59,6 +60,7 @@ class Cast:
         self._keys: dict[str, str] = {}  # slot -> public key of its present incarnation
         self._failures: dict[tuple[str, int], ActorFailed] = {}
         self._blobs: dict[str, bytes] = {}
+        self._seen: dict[str, tuple[int, int]] = {}  # link -> see StartActor
         callers: dict[str, set[str]] = collections.defaultdict(set)
         for name in program.nodes:
             self._blobs[name], known = _blob(program, name)
@@ -160,10 +162,27 @@ class Cast:
             node.progress_limit_s,
             keys,
             self._callers.get(name, []),
+            self._seen_of(name) if incarnation > 1 else {},
         )
         self._fleet.say(at.host, start)
         kind = "actor_started" if incarnation == 1 else "actor_restarted"
         self._chronicle.event(kind, actor=name, incarnation=incarnation, host=at.host)
+
+    def _seen_of(self, name: str) -> dict[str, tuple[int, int]]:
+        """What readers have had of the states that it writes. The own host mirrors all of them; on
+        another one its successor might know of nothing, and begin at versions that nobody takes."""
+        if not self._fleet.several or self._door is None:
+            return {}
+        states = [
+            link.name
+            for link in self._program.links.values()
+            if isinstance(link.kind, State) and name in link.sources
+        ]
+        for link in states:
+            with contextlib.suppress(WireError):  # while the own host's agent is started again
+                stamp = self._door.block_reader(link).stamp
+                self._seen[link] = max(stamp, self._seen.get(link, stamp))
+        return {link: self._seen[link] for link in states if link in self._seen}
 
     def say_to_host_of(self, name: str, message: Control) -> None:
         slot = self.supervisor.slots.get(name)

@@ -28,6 +28,7 @@ from actorrl.runtime.mailbox import Mailbox
 from actorrl.runtime.permissions import allowed
 from actorrl.runtime.progress import Beat
 from actorrl.runtime.refs import set_process_caller
+from actorrl.wire.blocks import Stamp
 from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.messages import (
     ActorEvent,
@@ -146,6 +147,7 @@ class _Child:
         mailbox = Mailbox(
             spec.name, spec.incarnation, spec.host, self._door, links, gpus=spec.gpus, beat=beat
         )
+        mailbox.seen = {link: Stamp(*stamp) for link, stamp in spec.seen.items()}
         mailbox.on_event = self._tell_event
         set_process_caller(mailbox.caller)
         mailbox.adopt(cls(*args, **kwargs))

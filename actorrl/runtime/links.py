@@ -17,9 +17,12 @@ from actorrl.errors import ActorRLError
 from actorrl.runtime.door import Door
 from actorrl.runtime.ledger import Ledger
 from actorrl.runtime.program import Link, Report, Request, State, Stream
+from actorrl.wire.blocks import Stamp
 from actorrl.wire.messages import Kind, Message
 
 MAX_PENDING = 1024  # elements that a waiting stream keeps beyond its credit
+
+NOTHING_SEEN = Stamp(0, 0)
 
 Arrays = dict[str, np.ndarray]
 
@@ -268,19 +271,21 @@ class Asked:
 class StateOut:
     """The writing end of a state link."""
 
-    def __init__(self, link: Link, door: Door) -> None:
+    def __init__(self, link: Link, door: Door, seen: Stamp) -> None:
         assert isinstance(link.kind, State)
         self.name = link.name
         self._block = door.block_writer(link.name)
+        self._seen = seen
         self.published = 0
 
     def newest_version(self) -> int:
-        """What readers see; after a restart the predecessor's last version."""
-        return self._block.newest_version()
+        """What readers see; after a restart the predecessor's last version, as far as it is known
+        here or was `seen` by the driver: this host may never have read it."""
+        return max(int(self._block.newest().version), self._seen.version)
 
     def newest_epoch(self) -> int:
         """The epoch of that version."""
-        return int(self._block.newest_epoch())
+        return max(int(self._block.newest().epoch), self._seen.epoch)
 
     def publish(self, version: int, arrays: Arrays, epoch: int = 0) -> None:
         """Within an epoch versions rise; a new epoch says that the writer went on from an older
@@ -335,6 +340,7 @@ def open_out(
     door: Door,
     on_lost: Callable[[str, int], None],
     ledger: Ledger | None = None,
+    seen: Stamp = NOTHING_SEEN,
 ) -> LinkOut:
     """The outgoing end of `link` for one of its sources."""
     match link.kind:
@@ -343,7 +349,7 @@ def open_out(
         case Request():
             return RequestOut(link, door, on_lost)
         case State():
-            return StateOut(link, door)
+            return StateOut(link, door, seen)
         case Report():
             return ReportOut(link, door)
     raise AssertionError(link.kind)

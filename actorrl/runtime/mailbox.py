@@ -22,6 +22,7 @@ from actorrl.runtime.context import Context
 from actorrl.runtime.door import Door
 from actorrl.runtime.ledger import Ledger, Loss
 from actorrl.runtime.links import (
+    NOTHING_SEEN,
     Asked,
     Item,
     LinkOut,
@@ -32,6 +33,7 @@ from actorrl.runtime.links import (
 )
 from actorrl.runtime.program import Link, LinkKind, Report, Request, State, Stream
 from actorrl.runtime.refs import CURRENT
+from actorrl.wire.blocks import Stamp
 from actorrl.wire.messages import Kind, Message
 
 __all__ = ["Context", "Later", "Mailbox"]
@@ -71,6 +73,7 @@ class Mailbox:
         self.context = Context(self, name, incarnation, host, inline, gpus or [])
         self.outs: dict[str, LinkOut] = {}
         self.states: dict[str, StateIn] = {}
+        self.seen: dict[str, Stamp] = {}  # of states: what readers had of our predecessor
         self.ledger: Ledger  # from `adopt` on
         self.waits: dict[str, float] = {"credit": 0.0, "state": 0.0, "input": 0.0}
         self.on_event: Callable[[str, dict[str, Any]], None] = lambda event, details: None
@@ -94,7 +97,8 @@ class Mailbox:
         for link in self.links.values():
             if self.name in link.sources:
                 lost = self._lost_handler(link.name)
-                self.outs[link.name] = open_out(link, self.door, lost, self.ledger)
+                seen = self.seen.get(link.name, NOTHING_SEEN)
+                self.outs[link.name] = open_out(link, self.door, lost, self.ledger, seen)
             if isinstance(link.kind, State) and self.name in link.targets:
                 self.states[link.name] = StateIn(link, self.door)
         self._awaited = [

@@ -1,11 +1,15 @@
 """Versioned state between hosts: a thread of each agent, so that weights cross to a host once.
 
-The agent of the writer's host answers `have=V` as soon as its own block has another version; the
-agent of each other host asks, puts what comes into a block of the same name, and asks again. To
-readers a mirrored block looks like the writer's own.
+The agent of the writer's host answers `have=(V, epoch)` as soon as its own block has another
+version; the agent of each other host asks, puts what comes into a block of the same name, and asks
+again. To readers a mirrored block looks like the writer's own.
 
     learner -> block -> agent A  <== have V? ==  agent B -> block -> workers
     '--------- host A ---------'                '--------- host B ---------'
+
+A mirror orders nothing: whom it asks is the writer's host, as the driver says, and what the writer
+there has published is the newest, be its number lower than before. What that host itself has only
+mirrored, while the writer was elsewhere, it does not pass on: that may be older.
 """
 
 from __future__ import annotations
@@ -14,9 +18,10 @@ import collections
 import threading
 import time
 import traceback
+from typing import Any
 
 from actorrl.errors import WireError
-from actorrl.wire.blocks import BlockReader, BlockWriter
+from actorrl.wire.blocks import BlockReader, BlockWriter, Stamp
 from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.messages import AgentConfig, Kind, Message, RelayPlan
 from actorrl.wire.shared_memory import MemoryClient
@@ -25,10 +30,12 @@ _WAITING_MS = 5  # how often a block is looked at while somebody waits for its n
 _IDLE_MS = 500
 _ASK_AGAIN_S = 10.0  # an answer may have been lost
 _MAX_WAITING = 4096
+_NOTHING = Stamp(0, 0)
 
 
 class Relay(threading.Thread):
-    """See the module. `post` and `end` are called by the agent's loop."""
+    """See the module. `post` and `end` are called by the agent's loop, which also has to look
+    whether the thread `has_failed`: readers would wait for ever, and nobody would know why."""
 
     def __init__(self, config: AgentConfig, memory_address: str, address: str) -> None:
         super().__init__(name="relay", daemon=True)
@@ -41,16 +48,19 @@ class Relay(threading.Thread):
             config.tcp,
         )
         self.address = self._door.tcp_address
+        self.has_failed = False
         self._memory = MemoryClient(memory_address)
         self._plans: collections.deque[RelayPlan] = collections.deque()
         self._pulls: dict[str, str] = {}
         self._readers: dict[str, BlockReader] = {}
         self._writers: dict[str, BlockWriter] = {}
-        self._have: dict[str, int] = {}
+        self._have: dict[str, Stamp] = {}  # of whom is asked now
+        self._mirrored: dict[str, Stamp] = {}  # the last that this thread has published
         self._asked: dict[str, float] = {}
         self._waiting: dict[tuple[str, str], Message] = {}  # by who asks and link
         self._ended = False
         self._door.permit(lambda source, kind, name: kind is Kind.REQUEST)
+        self._door.on_peers = self._on_lines
 
     def post(self, plan: RelayPlan) -> None:
         self._plans.append(plan)
@@ -64,18 +74,24 @@ class Relay(threading.Thread):
     # ---- the thread ---------------------------------------------------------------------
 
     def run(self) -> None:
-        while not self._ended:
-            try:
-                self._turn()
-            except (WireError, MemoryError):  # the memory server is busy ending, or full
-                traceback.print_exc()
-                time.sleep(1.0)
-        self._door.close()
-        self._memory.close()
+        try:
+            while not self._ended:
+                self._try_turn()
+            self._door.close()
+            self._memory.close()
+        except BaseException:
+            traceback.print_exc()
+            self.has_failed = True
+
+    def _try_turn(self) -> None:
+        try:
+            self._turn()
+        except (WireError, MemoryError):  # the memory server is busy ending, or full
+            traceback.print_exc()
+            time.sleep(1.0)
 
     def _turn(self) -> None:
-        while self._plans:
-            self._adopt(self._plans.popleft())
+        self._adopt_plans()
         for message in self._door.receive(_WAITING_MS if self._waiting else _IDLE_MS):
             if message.kind is Kind.REQUEST and len(self._waiting) < _MAX_WAITING:
                 self._waiting[(message.source, message.name)] = message
@@ -84,41 +100,57 @@ class Relay(threading.Thread):
         self._answer_all()
         self._ask_all()
 
-    def _adopt(self, plan: RelayPlan) -> None:
-        for link, agent in list(self._pulls.items()):
-            if plan.pulls.get(link) != agent:
+    def _adopt_plans(self) -> None:
+        while self._plans:
+            plan = self._plans.popleft()
+            for link, agent in self._pulls.items():
+                if plan.pulls.get(link) != agent:
+                    self._asked.pop(link, None)
+                    self._have.pop(link, None)
+            self._pulls = dict(plan.pulls)
+
+    def _on_lines(self, agents: list[str]) -> None:
+        """A connection was lost, or an agent is another: what was asked of it is lost."""
+        for link, agent in self._pulls.items():
+            if agent in agents:
                 self._asked.pop(link, None)
-                self._have.pop(link, None)
-        self._pulls = dict(plan.pulls)
 
     def _answer_all(self) -> None:
         for key, message in list(self._waiting.items()):
             reader = self._readers.setdefault(
                 message.name, BlockReader(self._memory, f"state/{message.name}")
             )
-            if reader.version in (0, message.body):
+            if reader.stamp in (_NOTHING, self._mirrored.get(message.name), _stamp(message.body)):
                 continue
             del self._waiting[key]
-            version, arrays = reader.read()
-            self._door.answer(message, Message(Kind.RESPONSE, message.name, version, arrays))
+            stamp, arrays = reader.read_stamped()
+            self._door.answer(message, Message(Kind.RESPONSE, message.name, list(stamp), arrays))
 
     def _ask_all(self) -> None:
         now = time.monotonic()
         for link, agent in self._pulls.items():
             if now - self._asked.get(link, float("-inf")) < _ASK_AGAIN_S:
                 continue
-            if self._door.send(agent, Message(Kind.REQUEST, link, self._have.get(link, 0))):
+            have = self._have.get(link, _NOTHING)
+            if self._door.send(agent, Message(Kind.REQUEST, link, list(have))):
                 self._asked[link] = now
 
     def _publish(self, message: Message) -> None:
-        link = message.name
-        if self._pulls.get(link) != message.source or not isinstance(message.body, int):
+        self._adopt_plans()  # the link's new writer may be of this very host
+        link, stamp = message.name, _stamp(message.body)
+        if stamp is None or self._pulls.get(link) != message.source:
             return
         if link not in self._writers:
             self._writers[link] = BlockWriter(self._memory, f"state/{link}")
-        self._writers[link].publish(message.body, message.arrays)
-        self._have[link] = message.body
+        self._writers[link].publish(stamp.version, message.arrays, stamp.epoch)
+        self._have[link] = self._mirrored[link] = stamp
         self._asked.pop(link, None)
+
+
+def _stamp(body: Any) -> Stamp | None:
+    """None for what another agent would not say."""
+    is_stamp = isinstance(body, list) and len(body) == 2 and all(type(n) is int for n in body)
+    return Stamp(*body) if is_stamp else None
 
 
 def relay_name(host: str) -> str:

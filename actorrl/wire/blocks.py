@@ -10,6 +10,7 @@ possible in principle between two instructions of one store and the next.
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -27,6 +28,16 @@ _LAYOUT_LIMIT = 256 * 1024
 _START = _HEADER_NBYTES + _LAYOUT_LIMIT
 
 Entry = tuple[str, str, list[int]]  # name, dtype, shape
+
+
+class Stamp(NamedTuple):
+    """Whose words the arrays are: within an epoch versions rise; a new epoch says that the writer
+    went on from an older state than its predecessor's last. (0, 0): nothing was published."""
+
+    version: int
+    epoch: int
+
+
 _layout_decoder = msgspec.msgpack.Decoder(list[Entry])
 
 
@@ -40,23 +51,18 @@ class BlockWriter:
         self._entries: list[Entry] = []
         self._buffers: list[list[np.ndarray]] = []
 
-    def newest_version(self) -> int:
-        """The version that readers see now; 0 before the first."""
+    def newest(self) -> Stamp:
+        """What readers see now."""
         if self._words is None:
             try:
                 self._words = self._client.open(self._name)[:_HEADER_NBYTES].view(np.int64)
             except KeyError:
-                return 0
+                return Stamp(0, 0)
         return _newest(self._words)[1]
 
-    def newest_epoch(self) -> int:
-        """That of the newest version; 0 before the first."""
-        return _epoch(self._words) if self.newest_version() and self._words is not None else 0
-
     def publish(self, version: int, arrays: dict[str, np.ndarray], epoch: int = 0) -> None:
-        """Make `arrays` the newest version. `epoch` says whose: it rises when the writer goes on
-        from an older state than the one that readers have seen. Raises WireError unless names,
-        shapes and dtypes are the same every time."""
+        """Make `arrays` the newest version. Raises WireError unless names, shapes and dtypes are
+        the same every time."""
         entries = [(name, a.dtype.str, list(a.shape)) for name, a in arrays.items()]
         if not self._buffers:
             self._lay_out(entries, sum(aligned(array.nbytes) for array in arrays.values()))
@@ -103,15 +109,19 @@ class BlockReader:
     @property
     def version(self) -> int:
         """The newest version, 0 while nothing was published."""
-        if self._words is None and not self._open():
-            return 0
-        assert self._words is not None
-        return _newest(self._words)[1]
+        return self.stamp.version
 
     @property
     def epoch(self) -> int:
         """That of the newest version, 0 while nothing was published."""
-        return _epoch(self._words) if self.version and self._words is not None else 0
+        return self.stamp.epoch
+
+    @property
+    def stamp(self) -> Stamp:
+        if self._words is None and not self._open():
+            return Stamp(0, 0)
+        assert self._words is not None
+        return _newest(self._words)[1]
 
     def _open(self) -> bool:
         try:
@@ -132,15 +142,20 @@ class BlockReader:
 
     def read(self) -> tuple[int, dict[str, np.ndarray]]:
         """The newest version and copies of its arrays. Raises WireError while `version` is 0."""
+        stamp, arrays = self.read_stamped()
+        return stamp.version, arrays
+
+    def read_stamped(self) -> tuple[Stamp, dict[str, np.ndarray]]:
+        """The same with the epoch."""
         if self._words is None and not self._open():
             raise WireError(f"{self._name}: nothing was published yet")
         words = self._words
         assert words is not None
         while True:
-            number, version = _newest(words)
+            number, stamp = _newest(words)
             arrays = [array.copy() for array in self._buffers[number % 2]]
             if not _overwritten(words, number):
-                return version, dict(zip(self._names, arrays, strict=True))
+                return stamp, dict(zip(self._names, arrays, strict=True))
             time.sleep(0)
 
 
@@ -157,21 +172,15 @@ def decode_layout(layout: bytes | memoryview, buffer_nbytes: int) -> list[Entry]
     return entries
 
 
-def _newest(words: np.ndarray) -> tuple[int, int]:
-    """Number and version of what is published now."""
+def _newest(words: np.ndarray) -> tuple[int, Stamp]:
+    """Number and stamp of what is published now."""
     while True:
         number = int(words[_PUBLISHED])
-        version = int(words[_VERSIONS + number % 2]) if number else 0
+        if number == 0:
+            return 0, Stamp(0, 0)
+        stamp = Stamp(int(words[_VERSIONS + number % 2]), int(words[_EPOCHS + number % 2]))
         if not _overwritten(words, number):
-            return number, version
-
-
-def _epoch(words: np.ndarray) -> int:
-    while True:
-        number = int(words[_PUBLISHED])
-        epoch = int(words[_EPOCHS + number % 2])
-        if not _overwritten(words, number):
-            return epoch
+            return number, stamp
 
 
 def _overwritten(words: np.ndarray, number: int) -> bool:

@@ -113,6 +113,7 @@ class ActorSpec(msgspec.Struct, kw_only=True):
     tcp: TcpDoor | None = None  # its door to other hosts
     callers: list[str] = []  # of other hosts: who may call it
     beat_index: int = -1  # of its word in the agent's table of beats; -1: nobody watches
+    seen: dict[str, tuple[int, int]] = {}  # see StartActor
 
 
 # ---- driver -> agent ------------------------------------------------------------------------
@@ -127,6 +128,8 @@ class StartActor(msgspec.Struct, tag=True):
     progress_limit_s: float  # without a beat for so long it is killed
     keys: KeyPair | None = None  # of this incarnation, where there are other hosts
     callers: list[str] = []
+    seen: dict[str, tuple[int, int]] = {}  # of states that it writes: version and epoch that
+    # readers have had of its predecessor, perhaps on other hosts
 
 
 class KillActor(msgspec.Struct, tag=True):

@@ -106,6 +106,20 @@ def test_weights_by_name_reach_the_workers_before_their_next_fragment() -> None:
         assert version > 2
 
 
+def test_a_worker_takes_weights_of_a_new_epoch_though_their_version_is_lower() -> None:
+    """As of a learner that came back on another host, which had not read its predecessor's last."""
+    with worlds.running(program_of("A2C", seed=0)) as cluster:
+        worlds.train(cluster, min_updates=2)
+        sampling = worlds.actor(cluster, "rollout/0")._sampling
+        newest = cluster.block_reader("weights")
+        assert sampling.refresh() == newest.version
+        version, arrays = newest.read()
+        arrays["flat"] = arrays["flat"] + 1
+        cluster._world.blocks["weights"].publish(version - 1, arrays, newest.epoch + 1)
+        assert sampling.refresh() == version - 1
+        np.testing.assert_array_equal(sampling.policy.flat_weights(), arrays["flat"])
+
+
 class Nan:
     """An update whose loss is no number from the third time on."""
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from actorrl.errors import ActorRLError
 from actorrl.runtime.links import (
     MAX_PENDING,
+    NOTHING_SEEN,
     Asked,
     Item,
     ReportOut,
@@ -290,7 +291,7 @@ def test_a_report_is_dropped_and_counted_when_there_is_no_room():
 def test_a_state_is_read_as_it_was_last_published():
     door = HandDoor()
     link = Link("weights", State(), ("a/0",), ("b/0",))
-    out, into = StateOut(link, door), StateIn(link, door)
+    out, into = StateOut(link, door, NOTHING_SEEN), StateIn(link, door)
     assert into.version == 0 and out.newest_version() == 0
     out.publish(3, {"w": np.ones(2)})
     assert into.version == 3 and into.read()[1]["w"].tolist() == [1, 1]

@@ -20,7 +20,7 @@ from actorrl.wire.blocks import BlockWriter
 from actorrl.wire.shared_memory import MemoryClient
 writer = BlockWriter(MemoryClient(sys.argv[1]), "weights")
 a, b = np.empty(60_000, np.float32), np.empty((30, 7))
-version = writer.newest_version()
+version = writer.newest().version
 while True:
     version += 1
     a.fill(version); b.fill(version)
@@ -41,7 +41,7 @@ def weights(value: float) -> dict[str, np.ndarray]:
 
 def test_nothing_published_is_version_0(client):
     reader, writer = BlockReader(client, "w"), BlockWriter(client, "w")
-    assert reader.version == 0 and writer.newest_version() == 0
+    assert reader.version == 0 and writer.newest().version == 0
     with pytest.raises(WireError, match="nothing was published"):
         reader.read()
 
@@ -130,6 +130,6 @@ def test_whatever_a_writer_had_done_before_it_died_its_successor_goes_on(client,
     assert reader.version == 2 and words[_PUBLISHED] == 2
     assert (reader.read()[1]["a"] == 2).all()
     successor = BlockWriter(client, "w")
-    assert successor.newest_version() == 2
+    assert successor.newest().version == 2
     successor.publish(3, weights(3))
     assert reader.read()[0] == 3 and (reader.read()[1]["b"] == 3).all()

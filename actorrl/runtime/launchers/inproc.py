@@ -23,6 +23,7 @@ from actorrl.runtime.mailbox import Mailbox
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import CURRENT, DRIVER
 from actorrl.wire import values
+from actorrl.wire.blocks import Stamp
 from actorrl.wire.frames import check_sendable
 from actorrl.wire.messages import Kind, Message
 
@@ -36,11 +37,8 @@ class InprocBlock:
         self.version = self.epoch = 0
         self._arrays: dict[str, np.ndarray] = {}
 
-    def newest_version(self) -> int:
-        return self.version
-
-    def newest_epoch(self) -> int:
-        return self.epoch
+    def newest(self) -> Stamp:
+        return Stamp(self.version, self.epoch)
 
     def publish(self, version: int, arrays: dict[str, np.ndarray], epoch: int = 0) -> None:
         self._arrays = {name: array.copy() for name, array in arrays.items()}
