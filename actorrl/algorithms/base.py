@@ -30,6 +30,7 @@ from actorrl.policies.base import Policy
 from actorrl.roles.worker_view import WorkerView
 from actorrl.rollouts.callbacks import DefaultCallbacks
 from actorrl.runtime.inventory import this_host
+from actorrl.runtime.memory_limits import check_said
 from actorrl.runtime.offers import assumed_offers
 from actorrl.runtime.placement import place
 from actorrl.runtime.program import Program
@@ -159,6 +160,7 @@ class Algorithm(Acting):
         evaluating.add_evaluators(program, config, setup.info)
         for role, needed in config.memory_needs(setup.info).items():
             program.require(role, mem=needed.num_bytes, because=needed.arithmetic)
+            check_said(role, config.cluster_spec().role(role), *needed)
         for role, spec in config.cluster_spec().roles.items():
             program.require(role, cpu=spec.cpu, gpu=spec.gpu, mem=spec.mem)
         return program

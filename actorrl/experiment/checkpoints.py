@@ -70,7 +70,7 @@ def write_checkpoint(
     """
     target = Path(folder)
     _refuse_foreign(target)
-    contents = _encode(state)
+    contents = encode_state(state)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         sequence=sequence,
@@ -92,12 +92,19 @@ def read_checkpoint(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The state in `folder`. CheckpointError says what is missing, damaged or unknown."""
     path = Path(folder)
     manifest = read_manifest(path)
-    contents = {name: _verified(path, name, manifest) for name in (STATE, ARRAYS)}
+    return decode_state(path, *(_verified(path, name, manifest) for name in (STATE, ARRAYS)))
+
+
+def decode_state(path: str | os.PathLike[str], text: bytes, array_bytes: bytes) -> dict[str, Any]:
+    """The state that two files' content holds. CheckpointError, and nothing else, where it is
+    none; `path` is named in it."""
     try:
-        arrays = safetensors.numpy.load(contents[ARRAYS])
-        state = join(json.loads(contents[STATE]), arrays)
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        arrays = safetensors.numpy.load(array_bytes)
+        state = join(json.loads(text), arrays)
+    except (safetensors.SafetensorError, ArithmeticError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: its files do not form a state ({error})") from None
+    except RecursionError:
+        raise CheckpointError(f"{path}: its files do not form a state (too deep)") from None
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: its files do not form a state (no dict)")
     return state
@@ -209,7 +216,8 @@ class CheckpointKeeper:
 # ---- files --------------------------------------------------------------------------------------
 
 
-def _encode(state: Mapping[str, Any]) -> dict[str, bytes]:
+def encode_state(state: Mapping[str, Any]) -> dict[str, bytes]:
+    """Name -> content of the files that hold a state; the inverse of `decode_state`."""
     tree, arrays = split(state)
     text = json.dumps(tree, allow_nan=False)
     return {STATE: text.encode(), ARRAYS: safetensors.numpy.save(arrays)}

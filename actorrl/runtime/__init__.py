@@ -5,13 +5,14 @@ to one), `program` (actors and the links between them, as a value), `links` (bot
 `context` and `mailbox` (an actor's place, and its one loop), `answering` and `failure` (what a call
 gets back), `host_specs` (a cluster as a value) and `hosts` (how it is read: `host_file` with
 `marked_yaml`, `host_lists`, `host_ranges`, `ssh_config`), `offers` (what the hosts have),
-`placement`, `supervisor`, `host_states` (pure: who goes where, who is started again, which
-host is there), then the processes. The driver's side: `cluster`, `service` (the loop), `cast` and
-`housing` (what is done with actors and hosts), `fleet` with `switchboard`, `tables` and
-`permissions` (its agents, the sockets to them, what is told to whom), `launch` and `launchers` (how
-an agent is started, or none at all), `chronicle`, `desk` and `log_book` (events, questions, logs).
-A host's agent: `agent` and `agent_loop` with `driver_line`, `starter`, `preload`, `running`,
-`vitals` and `progress` (who gets on), `agent_news`, `log_forwarder`, `relay` (weights cross to a
-host once). An actor's process: `child` with `control`, `door` (what it needs of the wire). One
-question each: `strays`, `causes`, `inventory`, `run_directory`.
+`placement`, `memory_limits`, `supervisor`, `host_states` (pure: who goes where and what it may
+hold, who is started again, which host is there), then the processes. The driver's side: `cluster`,
+`service` (the loop), `cast` and `housing` (what is done with actors and hosts), `fleet` with
+`switchboard`, `tables` and `permissions` (its agents, the sockets to them, what is told to whom),
+`launch` and `launchers` (how an agent is started, or none at all), `chronicle`, `desk` and
+`log_book` (events, questions, logs). A host's agent: `agent` and `agent_loop` with `driver_line`,
+`starter`, `preload`, `running`, `vitals` and `progress` (who gets on), `agent_news`,
+`log_forwarder`, `relay` (weights cross to a host once). An actor's process: `child` with `control`,
+`door` (what it needs of the wire). One question each: `strays`, `causes`, `inventory`,
+`run_directory`.
 """

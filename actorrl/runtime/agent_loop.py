@@ -170,7 +170,12 @@ class Agent:
         log_file = Path(self._config.log_dir) / f"{start.name.replace('/', '-')}.log"
         log_start = log_file.stat().st_size if log_file.exists() else 0
         running = Running(
-            start.name, start.incarnation, str(log_file), log_start, start.progress_limit_s
+            start.name,
+            start.incarnation,
+            str(log_file),
+            log_start,
+            start.progress_limit_s,
+            start.memory_limit,
         )
         self._running[start.name] = running
         spec = ActorSpec(
@@ -211,7 +216,7 @@ class Agent:
             running = self._running[started.name]
             if started.process is not None:
                 running.process = started.process
-                self._vitals.born(started.name, started.process.pid)
+                self._vitals.born(started.name, started.process.pid, running.memory_limit)
                 self._poller.register(started.process.sentinel, zmq.POLLIN)
             else:
                 del self._running[started.name]
@@ -266,6 +271,7 @@ class Agent:
                 running.log_tail(),
                 self._vitals.rss(running.name),
                 code == -signal.SIGKILL and not running.was_killed and self._vitals.out_of_memory(),
+                running.over_limit,
             )
         )
         self._vitals.ended(running.name)
@@ -283,6 +289,10 @@ class Agent:
                 running.kill()
             else:
                 running.dump_stack(f"no progress for {silence.seconds:.0f} s; its threads:")
+        for name, held, limit in self._vitals.take_oversized():
+            if not self._running[name].was_killed:
+                self._running[name].over_limit = (held, limit)
+                self._running[name].kill()
 
     def _hear_last_words(self, running: Running, code: int) -> None:
         """They come before the notice of its end, and may still be on their way."""

@@ -11,6 +11,7 @@ from actorrl.runtime import causes, permissions, tables
 from actorrl.runtime.chronicle import Chronicle
 from actorrl.runtime.fleet import Fleet
 from actorrl.runtime.host_specs import LOCAL
+from actorrl.runtime.memory_limits import memory_limit
 from actorrl.runtime.placement import Place
 from actorrl.runtime.program import Program, State
 from actorrl.runtime.refs import DRIVER
@@ -163,6 +164,7 @@ class Cast:
             keys,
             self._callers.get(name, []),
             self._seen_of(name) if incarnation > 1 else {},
+            self._memory_limit(name, at.host),
         )
         self._fleet.say(at.host, start)
         kind = "actor_started" if incarnation == 1 else "actor_restarted"
@@ -183,6 +185,10 @@ class Cast:
                 stamp = self._door.block_reader(link).stamp
                 self._seen[link] = max(stamp, self._seen.get(link, stamp))
         return {link: self._seen[link] for link in states if link in self._seen}
+
+    def _memory_limit(self, name: str, host: str) -> int:
+        node, (offer,) = self._program.nodes[name], self._fleet.found([host])
+        return memory_limit(node, self._fleet.spec.role(node.role), offer)
 
     def say_to_host_of(self, name: str, message: Control) -> None:
         slot = self.supervisor.slots.get(name)

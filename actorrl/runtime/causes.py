@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from actorrl.errors import ActorRLError, EnvironmentFailure, RunFailed
+from actorrl.runtime.counts import USABLE_MEMORY
 from actorrl.runtime.failure import exit_code_text
+from actorrl.runtime.memory_limits import LIBRARIES_BYTES
 from actorrl.runtime.supervisor import Fail
 from actorrl.wire.messages import ActorExited, ActorFailed
 
@@ -15,6 +17,9 @@ def reason(exited: ActorExited, failed: ActorFailed | None) -> str:
     if failed is not None:
         first_line = failed.message.splitlines()[0] if failed.message else ""
         return f"{failed.type_name}: {first_line}"
+    if exited.over_limit is not None:
+        held, limit = map(_size, exited.over_limit)
+        return f"ended at its memory limit: it held {held}, and {limit} are allowed"
     if exited.out_of_memory:
         return f"{exit_code_text(exited.code)}: the host was out of memory"
     if exited.code > 0 and exited.log_tail.strip():
@@ -32,8 +37,18 @@ def root_cause(
     lines = (failed.traceback if failed is not None else exited.log_tail).strip().splitlines()
     detail = "\n".join(_crash(lines) or lines[-_TAIL_LINES:])
     memory = f"\n  its memory at last: {_size(exited.rss_bytes)}" if exited.rss_bytes else ""
+    if exited.over_limit is not None:
+        memory += f"\n  {_where_limited(verdict.slot)}"
     return RunFailed(
         f"{verdict.slot} failed for good: {verdict.reason}\n{detail}{memory}{log_hint}"
+    )
+
+
+def _where_limited(slot: str) -> str:
+    role = slot.partition("/")[0]
+    return (
+        f"the limit is roles.{role}.mem of the host list and {_size(LIBRARIES_BYTES)} for Python"
+        f" itself; without it, {USABLE_MEMORY:.0%} of the host's memory"
     )
 
 

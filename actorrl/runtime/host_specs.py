@@ -95,7 +95,8 @@ class RoleSpec(msgspec.Struct, frozen=True, kw_only=True):
             int,
             Meta(
                 ge=0,
-                description="Memory of each, such as `8GB`; a host without it is not chosen.",
+                description="Memory of each, such as `8GB`; a host without it is not chosen, and "
+                "an actor that takes more (and 512 MiB for Python itself) is ended.",
                 extra={"as": "size"},
             ),
         ]

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import subprocess
+from collections.abc import Iterable
+from pathlib import Path
 
 import psutil
 
 from actorrl.runtime.placement import Host
 
 _MANY_DESCRIPTORS = 1 << 20
+# as a container sees its own control group, of either version
+_MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def this_host(name: str = "local") -> Host:
     return Host(name, num_cpus(), memory_bytes(), gpu_ids())
 
 
-def memory_bytes() -> int:
-    return int(psutil.virtual_memory().total)
+def memory_bytes(limits: Iterable[str] = _MEMORY_LIMITS) -> int:
+    """The machine's memory, or what a container may have of it."""
+    sizes = [int(psutil.virtual_memory().total)]
+    for limit in limits:
+        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
+            sizes.append(int(Path(limit).read_text()))
+    return min(sizes)
 
 
 def num_cpus() -> int:

@@ -114,7 +114,12 @@ class Node:
     gpu: float  # whole GPUs, or a part of one
     mem: int  # bytes
     progress_limit_s: float
-    because: str = ""  # why it is so much memory
+    because: str = ""  # how `mem` was estimated; empty: it was said
+
+    @property
+    def memory_limit(self) -> int:
+        """Bytes that were said for it; 0: none, or an estimate, which ends nobody."""
+        return 0 if self.because else self.mem
 
 
 class Program:
@@ -140,8 +145,9 @@ class Program:
         **kwargs: Any,
     ) -> ActorRef:
         """One more actor of `role`. It asks its host for `cpu` cores, `gpu` GPUs (whole ones or a
-        part of one) and `mem` bytes. Without progress for `progress_limit_s` it is killed and
-        started again. The rest goes to its constructor, in its own process."""
+        part of one) and `mem` bytes. If it takes more, or makes no progress for
+        `progress_limit_s`, it is killed and started again. The rest goes to its constructor, in its
+        own process."""
         if not (isinstance(cls, type) and issubclass(cls, Actor)):
             raise ProgramError(f"{cls!r} cannot be added: it is not a subclass of Actor")
         if not role.isidentifier() or role == DRIVER:
@@ -176,7 +182,7 @@ class Program:
         because: str = "",
     ) -> None:
         """Change what each actor of a role asks of its host; None leaves it as it is. `because`:
-        why it is so much memory, said where no host has it."""
+        `mem` is an estimate and how it was made, said where no host has so much."""
         for node in self.nodes.values():
             if node.role == role:
                 node.cpu = node.cpu if cpu is None else cpu

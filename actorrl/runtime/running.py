@@ -21,10 +21,12 @@ class Running:
     log_file: str
     log_start: int  # what lies before in the log is its predecessors'
     progress_limit_s: float
+    memory_limit: int  # bytes of its own; 0: none
     process: Process | None = None  # until the starter has started it
     route: bytes | None = None  # of its control thread, once it has said hello
     has_failed: bool = False  # it has said why it is about to end
     was_killed: bool = False  # by its agent
+    over_limit: tuple[int, int] | None = None  # bytes that it held, and may hold: the reason
 
     @property
     def slot(self) -> str:

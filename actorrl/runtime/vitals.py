@@ -22,6 +22,8 @@ class Vitals:
         self._watch = Watch()
         self._pids: dict[str, int] = {}
         self._rss: dict[str, int] = {}
+        self._limits: dict[str, int] = {}
+        self._oversized: list[tuple[str, int, int]] = []
         self._seconds: dict[str, tuple[float, float]] = {}  # when, and CPU seconds until then
         self._next_look = 0.0
         self._oom_kills = oom_kills()
@@ -30,8 +32,9 @@ class Vitals:
     def beat_index(self, slot: str) -> int:
         return self._table.index(slot)
 
-    def born(self, slot: str, pid: int) -> None:
+    def born(self, slot: str, pid: int, memory_limit: int = 0) -> None:
         self._pids[slot] = pid
+        self._limits[slot] = memory_limit
 
     def ready(self, slot: str, limit_s: float) -> None:
         """From now on it has to get on. Before, its start is bounded by the supervisor."""
@@ -42,6 +45,7 @@ class Vitals:
         self._watch.remove(slot)
         self._pids.pop(slot, None)
         self._rss.pop(slot, None)
+        self._limits.pop(slot, None)
         self._seconds.pop(slot, None)
 
     def look(self) -> list[Silence]:
@@ -52,9 +56,21 @@ class Vitals:
         self._next_look = now + _LOOK_S
         self._look_for_oom(now)
         for slot, pid in self._pids.items():
-            self._rss[slot] = rss_bytes(pid) or self._rss.get(slot, 0)
+            self._look_at_memory(slot, pid)
         counts = {slot: self._table.count(slot) for slot in self._watch.slots()}
         return self._watch.look(counts, now)
+
+    def _look_at_memory(self, slot: str, pid: int) -> None:
+        resident, own = memory_of(pid)
+        self._rss[slot] = resident or self._rss.get(slot, 0)
+        if own > self._limits[slot] > 0:
+            self._oversized.append((slot, own, self._limits[slot]))
+
+    def take_oversized(self) -> list[tuple[str, int, int]]:
+        """Who was found to hold more memory of its own than it may since this was asked last: slot,
+        bytes, and its limit."""
+        found, self._oversized = self._oversized, []
+        return [entry for entry in found if entry[0] in self._pids]
 
     def health(self) -> dict[str, tuple[float, int]]:
         """Actor -> cores used since this was asked last, bytes held."""
@@ -84,13 +100,15 @@ class Vitals:
             self._oom_kills, self._oom_at = count, now
 
 
-def rss_bytes(pid: int) -> int:
-    """What a process holds in memory; 0 once it has ended."""
+def memory_of(pid: int) -> tuple[int, int]:
+    """Bytes that a process holds, and those of them that are its own: neither a file nor shared
+    memory, which others may hold as well. Zeros once it has ended."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
-            return int(file.read().split()[1]) * _PAGE
-    except (OSError, IndexError):
-        return 0
+            _, resident, shared, *_ = map(int, file.read().split())
+            return resident * _PAGE, (resident - shared) * _PAGE
+    except (OSError, ValueError):
+        return 0, 0
 
 
 def cpu_seconds(pid: int) -> float:

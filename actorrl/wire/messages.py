@@ -130,6 +130,7 @@ class StartActor(msgspec.Struct, tag=True):
     callers: list[str] = []
     seen: dict[str, tuple[int, int]] = {}  # of states that it writes: version and epoch that
     # readers have had of its predecessor, perhaps on other hosts
+    memory_limit: int = 0  # bytes of its own; who holds more is ended. 0: nobody looks
 
 
 class KillActor(msgspec.Struct, tag=True):
@@ -193,7 +194,8 @@ class AgentHello(msgspec.Struct, tag=True):
 
 class ActorExited(msgspec.Struct, tag=True):
     """`code` is the exit code, negative for a signal; `log_tail` the end of its log; `rss_bytes`
-    what it held when last looked at, 0 if nobody did."""
+    what it held when last looked at, 0 if nobody did. `over_limit`: bytes of its own and the limit
+    of them for which its agent has ended it."""
 
     name: str
     incarnation: int
@@ -201,6 +203,7 @@ class ActorExited(msgspec.Struct, tag=True):
     log_tail: str
     rss_bytes: int = 0
     out_of_memory: bool = False  # the kernel has killed for want of memory
+    over_limit: tuple[int, int] | None = None
 
 
 class ActorSilent(msgspec.Struct, tag=True):

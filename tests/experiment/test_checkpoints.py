@@ -189,6 +189,7 @@ class Bomb:
         ("state.json", b"[1, 2]"),
         ("state.json", b"[" * 100_000),
         ("state.json", b'{"a": {"__float__": "x"}}'),
+        ("state.json", b'{"a": {"__float__": 1' + b"0" * 400 + b"}}"),
         ("state.json", b'{"a": {"__array__": ["weights"]}}'),
         ("state.json", b"\xff\xfe"),
     ],

@@ -93,7 +93,7 @@ def program(count: int = 1, cls: type[Actor] = Worker, **options: Any) -> Progra
 
 
 def cluster_of(count: int = 1, cls: type[Actor] = Worker, **options: Any) -> Cluster:
-    known = ("log_dir", "on_event", "policy", "run_id")
+    known = ("log_dir", "on_event", "policy", "run_id", "spec")
     chosen = {name: options.pop(name) for name in known if name in options}
     return Cluster(program(count, cls, **options), **{"policy": QUICK, **chosen})
 

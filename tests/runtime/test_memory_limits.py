@@ -1,0 +1,124 @@
+"""Who takes more memory than it may is ended by its agent, and that is told with both numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket as posix
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from actorrl.errors import PlacementError, RunFailed
+from actorrl.runtime import memory_limits
+from actorrl.runtime.actor import remote
+from actorrl.runtime.host_specs import LOCAL, ClusterSpec, HostSpec, RoleSpec
+from actorrl.runtime.inventory import memory_bytes
+from actorrl.runtime.memory_limits import check_said, memory_limit
+from actorrl.runtime.placement import Host
+from actorrl.runtime.program import Program
+from actorrl.runtime.supervisor import Policy
+from tests.runtime.clusters import Worker, cluster_of, rows, wait_until
+
+GB = 10**9
+MB = 10**6
+ROOM = 200 * MB  # in place of LIBRARIES_BYTES
+PATIENCE_S = 60.0
+TOLD = r"ended at its memory limit: it held \d+ MiB, and 2\d\d MiB are allowed"
+
+
+def limit(said: int = 0, because: str = "", role: int | None = None, host: int | None = GB) -> int:
+    program = Program("p")
+    program.add("eater", Worker)
+    program.require("eater", mem=said, because=because)
+    return memory_limit(program.nodes["eater/0"], RoleSpec(mem=role), Host("x", 2, host))
+
+
+def test_the_limit_is_what_was_said_and_room_for_libraries_else_the_hosts():
+    assert limit(said=2 * GB) == 2 * GB + ROOM
+    assert limit(said=2 * GB, role=3 * GB) == 3 * GB + ROOM
+    assert limit() == GB
+    assert limit(said=2 * GB, because="an estimate") == GB
+    assert limit(host=None) == 0
+
+
+def test_less_than_what_is_needed_is_refused_with_the_arithmetic():
+    check_said("replay", RoleSpec(), 100 * GB, "")
+    check_said("replay", RoleSpec(mem=8 * GB), 8 * GB, "")
+    with pytest.raises(PlacementError, match=r"^roles\.replay\.mem: 8 GB, .*needs 9 GB \(3 x 3\)"):
+        check_said("replay", RoleSpec(mem=8 * GB), 9 * GB, "3 x 3")
+
+
+def test_a_container_has_the_memory_that_it_was_given(tmp_path):
+    limits = {"max": "max\n", "unlimited": "9223372036854771712\n", "small": "1000000000\n"}
+    for name, text in limits.items():
+        (tmp_path / name).write_text(text)
+    paths = [str(tmp_path / name) for name in (*limits, "absent")]
+    assert memory_bytes(paths) == GB
+    assert GB < memory_bytes(paths[:2]) == memory_bytes([]) < 10**15
+
+
+@pytest.fixture(autouse=True)
+def small_libraries(monkeypatch):
+    """So that a few hundred megabytes are too much."""
+    monkeypatch.setattr(memory_limits, "LIBRARIES_BYTES", ROOM)
+
+
+class Eater(Worker):
+    @remote
+    def eat(self, nbytes: int) -> None:
+        self.eaten = b"x" * nbytes
+
+
+def test_an_actor_that_eats_memory_is_ended_and_started_again_and_the_others_never_noticed():
+    events: list[dict] = []
+    with cluster_of(2, Eater, mem=10 * MB, on_event=events.append) as cluster:
+        eater, other = cluster.ref("worker/0"), cluster.ref("worker/1")
+        pids = [ref.pid.call().result() for ref in (eater, other)]
+        other.eat.call(100 * MB).result()  # which is within its limit
+        eater.eat.tell(400 * MB)
+        wait_until(lambda: cluster.num_restarts() == 1, PATIENCE_S)
+        assert eater.pid.call().result() != pids[0] and other.pid.call().result() == pids[1]
+        (ended,) = [event for event in events if event["event"] == "actor_exited"]
+        assert ended["actor"] == "worker/0" and ended["rss_bytes"] > 210 * MB
+        assert re.match(TOLD, ended["reason"])
+        assert rows(cluster)["worker/0"]["last_error"] == ended["reason"]
+
+
+def test_one_that_always_does_it_ends_the_run_with_the_numbers_and_where_they_are_set():
+    spec = ClusterSpec(hosts=(HostSpec(name=LOCAL),), roles={"worker": RoleSpec(mem=10 * MB)})
+    cluster = cluster_of(1, Eater, policy=Policy(max_restarts=0), spec=spec)
+    with pytest.raises(RunFailed, match=TOLD) as failed, cluster:
+        cluster.ref("worker/0").eat.tell(400 * MB)
+        wait_until(lambda: bool(cluster.check()), PATIENCE_S)
+    assert "roles.worker.mem" in str(failed.value)
+
+
+# What ZeroMQ sends first (ZMTP 3.0, no encryption: a socket in the file system), and the beginning
+# of a part of 1 MB that is not the last. A socket of ZeroMQ itself keeps back what is not complete.
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+PROPERTIES = b"\x0bSocket-Type\x00\x00\x00\x06DEALER"
+READY = b"\x04" + bytes([6 + len(PROPERTIES)]) + b"\x05READY" + PROPERTIES
+PART = b"\x03" + MB.to_bytes(8, "big") + bytes(MB)
+
+
+def test_endless_parts_end_the_receiver_and_not_its_host(run_id):
+    """ZeroMQ hands a message over when its last part has come, and limits no number of parts. Who
+    can do this is the user, or an actor of the same run: others do not come to the socket."""
+    events: list[dict] = []
+    with cluster_of(2, mem=10 * MB, on_event=events.append, run_id=run_id) as cluster:
+        other = cluster.ref("worker/1")
+        folder = next(Path(tempfile.gettempdir()).glob(f"actorrl-*/{run_id}"))
+        with posix.socket(posix.AF_UNIX) as line:
+            line.settimeout(PATIENCE_S)
+            line.connect(str(folder / "worker-0.1"))
+            line.sendall(GREETING + READY)
+            with contextlib.suppress(ConnectionError):
+                for _ in range(5000):
+                    line.sendall(PART)
+        wait_until(lambda: cluster.num_restarts() == 1, PATIENCE_S)
+        assert other.add.call().result() == 1
+        assert cluster.ref("worker/0").add.call().result() == 1
+        (ended,) = [event for event in events if event["event"] == "actor_exited"]
+        assert re.match(TOLD, ended["reason"])
