@@ -30,6 +30,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "swish": functional.silu,  # RLlib's name
     "linear": lambda x: x,
 }
+# For what nobody else holds, such as a layer's fresh output.
+_IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu_}
+_PIECE_BYTES = 2 * 1024 * 1024  # of pixels, one byte each: 74 stacks of four Atari frames
 # Gains that keep the variance of activations about constant through the layers.
 GAINS = {
     "tanh": math.sqrt(2.0),
@@ -100,6 +103,18 @@ class PixelConv(nn.Conv2d):
         return self._conv_forward(x.float(), weight, self.bias)
 
 
+def in_pieces(convolve: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """`convolve(images)`, on the CPU some images at a time: [N, ...] -> [N, features].
+
+    What lies between two layers then stays in the cache, and so it does when autograd goes back
+    through the pieces, the last one first: 4/5 of the time for a batch of 800 Atari stacks.
+    """
+    size = max(1, _PIECE_BYTES // max(1, images[:1].numel()))
+    if images.device.type != "cpu" or len(images) <= size:
+        return convolve(images)
+    return torch.cat([convolve(piece) for piece in images.split(size)])
+
+
 class ConvNet(nn.Module):
     """Convolutions without padding, then fully connected layers, an activation after each."""
 
@@ -132,12 +147,15 @@ class ConvNet(nn.Module):
         self.output_size = self.head.output_size
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.image.to_channels_first(x)
-        activate = ACTIVATIONS[self.activation]
+        features: Tensor = self.head(in_pieces(self._convolve, self.image.to_channels_first(x)))
+        return features
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        """Images [N, C, H, W] -> what the last convolution sees in them, flat [N, ...]."""
+        activate = _IN_PLACE.get(self.activation, ACTIVATIONS[self.activation])
         for layer in self.convolutions:
             x = activate(layer(x))
-        features: Tensor = self.head(x)
-        return features
+        return x.flatten(1)
 
 
 def nature_cnn(image: ImageShape, channels_last: bool = True, activation: str = "relu") -> ConvNet:
@@ -178,11 +196,13 @@ class ImpalaResNet(nn.Module):
         self.output_size = hidden
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.image.to_channels_first(x)
+        features: Tensor = self.head(in_pieces(self._convolve, self.image.to_channels_first(x)))
+        return features
+
+    def _convolve(self, x: Tensor) -> Tensor:
         for stage in self.stages:
             x = stage(x)
-        features: Tensor = self.head(torch.relu(x).flatten(1))
-        return features
+        return torch.relu(x).flatten(1)
 
 
 class _ResidualStage(nn.Module):

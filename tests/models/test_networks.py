@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from actorrl.models import networks
 from actorrl.models.networks import MLP, ConvNet, ImageShape, ImpalaResNet, nature_cnn
 
 torch.set_num_threads(1)
@@ -65,6 +66,22 @@ def test_training_layout_changes_neither_numbers_nor_gradients(make):
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
     with torch.inference_mode():
         torch.testing.assert_close(network(x), results[0][0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [nature_cnn, ImpalaResNet])
+def test_a_batch_in_pieces_gives_the_same_features_and_gradients(make, monkeypatch):
+    network = make(ATARI)
+    x = images(7, 4, 84, 84)
+    results = []
+    for stacks_of_a_piece in (3, 7):
+        monkeypatch.setattr(networks, "_PIECE_BYTES", stacks_of_a_piece * x[0].numel())
+        network.zero_grad()
+        features = network(x)
+        features.square().sum().backward()
+        results.append((features.detach(), [p.grad.clone() for p in network.parameters()]))
+    torch.testing.assert_close(results[0][0], results[1][0], atol=1e-5, rtol=1e-5)
+    for a, b in zip(results[0][1], results[1][1], strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
 
 
 def test_channels_may_come_last_or_not_at_all():
