@@ -22,6 +22,7 @@ them. A line is `<key as the user wrote it>: <what is wrong>, <what is accepted>
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import re
@@ -92,6 +93,9 @@ def _apply_one(config: Config, key: str, value: Any, written: str) -> list[str]:
             return apply(current, {rest: value}, prefix)
         if isinstance(value, Mapping):
             return apply(current, value, prefix)
+        if type(value) is type(current):
+            setattr(config, field.name, copy.copy(value))
+            return []
         return [f"{written}: {_shown(value)} is not accepted, expected a mapping of settings"]
     if rest:
         if not isinstance(current, dict):

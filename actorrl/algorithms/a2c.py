@@ -114,7 +114,9 @@ class A2CUpdate:
         self.policy = make_policy(config, info, seed, np.arange(1))
         self.policy.to(device)
         self._loss = functools.partial(compute_loss, config, config.clips_rewards(info.frame_stack))
-        self._optimizer = Optimizer(self.policy, config.lr, config.lr_schedule, config.grad_clip)
+        self._optimizer = Optimizer(
+            self.policy, config.lr, config.lr_schedule, config.gradient_clip()
+        )
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
         loss, metrics = self._loss(self.policy, batch, timesteps)
@@ -146,3 +148,4 @@ class A2C(Algorithm):
 
 
 A2CConfig.algorithm = A2C
+DEFAULT_CONFIG, A2CAgent, A2CTrainer = A2CConfig(), A2C, A2C  # RLlib's older names

@@ -61,7 +61,9 @@ class A3CUpdate:
     def __init__(self, config: A3CConfig, info: EnvInfo, seed: int, device: str) -> None:
         self.policy = make_policy(config, info, seed, np.arange(1))
         self.policy.to(device)
-        self._optimizer = Optimizer(self.policy, config.lr, config.lr_schedule, config.grad_clip)
+        self._optimizer = Optimizer(
+            self.policy, config.lr, config.lr_schedule, config.gradient_clip()
+        )
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
         return self._optimizer.step(timesteps)
@@ -93,3 +95,4 @@ class A3C(Algorithm):
 
 
 A3CConfig.algorithm = A3C
+DEFAULT_CONFIG, A3CAgent, A3CTrainer = A3CConfig(), A3C, A3C  # RLlib's older names

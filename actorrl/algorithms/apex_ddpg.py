@@ -157,4 +157,17 @@ class APEX_DDPG(Algorithm):
 
 APEXDDPGConfig.algorithm = APEX_DDPG
 ApexDDPG, ApexDDPGConfig = APEX_DDPG, APEXDDPGConfig  # RLlib 2.6.3's spelling
-__all__ = ["APEX_DDPG", "APEXDDPGConfig", "ApexDDPG", "ApexDDPGConfig"]
+DEFAULT_CONFIG, ApexDDPGAgent, ApexDDPGTrainer = (
+    APEXDDPGConfig(),
+    APEX_DDPG,
+    APEX_DDPG,
+)  # RLlib's older names
+__all__ = [
+    "APEXDDPGConfig",
+    "APEX_DDPG",
+    "ApexDDPG",
+    "ApexDDPGAgent",
+    "ApexDDPGConfig",
+    "ApexDDPGTrainer",
+    "DEFAULT_CONFIG",
+]

@@ -170,7 +170,9 @@ class APEXUpdate:
         self.policy: QPolicy = make_policy(config, info, seed, np.arange(1))
         self.policy.to(device)
         self._target = self.policy.make_target()
-        self._optimizer = Optimizer(self.policy, config.lr, config.lr_schedule, config.grad_clip)
+        self._optimizer = Optimizer(
+            self.policy, config.lr, config.lr_schedule, config.gradient_clip()
+        )
         self._num_updates = 0
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
@@ -246,4 +248,14 @@ class APEX(Algorithm):
 
 
 APEXConfig.algorithm = APEX
-__all__ = ["APEX", "APEXConfig"]
+ApexDQN, ApexDQNConfig = APEX, APEXConfig  # RLlib 2.6.3's spelling
+DEFAULT_CONFIG, ApexAgent, ApexTrainer = APEXConfig(), APEX, APEX  # RLlib's older names
+__all__ = [
+    "APEX",
+    "APEXConfig",
+    "ApexAgent",
+    "ApexDQN",
+    "ApexDQNConfig",
+    "ApexTrainer",
+    "DEFAULT_CONFIG",
+]

@@ -128,7 +128,9 @@ class APPOUpdate:
         if config.target_network_update_freq is not None:
             self._target = make_policy(config, info, seed, np.arange(1))
             self._target.to(device)
-        self._optimizer = Optimizer(self.policy, config.lr, config.lr_schedule, config.grad_clip)
+        self._optimizer = Optimizer(
+            self.policy, config.lr, config.lr_schedule, config.gradient_clip()
+        )
         self._kl_coeff = config.kl_coeff
         self._num_updates = 0
 
@@ -241,3 +243,4 @@ class APPO(Algorithm):
 
 
 APPOConfig.algorithm = APPO
+DEFAULT_CONFIG, APPOAgent, APPOTrainer = APPOConfig(), APPO, APPO  # RLlib's older names

@@ -121,4 +121,5 @@ class ARS(Algorithm):
 
 
 ARSConfig.algorithm = ARS
-__all__ = ["ARS", "ARSConfig"]
+DEFAULT_CONFIG, ARSAgent, ARSTrainer = ARSConfig(), ARS, ARS  # RLlib's older names
+__all__ = ["ARS", "ARSAgent", "ARSConfig", "ARSTrainer", "DEFAULT_CONFIG"]

@@ -82,10 +82,12 @@ class Algorithm(Acting):
         stop: Mapping[str, Any] | None = None,
         keep: int | None = None,
         run_folder: RunFolder | None = None,
+        announce: bool = True,
     ) -> None:
         """Check everything, make the run folder, start the actors. `run_folder` goes on in an
-        existing one. Raises ConfigError, EnvironmentFailure, RunFolderError, PlacementError before
-        anything is created, RunFailed if an actor cannot start."""
+        existing one; `announce` says on stderr how it starts. Raises ConfigError,
+        EnvironmentFailure, RunFolderError, PlacementError before anything is created, RunFailed if
+        an actor cannot start."""
         self.config = as_config(type(self).config_class, config, env).copy()
         self.name = type(self).__name__
         self.info = restoring.checked(self.config)
@@ -94,6 +96,8 @@ class Algorithm(Acting):
         self.run_id = secrets.token_hex(8)
         self._seed = self.config.seed if self.config.seed is not None else secrets.randbits(31)
         self._check_placement()
+        if announce:
+            described.announce(self.name, self.config, self.info)
         self._launch = far_hosts.ready(self.config.cluster_spec())
         try:
             who = RunName(self.run_id, self.name, self.info.name)
@@ -119,7 +123,8 @@ class Algorithm(Acting):
         recover = functools.partial(restoring.newest_learner_state, str(record.folder.path))
         program = self._program(config, Setup(self.info, self._seed, recover))
         program.limit_progress(config.progress_limit_s)
-        record.folder.write_params(self._params(program))
+        params = described.params(self.name, config, self.info, program, self._seed)
+        record.folder.write_params({**params, "stop": self.stop_criteria})
         self._run = Run(type(self), config, program, record, self._launch)
         try:
             self._meet(self._run)
@@ -224,6 +229,10 @@ class Algorithm(Acting):
     def env_name(self) -> str:
         return self.info.name
 
+    @property
+    def notices(self) -> list[str]:
+        return described.notices(self.config, self.info)
+
     def bottleneck(self) -> str:
         """One sentence: what the run waits for, and the setting that would move it."""
         return self._run.reporter.bottleneck
@@ -287,10 +296,3 @@ class Algorithm(Acting):
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
-
-    def _params(self, program: Program) -> dict[str, Any]:
-        return {
-            "algo": self.name,
-            **described.params(self.config, self.info, program, self._seed),
-            "stop": self.stop_criteria,
-        }

@@ -100,7 +100,9 @@ class BCUpdate:
     def __init__(self, config: BCConfig, info: EnvInfo, seed: int, device: str) -> None:
         self.policy = make_policy(config, info, seed, np.arange(1))
         self.policy.to(device)
-        self._optimizer = Optimizer(self.policy, config.lr, config.lr_schedule, config.grad_clip)
+        self._optimizer = Optimizer(
+            self.policy, config.lr, config.lr_schedule, config.gradient_clip()
+        )
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
         inputs, _ = self.policy.model(batch[c.OBS])
@@ -137,4 +139,5 @@ class BC(Algorithm):
 
 
 BCConfig.algorithm = BC
-__all__ = ["BC", "BCConfig"]
+DEFAULT_CONFIG, BCTrainer = BCConfig(), BC  # RLlib's older names
+__all__ = ["BC", "BCConfig", "BCTrainer", "DEFAULT_CONFIG"]

@@ -11,13 +11,13 @@ import importlib
 import itertools
 import math
 import os
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 
-from actorrl.algorithms import multi_agent
+from actorrl.algorithms import multi_agent, spellings
 from actorrl.algorithms.host_settings import HostSettings
 from actorrl.models.model_config import ModelConfig
 from actorrl.rollouts.callbacks import DefaultCallbacks
@@ -36,32 +36,17 @@ _MOST_FILLED = 2  # times what was asked for: beyond, the setting would mean not
 _SHORTEST_AUTO = 16  # rows: estimates over fewer are mostly the value function's own
 
 
+class GradientClip(NamedTuple):
+    """How much of a gradient is followed."""
+
+    limit: float | None = None  # None: all
+    by: Literal["global_norm", "norm", "value"] = "global_norm"
+
+
 class AlgorithmConfig(HostSettings):
     """Settings of a run. `algorithm` is set by the algorithm's file."""
 
-    ALIASES: ClassVar[dict[str, str]] = {
-        "num_rollout_workers": "num_workers",
-        "num_env_runners": "num_workers",
-        "num_envs_per_env_runner": "num_envs_per_worker",
-        "sample_batch_size": "rollout_fragment_length",
-        "restart_failed_sub_environments": "recreate_failed_envs",
-        "train_batch_size_per_learner": "train_batch_size",
-        "timesteps_per_batch": "train_batch_size",
-        "min_iter_time_s": "min_time_s_per_iteration",
-        "evaluation_num_episodes": "evaluation_duration",
-        "evaluation_num_env_runners": "evaluation_num_workers",
-        "max_grad_norm": "grad_clip",
-        "sgd_stepsize": "lr",
-        "stepsize": "lr",
-        "learning_rate": "lr",
-        "num_cpus_per_env_runner": "num_cpus_per_worker",
-        "num_gpus_per_env_runner": "num_gpus_per_worker",
-        "min_time_s_per_reporting": "min_time_s_per_iteration",
-        "metrics_smoothing_episodes": "metrics_num_episodes_for_smoothing",
-        "lambda": "lambda_",
-        "callbacks": "callbacks_class",
-        "custom_eval_function": "custom_evaluation_function",
-    }
+    ALIASES: ClassVar[dict[str, str]] = spellings.ALIASES
     algorithm: ClassVar[Any]  # type[Algorithm]; msgspec evaluates annotations, so not by name
     reproducible: ClassVar[bool] = False  # the same seed gives the same result.json
     # What makes up a train batch: rounds of all workers, fragments of any, a fragment, or replay.
@@ -110,6 +95,13 @@ class AlgorithmConfig(HostSettings):
         Annotated[float, Meta(gt=0, description="largest L2 norm of the gradient; null: no limit")]
         | None
     ) = 40.0
+    grad_clip_by: Annotated[
+        Literal["global_norm", "norm", "value"],
+        Meta(
+            description="what grad_clip limits: the norm of the whole gradient, that of each "
+            "parameter's, or each number's size"
+        ),
+    ] = "global_norm"
     clip_rewards: Annotated[
         bool | None,
         Meta(description="rewards clipped to [-1, 1] for learning; null: for Atari only"),
@@ -146,6 +138,13 @@ class AlgorithmConfig(HostSettings):
             extra={"unit": "processes"},
         ),
     ] = 0
+    record_video: Annotated[
+        bool,
+        Meta(
+            description="greedy episodes are recorded into the run's videos/: at each evaluation, "
+            "without evaluations after iterations 1, 8, 27, 64 ..."
+        ),
+    ] = False
     custom_evaluation_function: Annotated[
         Any, Meta(description="(algorithm, workers) -> metrics, in place of playing episodes")
     ] = None
@@ -212,6 +211,9 @@ class AlgorithmConfig(HostSettings):
             return self.num_learner_threads
         cores_here = len(os.sched_getaffinity(0))
         return learner_cores(self.cluster_spec(), cores_here, self.resolved_num_workers())
+
+    def gradient_clip(self) -> GradientClip:
+        return GradientClip(self.grad_clip, self.grad_clip_by)
 
     def clips_rewards(self, frame_stack: int) -> bool:
         return frame_stack > 1 if self.clip_rewards is None else self.clip_rewards

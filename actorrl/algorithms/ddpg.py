@@ -147,7 +147,7 @@ class DeterministicUpdate:
     def _optimizer(self, part: str, lr: float | None) -> Optimizer:
         config = self._config
         return Optimizer(
-            self.policy, lr or config.lr, config.lr_schedule, config.grad_clip, part=part
+            self.policy, lr or config.lr, config.lr_schedule, config.gradient_clip(), part=part
         )
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
@@ -233,4 +233,13 @@ class DDPG(Algorithm):
 
 
 DDPGConfig.algorithm = DDPG
-__all__ = ["DDPG", "DDPGConfig", "DeterministicConfig", "DeterministicUpdate"]
+DEFAULT_CONFIG, DDPGAgent, DDPGTrainer = DDPGConfig(), DDPG, DDPG  # RLlib's older names
+__all__ = [
+    "DDPG",
+    "DDPGAgent",
+    "DDPGConfig",
+    "DDPGTrainer",
+    "DEFAULT_CONFIG",
+    "DeterministicConfig",
+    "DeterministicUpdate",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from actorrl.algorithms import restoring
@@ -11,18 +12,33 @@ from actorrl.experiment import provenance
 from actorrl.runtime.program import Program
 
 
-def params(config: AlgorithmConfig, info: EnvInfo, program: Program, seed: int) -> dict[str, Any]:
+def notices(config: AlgorithmConfig, info: EnvInfo) -> list[str]:
+    """What a user may want to know: successors of old names, what was wrapped."""
+    return [*info.notices, *config.notices]
+
+
+def announce(algo: str, config: AlgorithmConfig, info: EnvInfo) -> None:
+    """To stderr, once, when a script builds a run; the command line has words of its own."""
+    lines = [f"notice: {notice}" for notice in notices(config, info)]
+    lines.append(f"{algo} on {info.name}: {config.arithmetic()}")
+    print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def params(
+    algo: str, config: AlgorithmConfig, info: EnvInfo, program: Program, seed: int
+) -> dict[str, Any]:
     """Resolved settings, hosts, seed, versions."""
     spec = config.cluster_spec()
     reproducible = "yes: synchronous" if config.reproducible else "not reproducible: asynchronous"
     return {
+        "algo": algo,
         "env": info.name,
         "config": restoring.plain_config(config),
         "seed": seed,
         "reproducible": reproducible,
         "hosts": [host.name for host in spec.hosts],
         "host_list": spec.path_or_text(),
-        "notices": info.notices,
+        "notices": notices(config, info),
         "arithmetic": config.arithmetic(),
         "program": str(program),
         "versions": provenance.versions(),

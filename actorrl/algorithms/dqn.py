@@ -151,7 +151,9 @@ class DQNUpdate:
         self.policy: QPolicy = make_policy(config, info, seed, np.arange(1))
         self.policy.to(device)
         self._target = self.policy.make_target()
-        self._optimizer = Optimizer(self.policy, config.lr, config.lr_schedule, config.grad_clip)
+        self._optimizer = Optimizer(
+            self.policy, config.lr, config.lr_schedule, config.gradient_clip()
+        )
         self._num_updates = 0
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
@@ -251,4 +253,5 @@ class DQN(Algorithm):
 
 
 DQNConfig.algorithm = DQN
-__all__ = ["DQN", "DQNConfig"]
+DEFAULT_CONFIG, DQNAgent, DQNTrainer = DQNConfig(), DQN, DQN  # RLlib's older names
+__all__ = ["DEFAULT_CONFIG", "DQN", "DQNAgent", "DQNConfig", "DQNTrainer"]

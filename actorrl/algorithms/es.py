@@ -162,7 +162,7 @@ class ESUpdate:
         self.policy = make_policy(config, info, seed, np.arange(1))
         self._filter = ObservationFilter(self.policy, config.observation_filter != "NoFilter")
         self._optimizer = Optimizer(
-            self.policy, config.lr, config.lr_schedule, config.grad_clip, part="net"
+            self.policy, config.lr, config.lr_schedule, config.gradient_clip(), part="net"
         )
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
@@ -231,4 +231,5 @@ class ES(Algorithm):
 
 
 ESConfig.algorithm = ES
-__all__ = ["ES", "ESConfig"]
+DEFAULT_CONFIG, ESAgent, ESTrainer = ESConfig(), ES, ES  # RLlib's older names
+__all__ = ["DEFAULT_CONFIG", "ES", "ESAgent", "ESConfig", "ESTrainer"]

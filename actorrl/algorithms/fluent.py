@@ -10,6 +10,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from actorrl.algorithms.spellings import OLD, flattened
 from actorrl.config import Config, apply, to_plain
 from actorrl.errors import ConfigError
 
@@ -53,6 +54,7 @@ _FIXED = {
     "vtrace": (True,),
     "normalize_actions": (True,),
     "in_evaluation": (False,),
+    "explore": (True,),  # `evaluate` is greedy
 }
 
 
@@ -70,22 +72,13 @@ class FluentConfig(Config, dict=True):
     def framework(self, framework: str = "torch", **settings: Any) -> Self:
         return self._set({"framework": framework, **settings})
 
-    def exploration(
-        self, *, explore: bool | None = None, exploration_config: Any = None, **settings: Any
-    ) -> Self:
-        """`exploration_config` is flattened: its entries are settings of the algorithm's own."""
-        if explore is False:
-            raise ConfigError("explore: false is not accepted, expected true; `evaluate` is greedy")
-        inner = dict(exploration_config or {})
-        inner.pop("type", None)
-        return self._set({**inner, **settings})
-
     def callbacks(self, callbacks_class: Any = None) -> Self:
         """A class derived from DefaultCallbacks, or its import path `module:Name`."""
         return self._set({"callbacks_class": callbacks_class})
 
     env_runners = rollouts
     training = rollouts
+    exploration = rollouts
     resources = rollouts
     evaluation = rollouts
     reporting = rollouts
@@ -118,6 +111,7 @@ class FluentConfig(Config, dict=True):
         """An independent copy, not frozen unless that is asked for."""
         other = copy.copy(self)
         other.__dict__.clear()
+        other.__dict__["notices"] = self.notices
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if isinstance(value, Config | dict | list):
@@ -128,15 +122,27 @@ class FluentConfig(Config, dict=True):
         return other
 
     def change(self, settings: Mapping[str, Any]) -> list[str]:
-        """Set what is good; a line for each mistake."""
-        lines: list[str] = []
-        kept = {}
-        for key, value in settings.items():
+        """Set what is good; a line for each mistake, by the key as it was written."""
+        found, lines = flattened(settings, self.__struct_fields__)
+        for written, key, value in found:
             if key in _FIXED:
-                lines += _unless_fixed(key, value)
-            elif key not in _NO_EFFECT:
-                kept[key] = value
-        return lines + apply(self, kept)
+                lines += _unless_fixed(written, value, _FIXED[key])
+            elif key in _NO_EFFECT:
+                self._note(f"{written}: changes nothing here")
+            else:
+                wrong = apply(self, {key: value})
+                lines += [f"{written}{line.removeprefix(key)}" for line in wrong]
+                if key in OLD and not wrong:
+                    self._note(f"{written}: is called {self.ALIASES[key]} now")
+        return lines
+
+    @property
+    def notices(self) -> list[str]:
+        """What a user may want to know of the spellings that were used: shown when a run starts."""
+        return list(self.__dict__.get("notices", ()))
+
+    def _note(self, notice: str) -> None:
+        self.__dict__["notices"] = list(dict.fromkeys([*self.notices, notice]))
 
     def _set(self, settings: dict[str, Any]) -> Self:
         errors = self.change(settings) + self.read_settings()
@@ -180,6 +186,12 @@ class FluentConfig(Config, dict=True):
     def keys(self) -> Iterator[str]:
         return iter(self.__struct_fields__)
 
+    def items(self) -> Iterator[tuple[str, Any]]:
+        return ((key, getattr(self, key)) for key in self.__struct_fields__)
+
+    def update(self, settings: Mapping[str, Any]) -> None:
+        self._set(dict(settings))
+
     # ---- freezing -----------------------------------------------------------------------
 
     def freeze(self) -> None:
@@ -199,8 +211,7 @@ class FluentConfig(Config, dict=True):
         super().__setattr__(name, value)
 
 
-def _unless_fixed(key: str, value: Any) -> list[str]:
-    accepted = _FIXED[key]
+def _unless_fixed(written: str, value: Any, accepted: tuple[Any, ...]) -> list[str]:
     if value is None or (value.lower() if isinstance(value, str) else value) in accepted:
         return []
-    return [f"{key}: {value!r} is not accepted, expected {accepted[0]!r}"]
+    return [f"{written}: {value!r} is not accepted, expected {accepted[0]!r}"]

@@ -104,7 +104,7 @@ class IMPALAUpdate:
         self.policy: ActorCriticPolicy = make_policy(config, info, seed, np.arange(1))
         self.policy.to(device)
         self._optimizer = Optimizer(
-            self.policy, config.lr, config.lr_schedule, config.grad_clip, config.opt_type
+            self.policy, config.lr, config.lr_schedule, config.gradient_clip(), config.opt_type
         )
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
@@ -163,3 +163,4 @@ class IMPALA(Algorithm):
 
 IMPALAConfig.algorithm = IMPALA
 Impala, ImpalaConfig = IMPALA, IMPALAConfig  # RLlib 2.6.3's spelling
+DEFAULT_CONFIG, ImpalaAgent, ImpalaTrainer = IMPALAConfig(), IMPALA, IMPALA  # RLlib's older names

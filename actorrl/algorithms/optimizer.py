@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.rmsprop import rmsprop
 
+from actorrl.algorithms.config import GradientClip
 from actorrl.policies.base import Policy
 from actorrl.policies.exploration import PiecewiseSchedule
 from actorrl.roles.settings import State
@@ -20,11 +21,12 @@ from actorrl.runtime.refs import beat
 
 _MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "rmsprop": ("square_avg",)}
 _RMSPROP_DECAY = 0.99
+_NO_CLIP = GradientClip()
 
 
 class Optimizer:
-    """Adam (Kingma & Ba 2015) or RMSProp over one vector. `grad_clip` is an L2 norm of the gradient
-    of the loss as the algorithm defines it: mean or sum, each algorithm's file says which.
+    """Adam (Kingma & Ba 2015) or RMSProp over one vector. `clip` limits the gradient of the loss as
+    the algorithm defines it: mean or sum, each algorithm's file says which.
 
     `part` names a module (or parameter) within the policy's model that has this optimizer of its
     own: nothing else is differentiated or moved.
@@ -35,7 +37,7 @@ class Optimizer:
         policy: Policy,
         lr: float,
         lr_schedule: list[tuple[float, float]] | None = None,
-        grad_clip: float | None = None,
+        clip: GradientClip = _NO_CLIP,
         name: str = "adam",
         eps: float = 1e-5,
         part: str = "",
@@ -43,7 +45,7 @@ class Optimizer:
         self._policy = policy
         self._lr = lr
         self._schedule = PiecewiseSchedule(lr_schedule) if lr_schedule else None
-        self._grad_clip = grad_clip
+        self._clip = clip
         self._name = name
         self._eps = eps
         self._span = policy.flat.span(part) if part else slice(None)
@@ -67,7 +69,7 @@ class Optimizer:
         """Apply the gradient that `backward` (or a worker) has left; what to report of it."""
         lr = self._schedule(timesteps) if self._schedule is not None else self._lr
         flat = self._policy.flat
-        norm = flat.clip_gradient(self._grad_clip, self._span)
+        norm = flat.clip_gradient(self._clip.limit, self._span, self._clip.by)
         step = self._adam if self._name == "adam" else self._rmsprop
         step([flat.vector.data[self._span]], [flat.gradient[self._span]], lr)
         beat()  # an update of many minibatches may take longer than a learner's progress limit

@@ -78,7 +78,9 @@ class PGUpdate:
     def __init__(self, config: PGConfig, info: EnvInfo, seed: int, device: str) -> None:
         self.policy = make_policy(config, info, seed, np.arange(1))
         self.policy.to(device)
-        self._optimizer = Optimizer(self.policy, config.lr, config.lr_schedule, config.grad_clip)
+        self._optimizer = Optimizer(
+            self.policy, config.lr, config.lr_schedule, config.gradient_clip()
+        )
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
         dist = self.policy.distribution(self.policy.model(batch[c.OBS])[0])
@@ -114,3 +116,4 @@ class PG(Algorithm):
 
 
 PGConfig.algorithm = PG
+DEFAULT_CONFIG, PGAgent, PGTrainer = PGConfig(), PG, PG  # RLlib's older names

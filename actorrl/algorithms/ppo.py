@@ -131,7 +131,9 @@ class PPOUpdate:
         self._config = config
         self.policy = make_policy(config, info, seed, np.arange(1))
         self.policy.to(device)
-        self._optimizer = Optimizer(self.policy, config.lr, config.lr_schedule, config.grad_clip)
+        self._optimizer = Optimizer(
+            self.policy, config.lr, config.lr_schedule, config.gradient_clip()
+        )
         self._kl_coeff = config.kl_coeff
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
@@ -256,3 +258,4 @@ class PPO(Algorithm):
 
 
 PPOConfig.algorithm = PPO
+DEFAULT_CONFIG, PPOAgent, PPOTrainer = PPOConfig(), PPO, PPO  # RLlib's older names

@@ -153,7 +153,7 @@ class SACUpdate:
     def _optimizer(self, part: str, lr: float | None) -> Optimizer:
         config = self._config
         return Optimizer(
-            self.policy, lr or config.lr, config.lr_schedule, config.grad_clip, part=part
+            self.policy, lr or config.lr, config.lr_schedule, config.gradient_clip(), part=part
         )
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
@@ -258,4 +258,5 @@ class SAC(Algorithm):
 
 
 SACConfig.algorithm = SAC
-__all__ = ["SAC", "SACConfig"]
+DEFAULT_CONFIG, SACTrainer = SACConfig(), SAC  # RLlib's older names
+__all__ = ["DEFAULT_CONFIG", "SAC", "SACConfig", "SACTrainer"]

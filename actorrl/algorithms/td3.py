@@ -61,4 +61,5 @@ class TD3(Algorithm):
 
 
 TD3Config.algorithm = TD3
-__all__ = ["TD3", "TD3Config"]
+DEFAULT_CONFIG, TD3Agent, TD3Trainer = TD3Config(), TD3, TD3  # RLlib's older names
+__all__ = ["DEFAULT_CONFIG", "TD3", "TD3Agent", "TD3Config", "TD3Trainer"]

@@ -48,6 +48,10 @@ def _launch(arguments: list[str], flags: Mapping[str, Any], interrupts: Interrup
     set_up_logging(flags["verbosity"])
     request = read_request(arguments, flags)
     algo = request.config.build(
-        name=flags["name"], results=request.results, stop=request.stop, keep=flags["keep"]
+        name=flags["name"],
+        results=request.results,
+        stop=request.stop,
+        keep=flags["keep"],
+        announce=False,
     )
     return run_to_the_end(algo, request.stop, interrupts, flags["quiet"], request.checkpoint_freq)

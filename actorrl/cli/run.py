@@ -72,7 +72,7 @@ def run_to_the_end(
 
 
 def _say_start(algo: Any, goal: Goal, folder: RunFolder) -> None:
-    for notice in algo.info.notices:
+    for notice in algo.notices:
         click.echo(f"notice: {notice}")
     click.echo(f"{algo.name} on {algo.env_name} {goal}")
     click.echo(algo.config.arithmetic())

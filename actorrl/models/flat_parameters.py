@@ -8,7 +8,7 @@ operations however many layers there are, and its state is flat too.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -90,14 +90,33 @@ class FlatParameters:
     def zero_gradient(self) -> None:
         self.gradient.zero_()
 
-    def clip_gradient(self, max_norm: float | None, span: slice = slice(None)) -> Tensor:
-        """Scale the gradient (of a part) down to an L2 norm of at most max_norm; returns the norm
-        before."""
+    def clip_gradient(
+        self, limit: float | None, span: slice = slice(None), by: str = "global_norm"
+    ) -> Tensor:
+        """Scale the gradient (of a part) down to an L2 norm of at most `limit`; or `by` "norm" that
+        of each parameter, or "value" each number to within +-limit. Returns the norm before."""
         gradient = self.gradient[span]
         norm = torch.linalg.vector_norm(gradient)
-        if max_norm is not None:
-            gradient.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
+        if limit is None:
+            return norm
+        if by == "value":
+            gradient.clamp_(-limit, limit)
+        elif by == "norm":
+            for part in self._parts(span):
+                _scale_down(part, torch.linalg.vector_norm(part), limit)
+        else:
+            _scale_down(gradient, norm, limit)
         return norm
+
+    def _parts(self, span: slice) -> Iterator[Tensor]:
+        """The gradients of the parameters within a span, one after the other."""
+        start, stop, _ = span.indices(len(self.gradient))
+        position = 0
+        for _, shape in self.layout:
+            end = position + math.prod(shape)
+            if start <= position and end <= stop:
+                yield self.gradient[position:end]
+            position = end
 
     def named_numpy(self) -> dict[str, Float32]:
         """Copies of the weights by parameter name."""
@@ -121,6 +140,10 @@ class FlatParameters:
         self.load(
             np.concatenate([np.asarray(weights[n], np.float32).ravel() for n, _ in self.layout])
         )
+
+
+def _scale_down(gradient: Tensor, norm: Tensor, limit: float) -> None:
+    gradient.mul_((limit / (norm + 1e-6)).clamp(max=1.0))
 
 
 def _copy_into(target: Tensor, values: Float32, what: str) -> None:

@@ -45,10 +45,10 @@ def test_the_methods_of_rllib_chain_and_every_spelling_reaches_its_setting() -> 
 
 def test_all_mistakes_come_at_once_with_the_nearest_name() -> None:
     lines = lines_of(PPOConfig(), lrr=1, sgd_minibatch_siz=3, clip_param="x", use_gae=False)
-    assert lines[0] == "use_gae: False is not accepted, expected True"
-    assert lines[1] == "lrr: unknown setting, did you mean 'lr'?"
-    assert lines[2] == "sgd_minibatch_siz: unknown setting, did you mean 'sgd_minibatch_size'?"
-    assert lines[3].startswith("clip_param: 'x' is not accepted, expected a number > 0")
+    assert lines[0] == "lrr: unknown setting, did you mean 'lr'?"
+    assert lines[1] == "sgd_minibatch_siz: unknown setting, did you mean 'sgd_minibatch_size'?"
+    assert lines[2].startswith("clip_param: 'x' is not accepted, expected a number > 0")
+    assert lines[3] == "use_gae: False is not accepted, expected True"
     assert lines_of(PPOConfig(), framework="tf2") == [
         "framework: 'tf2' is not accepted, expected 'torch'"
     ]
@@ -60,6 +60,76 @@ def test_a_config_survives_the_way_through_a_dict(name: str) -> None:
     settings = config.to_dict()
     settings["num_workers"] = 1
     assert config_class(name).from_dict(settings).to_dict() == settings
+
+
+def test_rllibs_dicts_within_the_config_are_settings_of_the_algorithms_own() -> None:
+    config = config_class("DQN").from_dict(
+        {
+            "replay_buffer_config": {
+                "type": "MultiAgentPrioritizedReplayBuffer",
+                "capacity": 60_000,
+                "prioritized_replay_alpha": 0.5,
+                "storage_unit": "timesteps",
+            },
+            "exploration_config": {"type": "EpsilonGreedy", "epsilon_timesteps": 5000},
+            "model": {"fcnet_hiddens": [32]},
+        }
+    )
+    assert (config.replay_capacity, config.prioritized_replay_alpha) == (60_000, 0.5)
+    assert config.prioritized_replay and config.epsilon_timesteps == 5000
+    plain = {"type": "ReplayBuffer"}
+    assert not config.training(replay_buffer_config=plain).prioritized_replay
+    noise = {"type": "OrnsteinUhlenbeckNoise", "ou_sigma": 0.3, "random_timesteps": 7}
+    ddpg = config_class("DDPG")().exploration(explore=True, exploration_config=noise)
+    assert (ddpg.exploration_noise, ddpg.noise_scale, ddpg.random_steps) == ("ou", 0.3, 7)
+    assert config.change({"exploration_config.final_epsilon": 0.1}) == []
+    assert config.final_epsilon == 0.1
+    multi = {"multiagent": {"policies": ["a"], "policy_mapping_fn": None}}
+    assert PPOConfig.from_dict(multi).policies == ["a"]
+
+
+def test_what_such_a_dict_holds_that_cannot_be_is_refused_by_its_own_key() -> None:
+    wrong = {
+        "exploration_config": {"type": "SoftQ", "initial_epsilonn": 1.0, "warmup_timesteps": 9},
+        "replay_buffer_config": {"type": "Fifo", "replay_sequence_length": 4, "capacity": "x"},
+        "optimizer": 3,
+    }
+    assert [
+        line.replace(": ", "|").split(", expected")[0]
+        for line in lines_of(config_class("DQN")(), **wrong)
+    ] == [
+        "exploration_config.type|'SoftQ' is not how this algorithm explores",
+        "exploration_config.warmup_timesteps|9 is not accepted",
+        "replay_buffer_config.type|'Fifo' is no replay buffer",
+        "replay_buffer_config.replay_sequence_length|4 is not accepted",
+        "optimizer|3 is not accepted",
+        "exploration_config.initial_epsilonn|unknown setting, did you mean 'initial_epsilon'?",
+        "replay_buffer_config.capacity|'x' is not accepted",
+    ]
+    (line,) = lines_of(PPOConfig(), exploration_config={"type": "EpsilonGreedy"})
+    assert line.endswith("expected 'StochasticSampling'")
+
+
+def test_old_spellings_and_what_changes_nothing_are_noticed() -> None:
+    config = PPOConfig().training(sgd_stepsize=0.01, num_rollout_workers=1, log_level="INFO")
+    assert config.training(sgd_stepsize=0.02, gpu_fraction=0.0).copy().notices == [
+        "sgd_stepsize: is called lr now",
+        "log_level: changes nothing here",
+        "gpu_fraction: is called num_gpus now",
+    ]
+    assert (config.lr, config.num_gpus) == (0.02, 0.0)
+
+
+def test_a_run_says_once_how_it_starts(tmp_path, capsys) -> None:
+    config = PPOConfig().environment("CartPole-v0").rollouts(num_workers=0, num_envs_per_worker=4)
+    with config.training(timesteps_per_batch=400).build(results=tmp_path, name="run") as algo:
+        assert len(algo.notices) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "notice: 'CartPole-v0' runs as its successor 'CartPole-v1'",
+        "notice: timesteps_per_batch: is called train_batch_size now",
+        "PPO on CartPole-v1: 1 workers x 4 envs x 111 = 444 env steps per round, 1 rounds per train"
+        " batch of 400",
+    ]
 
 
 def test_brackets_work_as_on_rllibs_dicts() -> None:

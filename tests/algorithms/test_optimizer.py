@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from actorrl.algorithms.config import GradientClip
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.policies.actor_critic import ActorCriticPolicy
 
@@ -42,7 +43,7 @@ def test_the_gradient_is_clipped_and_its_norm_before_is_reported() -> None:
     policy = make_policy()
     (gradient,) = gradients(policy, 1)
     policy.set_flat_gradient(gradient)
-    report = Optimizer(policy, 1e-3, grad_clip=0.5).step(0)
+    report = Optimizer(policy, 1e-3, clip=GradientClip(0.5)).step(0)
     assert float(report["grad_gnorm"]) == pytest.approx(np.linalg.norm(gradient), rel=1e-4)
     assert np.linalg.norm(policy.flat_gradient()) == pytest.approx(0.5, rel=1e-4)
 

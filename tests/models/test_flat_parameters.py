@@ -68,6 +68,22 @@ def test_clipping_leaves_small_gradients_and_none_means_never():
     np.testing.assert_allclose(flat.gradient_numpy(), [0.6, 0.8], rtol=1e-5)
 
 
+def test_the_other_ways_to_clip_are_torchs() -> None:
+    for by, theirs in (("value", nn.utils.clip_grad_value_), ("norm", nn.utils.clip_grad_norm_)):
+        torch.manual_seed(0)
+        one, other = MLP(3, [8, 2]), MLP(3, [8, 2])
+        flat = FlatParameters(one)
+        flat.set_gradient(np.random.default_rng(0).normal(size=flat.vector.numel()))
+        for mine, parameter in zip(one.parameters(), other.parameters(), strict=True):
+            assert mine.grad is not None
+            parameter.grad = mine.grad.clone()
+            theirs([parameter], 0.5)  # each alone
+        whole = float(np.linalg.norm(flat.gradient_numpy()))
+        assert flat.clip_gradient(0.5, by=by).item() == pytest.approx(whole, rel=1e-5)
+        for mine, parameter in zip(one.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(mine.grad, parameter.grad)
+
+
 def test_named_weights_survive_the_way_there_and_back():
     one, other = FlatParameters(MLP(3, [4, 2])), FlatParameters(MLP(3, [4, 2]))
     named = one.named_numpy()
