@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from actorrl.errors import ActorDied, CallError
-from actorrl.roles.settings import State
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.refs import ActorRef, RemoteMethod
 
@@ -23,11 +22,6 @@ def asked_again(cluster: Cluster, method: RemoteMethod, *arguments: Any) -> Any:
             return method.within(STATE_TIMEOUT_S).call(*arguments).result()
         except ActorDied:
             cluster.check()
-
-
-def load_learner_state(learner: ActorRef, state: State) -> None:
-    """Once; CallError if the learner dies meanwhile."""
-    learner.set_state.within(STATE_TIMEOUT_S).call(state).result()
 
 
 def random_states(cluster: Cluster) -> dict[str, str]:

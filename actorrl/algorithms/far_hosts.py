@@ -29,14 +29,12 @@ def ready(spec: ClusterSpec) -> SshLauncher | None:
 
 
 def recover(learner: ActorRef, spec: ClusterSpec, folder: str, check: Callable[[], None]) -> None:
-    """Give a learner that was started again its newest recovery checkpoint: on another host it
-    could not read it itself. `check` raises when the run is over."""
-    if not spec.remote_hosts:
-        return
-    newest = restoring.newest_learner_state(folder)
-    while newest is not None:
+    """Give a learner that was started again the newest whole checkpoint: on another host it could
+    not read it itself. `check` raises when the run is over."""
+    found = restoring.newest_learner_state(folder) if spec.remote_hosts else None
+    while found is not None:
         try:
-            actor_states.load_learner_state(learner, newest.state)
+            learner.recover.within(actor_states.STATE_TIMEOUT_S).call(*found).result()
             return
         except ActorDied:  # the connection's end is often heard before the successor's address
             check()

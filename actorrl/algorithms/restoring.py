@@ -102,14 +102,14 @@ def config_of(path: str | Path, env: Any = None, policy_mapping_fn: Any = None) 
 
 
 def newest_learner_state(folder: str) -> Recovery | None:
-    """Called in the learner's process when it was started again; None on another host than the
-    driver's, who then brings it back."""
+    """What a learner that was started again goes on from; called in its process. None on another
+    host than the driver's, who then reads it there (`far_hosts`)."""
     if not Path(folder).is_dir():
         return None
     damaged: list[str] = []
     path = newest_whole(RunFolder.open(folder), damaged)
     if path is None:
-        return None
+        return Recovery(None, None, damaged)
     return Recovery(read_checkpoint(path)["learner"], str(path), damaged)
 
 

@@ -19,7 +19,7 @@ from actorrl import failpoints
 from actorrl.data.columns import PRIORITIES
 from actorrl.errors import ActorRLError
 from actorrl.roles import torch_setup
-from actorrl.roles.settings import Body, LearnerSettings, Metrics, State, Update
+from actorrl.roles.settings import Body, LearnerSettings, Metrics, Recovery, State, Update
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.mailbox import Later
 
@@ -80,20 +80,31 @@ class Learner(Actor):
         # Readers may know a version of our predecessor: ours must be newer, and in a new epoch.
         publisher = self.context.publisher("weights")
         self.version, self.epoch = publisher.newest_version(), publisher.newest_epoch() + 1
+        self._has_recovered = False
         if self.context.incarnation > 1:
-            self._recover()
+            found = self.settings.recover()
+            if found is not None:
+                self._recover(found)
         self._publish()
 
-    def _recover(self) -> None:
+    @remote
+    def recover(self, state: State | None, checkpoint: str | None, damaged: list[str]) -> None:
+        """Go on from a checkpoint that the driver has read, unless the learner has done so: on
+        another host it could not."""
+        if not self._has_recovered:
+            self._recover(Recovery(state, checkpoint, damaged))
+            self._publish()
+
+    def _recover(self, found: Recovery) -> None:
         """Go on from the newest whole checkpoint, if there is one; say what is lost."""
-        found = self.settings.recover()
-        if found is not None:
+        self._has_recovered = True
+        if found.state is not None:
             self._load(found.state)
         updates, timesteps = self.context.notes_of_predecessor(2) or (0, 0)
         self.context.event(
             "learner_recovered",
-            checkpoint=found.checkpoint if found is not None else None,
-            damaged=found.damaged if found is not None else [],
+            checkpoint=found.checkpoint,
+            damaged=found.damaged,
             epoch=self.epoch,
             updates_lost=max(0, updates - self.num_updates),
             timesteps_lost=max(0, timesteps - self.timesteps_total),

@@ -80,8 +80,8 @@ class Update(Protocol):
 class Recovery(NamedTuple):
     """What a learner that was started again goes on from."""
 
-    state: State  # as `Learner.get_state` returned it
-    checkpoint: str  # where it was found
+    state: State | None  # as `Learner.get_state` returned it; None: there was none
+    checkpoint: str | None  # where it was found
     damaged: list[str]  # newer ones that had to be passed over, and why
 
 

@@ -168,6 +168,27 @@ def test_a_learner_that_died_goes_on_from_its_last_checkpoint_under_newer_versio
         assert algo.stop() == []
 
 
+def test_a_learner_of_another_host_says_from_which_checkpoint_the_driver_restored_it() -> None:
+    with worlds.running(program_of("A2C", seed=0)) as cluster:
+        worlds.train(cluster, min_updates=3)
+        state = cluster.ref("learner/0").get_state.call().result()
+    events: list[dict[str, Any]] = []
+    program = program_of("A2C", seed=1)
+    cluster = Cluster(program, launcher="inproc", on_event=events.append)
+    cluster.start()
+    try:
+        for path in ("recovery/recovery_000007", "another"):  # it is restored once
+            cluster.ref("learner/0").recover.call(state, path, ["a damaged one"]).result()
+        actor = worlds.actor(cluster)
+        assert actor.num_updates == state["num_updates"]
+        np.testing.assert_array_equal(actor.update.policy.flat_weights(), state["weights"])
+        (event,) = [event for event in events if event["event"] == "learner_recovered"]
+        assert event["checkpoint"] == "recovery/recovery_000007"
+        assert event["damaged"] == ["a damaged one"]
+    finally:
+        cluster.stop()
+
+
 def kill(cluster: Cluster, name: str) -> None:
     (pid,) = [row["pid"] for row in cluster.status() if row["name"] == name]
     os.kill(pid, signal.SIGKILL)
