@@ -29,6 +29,7 @@ from actorrl.experiment.run_folder import RunFolder
 from actorrl.policies.base import Policy
 from actorrl.roles.worker_view import WorkerView
 from actorrl.rollouts.callbacks import DefaultCallbacks
+from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.inventory import this_host
 from actorrl.runtime.memory_limits import check_said
 from actorrl.runtime.offers import assumed_offers
@@ -240,6 +241,11 @@ class Algorithm(Acting):
     def status(self) -> list[dict[str, Any]]:
         """A row per actor."""
         return self._run.cluster.status()
+
+    @property
+    def cluster(self) -> Cluster:
+        """The run's actors and hosts."""
+        return self._run.cluster
 
     def evaluate(self, *, episodes: int | None = None, explore: bool = False) -> dict[str, Any]:
         """Play episodes on fixed seeds, with the newest weights; or what the user's

@@ -14,6 +14,7 @@ from actorrl.cli.interrupts import Interrupts
 from actorrl.cli.training import Goal, goal_of, train_until
 from actorrl.errors import EXIT_OK, EXIT_STRAYS, ActorRLError
 from actorrl.experiment.checkpoints import newest_whole
+from actorrl.experiment.host_lines import not_there, were_lost
 from actorrl.experiment.progress import Progress
 from actorrl.experiment.run_folder import RunFolder
 
@@ -52,7 +53,9 @@ def run_to_the_end(
     goal = goal_of(stop, algo.info.reward_threshold)
     try:
         _say_start(algo, goal, folder)
-        progress = Progress(algo.name, algo.env_name, folder.name, goal.stop, quiet=quiet)
+        progress = Progress(
+            algo.name, algo.env_name, folder.name, goal.stop, quiet=quiet, hosts=algo.cluster.hosts
+        )
         with progress:
             display = _Watched(progress)
             reason = train_until(algo, goal, display, interrupts, checkpoint_freq)
@@ -63,8 +66,11 @@ def run_to_the_end(
     except BaseException:
         algo.stop()
         raise
+    hosts = algo.cluster.hosts()
     left = algo.stop()
-    click.echo("\n".join(last_lines(folder.path, reason, display.last_row, goal.stop)))
+    lines = [*were_lost(hosts), *not_there(hosts)]
+    lines += last_lines(folder.path, reason, display.last_row, goal.stop)
+    click.echo("\n".join(lines))
     if left:
         click.echo(f"error: these processes could not be ended: {left}", err=True)
         return EXIT_STRAYS
@@ -77,6 +83,8 @@ def _say_start(algo: Any, goal: Goal, folder: RunFolder) -> None:
     click.echo(f"{algo.name} on {algo.env_name} {goal}")
     click.echo(algo.config.arithmetic())
     click.echo(f"run folder: {folder.path}")
+    for line in (*algo.cluster.notices, *not_there(algo.cluster.hosts())):
+        click.echo(f"notice: {line}")
 
 
 def _say_how_to_go_on(folder: RunFolder) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actorrl.experiment.estimate import Estimator, Goal
+from actorrl.experiment.host_lines import Health, host_table, summary
 from actorrl.experiment.stop import StopCriteria, lookup
 
 REFRESH_PER_S = 2
@@ -31,7 +32,8 @@ class Progress:
 
     algo, env, run: shown at the top. stop: the bar goes toward the nearest of its criteria.
     stream, clock: where to write, and seconds that only grow. interactive: True for the table,
-    False for plain lines, None to ask the stream. quiet: nothing at all.
+    False for plain lines, None to ask the stream. quiet: nothing at all. hosts: their health now;
+    any thread calls it.
 
     On a terminal a thread draws the table twice a second from the newest `update`.
     """
@@ -47,6 +49,7 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
         interactive: bool | None = None,
         quiet: bool = False,
+        hosts: Callable[[], Sequence[Health]] = list,
     ) -> None:
         self._title = f"actorrl  {algo}  {env}"
         self._run = run
@@ -55,6 +58,7 @@ class Progress:
         self._clock = clock
         self._interactive = _is_terminal(self._stream) if interactive is None else interactive
         self._quiet = quiet
+        self._hosts = hosts
         self._estimator = Estimator(stop)
         self._started = self._updated = clock()
         # Read by the drawing thread: always replaced as a whole, never changed in place.
@@ -126,6 +130,8 @@ class Progress:
         if goal is not None:
             left = "" if goal.left_s is None else f", about {duration(goal.left_s)} left"
             parts.append(f"{int(100 * goal.fraction)} % to {goal.key} {number(goal.target)}{left}")
+        if words := summary(self._hosts()):
+            parts.append(words)
         return "  ".join(parts) + (f"  [{bottleneck}]" if bottleneck else "")
 
     # ---- the table --------------------------------------------------------------------------
@@ -144,6 +150,8 @@ class Progress:
             parts += [_metrics(result, two_columns=width >= MIN_WIDTH), self._goal(goal)]
         else:
             parts.append(Text("starting, no result yet"))
+        if (hosts := host_table(self._hosts())) is not None:
+            parts.append(hosts)
         if bottleneck:
             parts.append(Text(bottleneck, style="yellow"))
         title = Text(self._title, style="bold", overflow="ellipsis")

@@ -202,6 +202,10 @@ class Cluster:
         rows = [] if self._service is None else self._service.fleet.rows()
         return rows + self._supervisor.rows()
 
+    def hosts(self) -> list[dict[str, Any]]:
+        """A row per host: host, state, losses, cpu, memory (parts of 1), last_error."""
+        return [] if self._service is None else self._service.fleet.health()
+
     def num_restarts(self) -> int:
         return sum(slot.restarts for slot in self._supervisor.slots.values())
 

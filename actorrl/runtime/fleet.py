@@ -274,13 +274,14 @@ class Fleet:
         return [self._row(name, agent) for name, agent in self.agents.items()]
 
     def health(self) -> list[dict[str, Any]]:
-        """A row per host: state, part of its cores and of its memory in use, its agent's pid."""
+        """A row per host: state, how often it was lost, and the parts of its cores and of its
+        memory that are in use. Any thread."""
         rows = []
         for name, agent in self.agents.items():
             host, beat = self.table.hosts[name], agent.beat
             cpu, memory = (beat.cpu, beat.memory) if beat is not None else (0.0, 0.0)
             row = {"host": name, "state": str(host.state), "cpu": cpu, "memory": memory}
-            rows.append({**row, "last_error": host.error})
+            rows.append({**row, "losses": host.times_lost, "last_error": host.error})
         return rows
 
     def _row(self, name: str, agent: AgentState) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class HostSlot:
     heard: float = 0.0
     launched: float | None = None  # when its agent's process was there; None while it is prepared
     was_up: bool = False
+    times_lost: int = 0  # after it was up
     error: str | None = None
     losses: collections.deque[float] = dataclasses.field(default_factory=collections.deque)
 
@@ -182,6 +183,7 @@ class HostTable:
 
     def _lose(self, host: HostSlot, reason: str, now: float) -> list[HostCommand]:
         was_up = host.carries
+        host.times_lost += was_up
         while host.losses and host.losses[0] < now - self.policy.window_s:
             host.losses.popleft()
         host.losses.append(now)

@@ -70,7 +70,10 @@ class Housing:
         if self._cast.stopping:
             self._fleet.say(host, StopAll(0.0))
         elif is_new:
-            self._chronicle.event("host_up", host=host, pid=hello.pid)
+            # what was lost with it stays where it is now; what is placed from now on may come here
+            is_back = self._fleet.table.hosts[host].times_lost > 0
+            kind = "host_rejoined" if is_back else "host_up"
+            self._chronicle.event(kind, host=host, pid=hello.pid, incarnation=hello.incarnation)
         else:
             self._cast.reconcile(host, hello, now)
         self._cast.announce()

@@ -12,6 +12,7 @@ from actorrl.runtime.running import Running
 _LOOK_S = 0.5
 LINES_PER_LOOK = 100
 _MAX_BYTES = 64 * 1024  # of one look
+_MAX_READ = 16 * _MAX_BYTES
 _MAX_LINE = 1000  # characters
 
 
@@ -37,10 +38,12 @@ class LogForwarder:
         try:
             with open(running.log_file, "rb") as file:
                 file.seek(start)
-                content = file.read(_MAX_BYTES * 16)
+                content = file.read(_MAX_READ)
         except OSError:
             return
-        whole = content[: content.rfind(b"\n") + 1]
+        # a line that never ends, such as a progress bar's, must not hold up what follows
+        is_endless = len(content) == _MAX_READ and b"\n" not in content
+        whole = content if is_endless else content[: content.rfind(b"\n") + 1]
         if not whole:
             return
         self._positions[key] = start + len(whole)

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actorrl.errors import HostError
+from actorrl.errors import HostError, RunFolderError
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.cluster import Cluster
+from actorrl.runtime.desk import ask
 from actorrl.runtime.host_specs import ClusterSpec, FailureSpec, HostSpec, NetworkSpec, RoleSpec
 from actorrl.runtime.launch import Prepared
 from actorrl.runtime.launchers.loopback import LoopbackLauncher
@@ -182,9 +183,18 @@ def test_a_lost_host_is_left_out_its_actors_go_on_elsewhere_and_it_comes_back(tm
         assert all(now[name]["incarnation"] == 2 for name in moved)
         assert all(not is_alive(before[name]["pid"]) for name in moved)
         wait_until(lambda: rows(cluster)["agent/two"]["state"] == "up", PATIENCE_S)
+        assert {rows(cluster)[f"worker/{i}"]["host"] for i in range(4)} == {"one"}
+        os.kill(before["agent/one"]["pid"], signal.SIGKILL)  # the one that came back takes them
+        wait_until(lambda: rows(cluster)["worker/3"]["incarnation"] == 3, PATIENCE_S)
+        so_far = taken(cluster)
+        wait_until(lambda: everybody_is_heard(cluster, so_far), PATIENCE_S)
+        assert {rows(cluster)[f"worker/{i}"]["host"] for i in range(4)} == {"two"}
         assert cluster.ref("learner/0").look.call().result()["wrong"] == 0
-    (lost,) = [event for event in events if event["event"] == "host_lost"]
+        assert [row["losses"] for row in cluster.hosts()] == [0, 1, 1]
+    lost, _ = [event for event in events if event["event"] == "host_lost"]
     assert lost["host"] == "two" and "SIGKILL" in lost["reason"]
+    told = [event["event"] for event in events if event.get("host") == "two"]
+    assert told.index("host_up") < told.index("host_lost") < told.index("host_rejoined")
     assert left_of(run_id) == []
 
 
@@ -282,6 +292,25 @@ def test_an_agent_that_stands_still_is_suspect_then_lost_and_its_actors_are_fenc
     kinds = [event["event"] for event in events if event.get("host") == "two"]
     assert kinds.index("host_suspect") < kinds.index("host_recovered") < kinds.index("host_lost")
     assert left_of(run_id) == []
+
+
+def test_the_command_line_sees_actors_of_other_hosts_as_its_own(tmp_path, run_id):
+    with cluster_over(spec(HERE, ONE), tmp_path, workers=1, run_id=run_id) as cluster:
+        wait_until(lambda: everybody_is_heard(cluster, {}, workers=1), PATIENCE_S)
+        pid = cluster.ref("worker/0").pid.call().result()
+        stack = ask(run_id, {"ask": "stack", "actor": "worker/0"})["text"]
+        assert "worker/0: its threads" in stack and "mailbox.py" in stack
+        with pytest.raises(RunFolderError, match="there are learner/0, worker/0"):
+            ask(run_id, {"ask": "stack", "actor": "worker/7"})
+
+        def is_complete() -> bool:
+            seen = ask(run_id, {"ask": "top"})
+            (worker,) = [actor for actor in seen["actors"] if actor["name"] == "worker/0"]
+            assert (worker["pid"], worker["host"]) == (pid, "one")
+            hosts = {host["host"]: host for host in seen["hosts"]}
+            return worker["rss_bytes"] > 0 and all(hosts[h]["memory"] for h in ("local", "one"))
+
+        wait_until(is_complete, PATIENCE_S)
 
 
 def test_what_actors_of_other_hosts_write_comes_in_part_and_is_whole_there(tmp_path, run_id):

@@ -1,0 +1,47 @@
+"""What is forwarded of a log: whole lines, so many at a time, and how many more there were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from actorrl.runtime.log_forwarder import LINES_PER_LOOK, LogForwarder
+from actorrl.runtime.running import Running
+
+
+def forwarded(log: Path, forwarder: LogForwarder) -> list[tuple[str, int]]:
+    running = Running("worker/0", 1, str(log), 0, 60.0, 0)
+    return [(text, left_out) for _, text, left_out in forwarder.rest(running)]
+
+
+def test_whole_lines_come_once_and_the_rest_of_a_line_with_its_end(tmp_path):
+    log, forwarder = tmp_path / "log", LogForwarder()
+    log.write_text("one\ntw")
+    assert forwarded(log, forwarder) == [("one", 0)]
+    assert forwarded(log, forwarder) == []
+    log.write_text("one\ntwo\n")
+    assert forwarded(log, forwarder) == [("two", 0)]
+
+
+def test_lines_beyond_the_rate_are_counted_and_later_ones_come(tmp_path):
+    log, forwarder = tmp_path / "log", LogForwarder()
+    lines = [f"line {i}" for i in range(LINES_PER_LOOK + 7)]
+    log.write_text("\n".join(lines) + "\n")
+    ((text, left_out),) = forwarded(log, forwarder)
+    assert text.splitlines() == lines[:LINES_PER_LOOK] and left_out == 7
+    with open(log, "a") as file:
+        file.write("and then\n")
+    assert forwarded(log, forwarder) == [("and then", 0)]
+
+
+def test_a_line_that_does_not_end_holds_up_nothing(tmp_path):
+    log, forwarder = tmp_path / "log", LogForwarder()
+    log.write_text("x" * 3_000_000 + "\nafter it\n")
+    texts = [text for _ in range(4) for text, _ in forwarded(log, forwarder)]
+    assert texts[-1].splitlines()[-1] == "after it"
+    assert all(len(line) <= 1000 for text in texts for line in text.splitlines())
+
+
+def test_what_a_terminal_would_obey_is_spelled_out(tmp_path):
+    log, forwarder = tmp_path / "log", LogForwarder()
+    log.write_bytes(b"\x1b[2Jhello\tthere\xff\n")
+    assert forwarded(log, forwarder) == [("\\x1b[2Jhello\tthere\ufffd", 0)]
