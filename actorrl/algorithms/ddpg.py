@@ -11,7 +11,6 @@ over the batch.
 
 from __future__ import annotations
 
-import functools
 from typing import Annotated, ClassVar, Literal, cast
 
 import msgspec
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
-from actorrl.algorithms.replay_config import ReplayConfig
+from actorrl.algorithms.replay_config import ReplayConfig, make_postprocess
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.losses import continuous_q as losses
@@ -30,7 +29,6 @@ from actorrl.models.continuous import ActorAndCritics
 from actorrl.models.model_config import ModelConfig
 from actorrl.policies.deterministic import DeterministicPolicy
 from actorrl.policies.noise import GaussianNoise, OUNoise
-from actorrl.roles.replay_rows import n_step_rows
 from actorrl.roles.settings import Metrics, State
 from actorrl.runtime.program import Program
 from actorrl.topologies import local_replay
@@ -92,6 +90,7 @@ class DeterministicConfig(ReplayConfig):
 
 class DDPGConfig(DeterministicConfig):
     reproducible: ClassVar[bool] = True
+    several_policies: ClassVar[bool] = True
 
     exploration_noise: Annotated[
         Literal["gaussian", "ou"], Meta(description="independent, or Ornstein-Uhlenbeck")
@@ -125,6 +124,9 @@ def policy_with_noise(
         noise=noise,
         random_steps=config.random_steps,
     )
+
+
+# ---- postprocess: replay_config.py's ----------------------------------------------------------
 
 
 # ---- update ---------------------------------------------------------------------------------
@@ -207,15 +209,13 @@ class DeterministicUpdate:
 
 def local_program(name: str, config: DeterministicConfig, setup: Setup) -> Program:
     """TD3's too."""
-    info = setup.info
-    clip = 1.0 if config.clips_rewards(info.frame_stack) else None
     return local_replay.build(
         name,
         setup.workers(config),
-        setup.learner(config, functools.partial(DeterministicUpdate, config, info, setup.seed)),
-        config.local_replay(info, setup.seed),
-        functools.partial(make_policy, config, info),
-        functools.partial(n_step_rows, config.n_step, config.gamma, clip),
+        setup.learner(config, setup.update(config, DeterministicUpdate)),
+        config.local_replay(setup.info, setup.seed),
+        setup.acting(config, make_policy),
+        setup.postprocess(config, make_postprocess),
     )
 
 

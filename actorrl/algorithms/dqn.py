@@ -10,7 +10,6 @@ moves by `tau` of the way every `target_network_update_freq` learner updates.
 
 from __future__ import annotations
 
-import functools
 from typing import Annotated, ClassVar, cast
 
 import msgspec
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
-from actorrl.algorithms.replay_config import ReplayConfig
+from actorrl.algorithms.replay_config import ReplayConfig, make_postprocess
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.losses.distributional import categorical_td
@@ -30,7 +29,6 @@ from actorrl.models.model_config import ModelConfig
 from actorrl.models.q_network import QNetwork, Support
 from actorrl.policies.exploration import EpsilonSchedule
 from actorrl.policies.q_policy import QPolicy
-from actorrl.roles.replay_rows import n_step_rows
 from actorrl.roles.settings import Metrics, State
 from actorrl.runtime.program import Program
 from actorrl.topologies import local_replay
@@ -38,6 +36,7 @@ from actorrl.topologies import local_replay
 
 class DQNConfig(ReplayConfig):
     reproducible: ClassVar[bool] = True
+    several_policies: ClassVar[bool] = True
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
     train_batch_size: Annotated[
@@ -140,6 +139,9 @@ def make_policy(config: DQNConfig, info: EnvInfo, seed: int, env_indices: np.nda
     )
 
 
+# ---- postprocess: replay_config.py's ----------------------------------------------------------
+
+
 # ---- update ---------------------------------------------------------------------------------
 
 
@@ -236,15 +238,13 @@ class DQN(Algorithm):
 
     @staticmethod
     def program(config: DQNConfig, setup: Setup) -> Program:
-        info = setup.info
-        clip = 1.0 if config.clips_rewards(info.frame_stack) else None
         return local_replay.build(
             "DQN",
             setup.workers(config),
-            setup.learner(config, functools.partial(DQNUpdate, config, info, setup.seed)),
-            config.local_replay(info, setup.seed),
-            functools.partial(make_policy, config, info),
-            functools.partial(n_step_rows, config.n_step, config.gamma, clip),
+            setup.learner(config, setup.update(config, DQNUpdate)),
+            config.local_replay(setup.info, setup.seed),
+            setup.acting(config, make_policy),
+            setup.postprocess(config, make_postprocess),
         )
 
     @staticmethod

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from actorrl.algorithms.config import AlgorithmConfig
 
 _TRY_OUT_STEPS = 100
+_LEARN_SEVERAL = ("A2C", "APPO", "DDPG", "DQN", "IMPALA", "PG", "PPO", "SAC", "TD3")
 
 
 class PolicySpec(NamedTuple):
@@ -95,7 +96,11 @@ def lines(config: AlgorithmConfig) -> list[str]:
         return list(error.messages)
     wrong = []
     if specs and not type(config).several_policies:
-        wrong.append("policies: this algorithm learns one; PPO, A2C, IMPALA and APPO several")
+        algo = type(config).algorithm.__name__
+        wrong.append(
+            f"policies: {algo} learns one policy of one agent; {', '.join(_LEARN_SEVERAL)} learn"
+            " several"
+        )
     if len(specs) > 1 and config.policy_mapping_fn is None:
         wrong.append(
             f"policy_mapping_fn: missing, expected a function of an agent's id that returns one of"

@@ -38,6 +38,8 @@ from actorrl.topologies import synchronous
 
 
 class PGConfig(AlgorithmConfig):
+    several_policies: ClassVar[bool] = True
+    learns_from_rows: ClassVar[bool] = True
     gathers: ClassVar[Gathers] = "rounds"
     reproducible: ClassVar[bool] = True  # the same seed gives the same rows
 

@@ -11,11 +11,14 @@ from msgspec import Meta
 from actorrl.algorithms.config import AlgorithmConfig, Gathers
 from actorrl.envs.check import EnvInfo
 from actorrl.models.action_layout import action_layout
+from actorrl.policies.base import Policy
 from actorrl.replay.buffer import BufferSettings
 from actorrl.replay.footprint import Footprint, footprint
 from actorrl.replay.frame_store import frames_for
 from actorrl.roles.local_replay_learner import LocalReplaySettings
+from actorrl.roles.replay_rows import n_step_rows
 from actorrl.roles.replay_shard import ShardSettings
+from actorrl.roles.settings import Postprocess
 
 
 class ReplayConfig(AlgorithmConfig):
@@ -23,6 +26,7 @@ class ReplayConfig(AlgorithmConfig):
     and of both Ape-X (shards)."""
 
     gathers: ClassVar[Gathers] = "replay"
+    learns_from_rows: ClassVar[bool] = True
     ALIASES: ClassVar[dict[str, str]] = {
         **AlgorithmConfig.ALIASES,
         "training_intensity": "samples_per_insert",
@@ -90,12 +94,13 @@ class ReplayConfig(AlgorithmConfig):
 
     def memory_needs(self, info: EnvInfo) -> dict[str, Footprint]:
         role, settings = self.buffer(info)
-        action, space = action_layout(info.action_space), info.observation_space
-        action_bytes = math.prod(action.shape) * np.dtype(action.dtype).itemsize
-        obs_bytes = math.prod(space.shape) * np.dtype(space.dtype).itemsize
-        found = footprint(settings, obs_bytes, action_bytes, info.frame_stack)
-        arithmetic = f"a replay of {found.arithmetic}; a smaller replay_capacity needs less"
-        return {role: found._replace(arithmetic=arithmetic)}
+        policies = (info.policies or {"": info}).values()  # each has a buffer of its own
+        found = [_footprint(settings, one) for one in policies]
+        arithmetic = " and ".join(dict.fromkeys(one.arithmetic for one in found))
+        if len(found) > 1:
+            arithmetic = f"{len(found)} policies, each with {arithmetic}"
+        arithmetic = f"a replay of {arithmetic}; a smaller replay_capacity needs less"
+        return {role: Footprint(sum(one.num_bytes for one in found), arithmetic)}
 
     def buffer(self, info: EnvInfo) -> tuple[str, BufferSettings]:
         """The role that keeps the rows, and what each of its actors has."""
@@ -167,3 +172,19 @@ class ReplayConfig(AlgorithmConfig):
         episodes are reported, as RLlib's."""
         num_envs = self.num_envs_total()
         return env_index >= num_envs - max(1, num_envs // 3)
+
+
+def _footprint(settings: BufferSettings, info: EnvInfo) -> Footprint:
+    """Of one buffer of this policy's rows."""
+    action, space = action_layout(info.action_space), info.observation_space
+    action_bytes = math.prod(action.shape) * np.dtype(action.dtype).itemsize
+    obs_bytes = math.prod(space.shape) * np.dtype(space.dtype).itemsize
+    return footprint(settings, obs_bytes, action_bytes, info.frame_stack)
+
+
+def make_postprocess(
+    config: ReplayConfig, clip_rewards: bool, policy: Policy, num_envs: int
+) -> Postprocess:
+    """From fragments to n-step rows, for a buffer that gives them their first priorities."""
+    clip = 1.0 if clip_rewards else None
+    return n_step_rows(config.n_step, config.gamma, clip, policy, num_envs)

@@ -11,7 +11,6 @@ critics; a step of the actor; a step of the temperature alpha, which holds the p
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Annotated, ClassVar, Literal, cast
 
@@ -23,14 +22,13 @@ from torch import Tensor
 
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
-from actorrl.algorithms.replay_config import ReplayConfig
+from actorrl.algorithms.replay_config import ReplayConfig, make_postprocess
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.losses import continuous_q as losses
 from actorrl.models.continuous import ActorAndCritics
 from actorrl.models.model_config import ModelConfig
 from actorrl.policies.squashed_gaussian import SquashedGaussianPolicy
-from actorrl.roles.replay_rows import n_step_rows
 from actorrl.roles.settings import Metrics, State
 from actorrl.runtime.program import Program
 from actorrl.topologies import local_replay
@@ -42,6 +40,7 @@ _DISCRETE_SHARE = 0.2
 
 class SACConfig(ReplayConfig):
     reproducible: ClassVar[bool] = True
+    several_policies: ClassVar[bool] = True
 
     lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
     actor_lr: (
@@ -129,6 +128,9 @@ def make_policy(
         random_steps=config.random_steps,
         initial_alpha=config.initial_alpha,
     )
+
+
+# ---- postprocess: replay_config.py's ----------------------------------------------------------
 
 
 # ---- update ---------------------------------------------------------------------------------
@@ -241,15 +243,13 @@ class SAC(Algorithm):
 
     @staticmethod
     def program(config: SACConfig, setup: Setup) -> Program:
-        info = setup.info
-        clip = 1.0 if config.clips_rewards(info.frame_stack) else None
         return local_replay.build(
             "SAC",
             setup.workers(config),
-            setup.learner(config, functools.partial(SACUpdate, config, info, setup.seed)),
-            config.local_replay(info, setup.seed),
-            functools.partial(make_policy, config, info),
-            functools.partial(n_step_rows, config.n_step, config.gamma, clip),
+            setup.learner(config, setup.update(config, SACUpdate)),
+            config.local_replay(setup.info, setup.seed),
+            setup.acting(config, make_policy),
+            setup.postprocess(config, make_postprocess),
         )
 
     @staticmethod

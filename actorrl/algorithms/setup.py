@@ -15,6 +15,7 @@ from actorrl.errors import ConfigError
 from actorrl.policies.base import Policy
 from actorrl.policies.policy_map import PolicyMap
 from actorrl.roles import several_policies
+from actorrl.roles.batch import FragmentBatch
 from actorrl.roles.settings import (
     LearnerSettings,
     MakePolicy,
@@ -60,9 +61,7 @@ class Setup(NamedTuple):
             )
             for i, (name, info) in enumerate(self.info.policies.items())
         }
-        to_train = config.policies_to_train
-        names = list(makers) if to_train is None else to_train
-        return functools.partial(SeveralUpdates, makers, names)
+        return functools.partial(SeveralUpdates, makers, self._to_train(config))
 
     def acting(self, config: AlgorithmConfig, make_policy: Callable[..., Policy]) -> MakePolicy:
         """`make_policy(config, info, seed, env_indices)` for the workers."""
@@ -71,7 +70,8 @@ class Setup(NamedTuple):
     def postprocess(
         self, config: AlgorithmConfig, make: Callable[..., Postprocess]
     ) -> MakePostprocess:
-        """`make(config, clip_rewards, policy, num_envs)` for the workers."""
+        """`make(config, clip_rewards, policy, num_envs)` for the workers. Where `learns_from_rows`,
+        what it makes spans fragments: each agent has its own."""
         if self.info.policies is None:
             clips = config.clips_rewards(self.info.frame_stack)
             return functools.partial(make, config, clips)
@@ -79,13 +79,21 @@ class Setup(NamedTuple):
         for name in self.info.policies:
             own = multi_agent.config_for(config, name)
             makers[name] = functools.partial(make, own, own.clips_rewards(1))
-        return functools.partial(several_policies.make_postprocess, makers)
+        if not config.learns_from_rows:
+            return functools.partial(several_policies.make_postprocess, makers)
+        learning = {name: makers[name] for name in self._to_train(config)}
+        return functools.partial(several_policies.make_rows, learning)
+
+    def _to_train(self, config: AlgorithmConfig) -> list[str]:
+        given = config.policies_to_train
+        return list(self.info.policies or ()) if given is None else given
 
     def learner(
         self, config: AlgorithmConfig, make_update: MakeUpdate, **more: Any
     ) -> LearnerSettings:
         if self.info.policies is not None:
-            more["make_batch"] = GroupedBatch
+            make_batch = more.get("make_batch", FragmentBatch)
+            more["make_batch"] = functools.partial(GroupedBatch, make_batch)
         return LearnerSettings(
             make_update=make_update,
             train_batch_size=config.train_batch_size,

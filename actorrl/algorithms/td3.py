@@ -22,6 +22,7 @@ from actorrl.topologies import local_replay
 
 class TD3Config(DeterministicConfig):
     reproducible: ClassVar[bool] = True
+    several_policies: ClassVar[bool] = True
 
     random_steps: Annotated[
         int,

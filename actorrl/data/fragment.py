@@ -52,8 +52,10 @@ class Fragment:
     episodes: list[Episode] = field(default_factory=list)  # finished within these rows
     worker_index: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
-    # Recurrent state after the last row, each [B, ...]. For the worker's own use: it is not sent.
+    # For the worker's own use, not sent. Recurrent state after the last row, each [B, ...]; where
+    # there are several agents: policy -> [B] numbers of agents, the same in all fragments.
     state_out: tuple[np.ndarray, ...] = ()
+    lanes: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def columns(self) -> dict[str, np.ndarray]:

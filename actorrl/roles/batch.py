@@ -34,9 +34,8 @@ class FragmentBatch:
         self.num_env_steps = 0
 
     @property
-    def num_envs(self) -> int:
-        """Environments of all fragments so far."""
-        return self._envs
+    def is_empty(self) -> bool:
+        return self._envs == 0
 
     def add(self, columns: Mapping[str, np.ndarray], num_env_steps: int) -> None:
         """Copy one fragment in. All fragments of a batch have the same T."""
@@ -105,6 +104,10 @@ class RowBatch:
         self._device = device
         self._parts: list[dict[str, np.ndarray]] = []
         self.num_env_steps = 0
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._parts
 
     def add(self, columns: Mapping[str, np.ndarray], num_env_steps: int) -> None:
         """Copy a message's rows in. They may be fewer than the env steps that it tells of, or more:

@@ -18,6 +18,7 @@ from torch import Tensor
 from actorrl import failpoints
 from actorrl.data.columns import PRIORITIES
 from actorrl.errors import ActorRLError
+from actorrl.policies.policy_map import SEPARATOR
 from actorrl.roles import torch_setup
 from actorrl.roles.settings import Body, LearnerSettings, Metrics, Recovery, State, Update
 from actorrl.runtime.actor import Actor, remote
@@ -217,7 +218,7 @@ class Learner(Actor):
 
     def _note(self, metrics: Metrics) -> None:
         for name, value in metrics.items():
-            if name in PER_ROW:
+            if name.rpartition(SEPARATOR)[2] in PER_ROW:
                 continue
             number = float(value)
             if not math.isfinite(number) and name.endswith("loss"):

@@ -2,24 +2,26 @@
 
 A round: every worker acts for one fragment with the same weights; its rows go into the buffer in
 the order of the workers; then as many updates as the ratio of samples to inserts asks for. Nothing
-overlaps, so a run is the same every time.
+overlaps, so a run is the same every time. Each of several policies has a buffer of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 
 from actorrl.data import columns as c
+from actorrl.policies.policy_map import SEPARATOR
 from actorrl.replay.buffer import BufferSettings, Replay, num_rows
 from actorrl.replay.limiter import SamplesPerInsert
 from actorrl.replay.prioritized import PROBABILITIES
 from actorrl.replay.weights import Mass, importance_weights
 from actorrl.roles.batch import to_device
 from actorrl.roles.round_learner import RoundLearner
-from actorrl.roles.settings import LearnerSettings
+from actorrl.roles.settings import Arrays, LearnerSettings
 from actorrl.runtime.links import Item
 
 _MASS_INTERVAL = 100  # samples between two scans for the smallest mass; weights bound it anyway
@@ -34,81 +36,120 @@ class LocalReplaySettings(BufferSettings):
     beta: float = 0.0  # exponent of importance weights
 
 
+class PolicyReplay:
+    """The buffer of one policy, and its ratio of samples to inserts."""
+
+    def __init__(self, settings: LocalReplaySettings, batch_size: int, buffer: Replay) -> None:
+        self.buffer = buffer
+        self.limiter = SamplesPerInsert(settings.samples_per_insert, settings.min_size)
+        self.mass = Mass(0.0, 0)
+        self._settings = settings
+        self._batch_size = batch_size
+        self._num_sampled = 0
+
+    def insert(self, rows: Arrays, source: str) -> None:
+        count = num_rows(rows)
+        if count:
+            self._settings.add(self.buffer, rows, source)
+        self.limiter.inserted(count)
+
+    def ready(self) -> bool:
+        return self.limiter.can_sample(self._batch_size)
+
+    def sample(self) -> tuple[np.ndarray, Arrays]:
+        """Ids [N] of the rows, and the rows with their importance weights."""
+        sample = self.buffer.sample(self._batch_size)
+        self.limiter.sampled(self._batch_size)
+        ids, probabilities = sample.pop(c.INDICES), sample.pop(PROBABILITIES)
+        sample[c.WEIGHTS] = self._weights(probabilities)
+        return ids, sample
+
+    def _weights(self, probabilities: np.ndarray) -> np.ndarray:
+        """Importance weights; 1 for all where rows are sampled uniformly."""
+        if self._num_sampled % _MASS_INTERVAL == 0:
+            self.mass = self.buffer.mass
+        self._num_sampled += 1
+        return importance_weights(
+            probabilities, self.buffer.total_mass, self.mass, self._settings.beta
+        )
+
+
 class LocalReplayLearner(RoundLearner):
-    """See the module. With priorities, the update returns new ones as "priorities" [N]."""
+    """See the module. With priorities, the update returns new ones as "priorities" [N]; of several
+    policies rows come, and priorities go, under "policy/name"."""
 
     def __init__(self, settings: LearnerSettings, replay: LocalReplaySettings) -> None:
         super().__init__(settings)
         self._replay_settings = replay
 
     def on_start(self) -> None:
-        settings = self._replay_settings
-        self._replay: Replay | None = None
-        self._random_state = ""  # to go on from, once there is a buffer
-        self._limiter = SamplesPerInsert(settings.samples_per_insert, settings.min_size)
-        self._mass = Mass(0.0, 0)
-        self._num_sampled = 0
+        self.replays: dict[str, PolicyReplay] = {}  # by "policy/", or "" where there is one
+        self._random_states: dict[str, Any] = {}  # to go on from, once there is a buffer
         super().on_start()
 
     def take_round(self, items: list[Item]) -> None:
         for item in items:
-            self._insert(item)
+            self.count_fragment(item.body["num_env_steps"], item.body["episodes"])
+            self.too_stale(item.body["policy_version"])
+            for prefix, rows in by_prefix(item.arrays).items():
+                self._replay_of(prefix, rows).insert(rows, item.source)
+            item.release()
         before = self.num_updates
-        while self._limiter.can_sample(self.settings.train_batch_size):
-            self._learn_from_replay()
+        while ready := [prefix for prefix, replay in self.replays.items() if replay.ready()]:
+            for prefix in ready:
+                self.learn_from_replay(prefix)
         if self.num_updates > before:
             self._publish()
         self.end_iteration_if_complete()
 
-    def _insert(self, item: Item) -> None:
-        body, rows = item.body, item.arrays
-        self.count_fragment(body["num_env_steps"], body["episodes"])
-        self.too_stale(body["policy_version"])
-        count = num_rows(rows)
-        if count:
-            if self._replay is None:
-                self._replay = self._replay_settings.make(rows, 0, self.context.incarnation)
-                self.set_random_state(self._random_state)
-            self._replay_settings.add(self._replay, rows, item.source)
-        self._limiter.inserted(count)
-        item.release()
+    def _replay_of(self, prefix: str, rows: Arrays) -> PolicyReplay:
+        """Made for rows like the first ones."""
+        if prefix not in self.replays:
+            settings = self._replay_settings
+            buffer = settings.make(rows, len(self.replays), self.context.incarnation)
+            self.replays[prefix] = PolicyReplay(settings, self.settings.train_batch_size, buffer)
+            if prefix in self._random_states:
+                buffer.load_state_dict(self._random_states[prefix])
+        return self.replays[prefix]
 
-    def _learn_from_replay(self) -> None:
-        replay = self._replay
-        assert replay is not None
-        sample = replay.sample(self.settings.train_batch_size)
-        self._limiter.sampled(self.settings.train_batch_size)
-        ids, probabilities = sample.pop(c.INDICES), sample.pop(PROBABILITIES)
-        sample[c.WEIGHTS] = self._weights(replay, probabilities)
-        metrics = self.learn({name: to_device(x, self.device) for name, x in sample.items()})
+    def learn_from_replay(self, prefix: str = "") -> None:
+        replay = self.replays[prefix]
+        ids, sample = replay.sample()
+        batch = {f"{prefix}{name}": to_device(x, self.device) for name, x in sample.items()}
+        metrics = self.learn(batch)
         if self._replay_settings.alpha is not None:
-            replay.update_priorities(ids, np.asarray(metrics[c.PRIORITIES], np.float32))
-
-    def _weights(self, replay: Replay, probabilities: np.ndarray) -> np.ndarray:
-        """Importance weights; 1 for all where rows are sampled uniformly."""
-        if self._num_sampled % _MASS_INTERVAL == 0:
-            self._mass = replay.mass
-        self._num_sampled += 1
-        return importance_weights(
-            probabilities, replay.total_mass, self._mass, self._replay_settings.beta
-        )
+            priorities = np.asarray(metrics[f"{prefix}{c.PRIORITIES}"], np.float32)
+            replay.buffer.update_priorities(ids, priorities)
 
     # ---- for checkpoints and reports ----------------------------------------------------
 
     def random_state(self) -> str:
         """Of sampling; rows are not kept: after a restart the buffer fills anew."""
-        return self._random_state if self._replay is None else json.dumps(self._replay.state_dict())
+        now = {prefix: replay.buffer.state_dict() for prefix, replay in self.replays.items()}
+        return json.dumps({**self._random_states, **now})
 
     def set_random_state(self, state: str) -> None:
-        self._random_state = state
-        if self._replay is not None and state:
-            self._replay.load_state_dict(json.loads(state))
+        self._random_states = json.loads(state)
+        for prefix, replay in self.replays.items():
+            if prefix in self._random_states:
+                replay.buffer.load_state_dict(self._random_states[prefix])
 
     def counters(self) -> dict[str, float]:
-        replay = self._replay
+        """Sums over the policies; of the ratio the mean."""
+        replays = self.replays.values()
+        ratios = [replay.limiter.ratio for replay in replays]
         return {
-            "replay_size": 0 if replay is None else len(replay),
-            "replay_nbytes": 0 if replay is None else replay.nbytes,
-            "num_dropped_priorities": 0 if replay is None else replay.num_dropped_updates,
-            "samples_per_insert": self._limiter.ratio,
+            "replay_size": sum(len(replay.buffer) for replay in replays),
+            "replay_nbytes": sum(replay.buffer.nbytes for replay in replays),
+            "num_dropped_priorities": sum(r.buffer.num_dropped_updates for r in replays),
+            "samples_per_insert": sum(ratios) / len(ratios) if ratios else float("nan"),
         }
+
+
+def by_prefix(arrays: Arrays) -> dict[str, Arrays]:
+    """What a worker sent, by policy: "policy/", or "" where there is one."""
+    parts: dict[str, Arrays] = {}
+    for key, array in arrays.items():
+        head, separator, name = key.rpartition(SEPARATOR)
+        parts.setdefault(f"{head}{separator}", {})[name] = array
+    return parts

@@ -6,17 +6,30 @@ here; columns and weights travel under "policy/name".
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 from torch import Tensor
 
 from actorrl.data import columns as c
+from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.fragment import Fragment, single_group
 from actorrl.policies.base import Policy
 from actorrl.policies.policy_map import SEPARATOR, PolicyMap, part_of
-from actorrl.roles.batch import FragmentBatch
-from actorrl.roles.settings import Arrays, Body, MakePostprocess, MakeUpdate, Metrics, State, Update
+from actorrl.roles.settings import (
+    Arrays,
+    Batch,
+    Body,
+    MakeBatch,
+    MakePostprocess,
+    MakeUpdate,
+    Metrics,
+    Postprocess,
+    State,
+    Update,
+)
+from actorrl.rollouts.lanes import pieces
 
 
 class SeveralUpdates:
@@ -34,7 +47,7 @@ class SeveralUpdates:
         metrics = {}
         for name in self._to_train:
             part = part_of(batch, name)
-            if part and bool(part[c.VALID].any()):
+            if _has_rows(part):
                 for key, value in self._updates[name](part, timesteps).items():
                     metrics[f"{name}{SEPARATOR}{key}"] = value
         return metrics
@@ -47,32 +60,48 @@ class SeveralUpdates:
             update.load_state_dict(state[name])
 
 
-class GroupedBatch:
-    """A `FragmentBatch` for each policy; together they count the env steps."""
+def _has_rows(part: Mapping[str, Tensor]) -> bool:
+    """Decisions in fragments side by side, or rows one behind the other."""
+    if c.VALID in part:
+        return bool(part[c.VALID].any())
+    return any(len(column) > 0 for column in part.values())
 
-    def __init__(self, device: str = "cpu") -> None:
-        self._device = device
-        self._batches: dict[str, FragmentBatch] = {}
-        self.num_env_steps = 0
+
+class GroupedBatch:
+    """A batch of the algorithm's own kind for each policy, as full as the fullest of them."""
+
+    def __init__(self, make: MakeBatch, device: str = "cpu") -> None:
+        self._make = functools.partial(make, device)
+        self._batches: dict[str, Batch] = {}
+
+    @property
+    def num_env_steps(self) -> int:
+        """What `train_batch_size` is compared with."""
+        return max((batch.num_env_steps for batch in self._batches.values()), default=0)
+
+    @property
+    def is_empty(self) -> bool:
+        return all(batch.is_empty for batch in self._batches.values())
 
     def add(self, columns: Mapping[str, np.ndarray], num_env_steps: int) -> None:
-        for name in {key.rpartition(SEPARATOR)[0] for key in columns}:
-            batch = self._batches.setdefault(name, FragmentBatch(self._device))
-            batch.add(part_of(columns, name), 0)
-        self.num_env_steps += num_env_steps
+        by_policy: dict[str, dict[str, np.ndarray]] = {}
+        for key, column in columns.items():  # those of the default policy alone have no prefix
+            name, _, own = key.rpartition(SEPARATOR)
+            by_policy.setdefault(name or DEFAULT_POLICY, {})[own] = column
+        for name, own_columns in by_policy.items():
+            self._batches.setdefault(name, self._make()).add(own_columns, num_env_steps)
 
     def tensors(self) -> dict[str, Tensor]:
         return {
             f"{name}{SEPARATOR}{key}": tensor
             for name, batch in self._batches.items()
-            if batch.num_envs
+            if not batch.is_empty
             for key, tensor in batch.tensors().items()
         }
 
     def clear(self) -> None:
         for batch in self._batches.values():
             batch.clear()
-        self.num_env_steps = 0
 
 
 def make_postprocess(
@@ -93,5 +122,35 @@ def make_postprocess(
                 arrays[f"{name}{SEPARATOR}{key.rpartition(SEPARATOR)[2]}"] = array
         body, _ = fragment.to_message()
         return body, arrays
+
+    return postprocess
+
+
+def make_rows(
+    makers: Mapping[str, MakePostprocess], policy: Policy | PolicyMap, num_envs: int
+) -> Postprocess:
+    """For algorithms that learn from single rows: what an agent has lived through goes through a
+    postprocess of its own, as if it were alone in an environment, for rows span fragments."""
+    assert isinstance(policy, PolicyMap)
+    lanes: dict[tuple[str, int], Postprocess] = {}  # those whose episode goes on
+
+    def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:
+        found: dict[str, list[np.ndarray]] = {}
+        for name, group in fragment.groups.items():
+            if name not in makers:
+                continue  # a policy that does not learn
+            for number, columns in pieces(group, fragment.lanes[name]):
+                one = lanes.pop((name, number), None) or makers[name](policy[name], 1)
+                part = Fragment(
+                    single_group(columns), int(columns[c.VALID].sum()), fragment.policy_version
+                )
+                _, rows = one(part)
+                for key, array in rows.items():
+                    own = key.rpartition(SEPARATOR)[2]
+                    found.setdefault(f"{name}{SEPARATOR}{own}", []).append(array)
+                if not (columns[c.TERMINATEDS][-1, 0] or columns[c.TRUNCATEDS][-1, 0]):
+                    lanes[name, number] = one
+        body, _ = fragment.to_message()
+        return body, {key: np.concatenate(arrays) for key, arrays in found.items()}
 
     return postprocess

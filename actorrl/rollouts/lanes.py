@@ -7,6 +7,7 @@ that bootstraps, then padding. Losses already know rows that are no decision.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,12 @@ class Lane:
     age: int = 0
     state: State = ()
     open: bool = False
+    number: int = 0  # its own, in a worker
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is known of its agent any more."""
+        return not self.rows and self.obs is None and self.final is None and not self.open
 
     def acted(self, row: Row, state: State) -> None:
         self.rows.append(row)
@@ -104,6 +111,19 @@ def stack(lanes: list[list[Row]], num_rows: int) -> Columns:
         for i, part in enumerate(rows[0].state):
             columns[c.state_in(i)][lane] = part
     return columns
+
+
+def pieces(group: Columns, numbers: Sequence[int]) -> Iterator[tuple[int, Columns]]:
+    """Each lane of a group by itself, [n, 1] up to its last decision, with the observation behind
+    that: what a `Collector` of one environment writes."""
+    for lane, number in enumerate(numbers):
+        end = int(np.flatnonzero(group[c.VALID][:, lane])[-1]) + 1
+        cut: dict[c.Axes, Any] = {
+            c.Axes.TB: np.s_[:end, lane : lane + 1],
+            c.Axes.T1B: np.s_[: end + 1, lane : lane + 1],
+            c.Axes.B: np.s_[lane : lane + 1],
+        }
+        yield number, {name: column[cut[c.axes_of(name)]] for name, column in group.items()}
 
 
 def _write(columns: Columns, t: int, lane: int, row: Row) -> None:

@@ -75,7 +75,7 @@ class MultiAgentCollector:
         self._map = with_accepted_arguments(mapping_fn)
         self._preprocessors = {name: preprocessor_for(s) for name, s in raw_spaces.items()}
         self._first_env_index = first_env_index
-        self._num_episodes = 0
+        self._num_episodes = self._num_lanes = 0
         # (policy, environment, agent) -> its lanes; a second one only where an agent comes back
         # before the row after its end was written
         self._lanes: dict[tuple[str, int, Any], list[Lane]] = {}
@@ -93,7 +93,9 @@ class MultiAgentCollector:
         self._finished = []
         for _ in range(self.fragment_length):
             num_env_steps += self._tick()
+        self._numbers: dict[str, list[int]] = {}
         groups = {name: group for name in self.policies.policies if (group := self._group(name))}
+        self._forget_idle()
         self.num_steps_total += num_env_steps
         self.timers["total_s"] += perf_counter() - started
         return Fragment(
@@ -102,7 +104,17 @@ class MultiAgentCollector:
             policy_version=version,
             episodes=self._finished,
             worker_index=self.worker_index,
+            lanes=self._numbers,
         )
+
+    def _forget_idle(self) -> None:
+        """Agents that have gone, which may never come back."""
+        for key, lanes in list(self._lanes.items()):
+            kept = [lane for lane in lanes if not lane.idle]
+            if kept:
+                self._lanes[key] = kept
+            else:
+                del self._lanes[key]
 
     # ---- a tick -------------------------------------------------------------------------
 
@@ -163,7 +175,8 @@ class MultiAgentCollector:
         lanes = self._lanes.setdefault((name, i, agent), [])
         lane = next((lane for lane in lanes if lane.final is None and not lane.open), None)
         if lane is None:
-            lane = Lane()
+            self._num_lanes += 1
+            lane = Lane(number=self._num_lanes)
             lanes.append(lane)
         lane.begin(self._transform(name, obs), self._fresh[name])
 
@@ -260,6 +273,7 @@ class MultiAgentCollector:
                     rows = [*rows, row]
                     asked.append((rows, row))
                 taken.append(rows)
+                self._numbers.setdefault(name, []).append(lane.number)
         if not taken:
             return {}
         self._bootstrap(name, [row for _, row in asked])

@@ -9,9 +9,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from actorrl.algorithms.dqn import DQNConfig
+from actorrl.algorithms import multi_agent
+from actorrl.algorithms.a3c import A3CConfig
 from actorrl.algorithms.impala import IMPALAConfig
 from actorrl.algorithms.ppo import PPO, PPOConfig
+from actorrl.algorithms.registry import algorithm_class, config_class, names
 from actorrl.envs.multi_agent import ALL, MultiAgentEnv, make_multi_agent
 from actorrl.errors import CheckpointError, ConfigError
 
@@ -147,6 +149,96 @@ def test_a_hundred_policies_in_one_environment(tmp_path: Path) -> None:
     assert sum(key.endswith("/total_loss") for key in row["info"]["learner"]) == 100
 
 
+def test_what_learns_several_policies_is_what_the_refusal_names() -> None:
+    able = {name for name in names() if config_class(name).several_policies}
+    assert able == set(multi_agent._LEARN_SEVERAL)
+
+
+class Choosers(MultiAgentEnv):
+    """Two agents that act by turns, paid for the first action, or for a large number. Guests come
+    for a turn and never again."""
+
+    def __init__(self, config: Any = None) -> None:
+        continuous = bool((config or {}).get("continuous"))
+        self.observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+        self.action_space = gym.spaces.Box(-2, 2, (1,)) if continuous else gym.spaces.Discrete(3)
+        self.t, self.guests = 0, 0
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        self.t = 0
+        return self._obs(), {}
+
+    def _obs(self) -> dict[str, Any]:
+        self.present = "xy"[self.t % 2]
+        if self.t % 5 == 4:
+            self.guests += 1
+            self.present = f"guest {self.guests}"
+        return {self.present: np.array([self.t % 2, 0.5], np.float32)}
+
+    def step(self, action_dict: Any) -> Any:
+        ((agent, action),) = action_dict.items()
+        self.t += 1
+        paid = float(action == 0) if np.ndim(action) == 0 else float(action[0]) / 2
+        leaves = {agent: True} if agent.startswith("guest") else {}
+        obs = {} if self.t == 12 else self._obs()
+        return obs, {agent: paid}, leaves, {ALL: self.t == 12}, {}
+
+
+def x_or_other(agent: str, **kwargs: Any) -> str:
+    return agent if agent == "x" else "other"
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "algo", ["PG", "DQN", "TD3", pytest.param("SAC", marks=SLOW), pytest.param("DDPG", marks=SLOW)]
+)
+def test_algorithms_of_single_rows_learn_several_policies(algo: str, tmp_path: Path) -> None:
+    config = config_class(algo)().environment(
+        Choosers, env_config={"continuous": algo in ("TD3", "DDPG")}
+    )
+    config.rollouts(num_rollout_workers=0, num_envs_per_worker=4).debugging(seed=1)
+    config.training(model={"fcnet_hiddens": [32]}, gamma=0.5, lr=1e-3 if algo == "DQN" else 4e-3)
+    if algo == "PG":
+        config.training(train_batch_size=400)
+    else:
+        config.training(learning_starts=200, samples_per_insert=8.0, train_batch_size=32)
+    if hasattr(config, "random_steps"):
+        config.training(random_steps=200)
+    if algo == "DQN":
+        config.training(epsilon_timesteps=500, n_step=3)
+    config.multi_agent(policies=["x", "other"], policy_mapping_fn=x_or_other)
+    with config.build(name="run", results=tmp_path) as algorithm:
+        first, *_, last = [algorithm.train() for _ in range(12 if algo == "PG" else 2)]
+        learner = last["info"]["learner"]
+        assert {"x/cur_lr", "other/cur_lr"} <= set(learner) or "x/critic_loss" in learner
+        path = algorithm.save()
+        reached = algorithm.evaluate(episodes=4)["episode_reward_mean"]
+        weights = algorithm.get_policy("other").get_weights()
+    assert reached > 9.0, (first["episode_reward_mean"], last["episode_reward_mean"])
+    with algorithm_class(algo).from_checkpoint(
+        path, env=Choosers, policy_mapping_fn=x_or_other, name="again", results=tmp_path
+    ) as again:
+        same = again.get_policy("other").get_weights()
+        assert all(np.array_equal(weights[key], same[key]) for key in weights)
+
+
+def test_a_policy_that_does_not_learn_fills_no_buffer(tmp_path: Path) -> None:
+    config = config_class("DQN")().environment(Choosers).rollouts(num_rollout_workers=0)
+    config.training(learning_starts=100, model={"fcnet_hiddens": [8]}).debugging(seed=1)
+    config.multi_agent(
+        policies=["x", "other"], policy_mapping_fn=x_or_other, policies_to_train=["x"]
+    )
+    with config.build(name="run", results=tmp_path) as algo:
+        before = algo.get_policy("other").get_weights()
+        row = algo.train()
+        after = algo.get_policy("other").get_weights()
+    assert all(np.array_equal(before[key], after[key]) for key in before)
+    rows_of_x = row["info"]["learner"]["replay_size"]
+    assert 0.3 * row["timesteps_total"] < rows_of_x < 0.5 * row["timesteps_total"]
+
+
 def config_error(config_of: Any) -> str:
     with pytest.raises(ConfigError) as caught:
         config_of().build()
@@ -168,8 +260,7 @@ def test_each_mistake_is_a_sentence_before_anything_starts() -> None:
     assert "policies.ghost: its spaces are neither given nor found" in said
     said = config_error(lambda: plain.copy().multi_agent(policies={"a": 3}))
     assert "policies.a: 3 is not accepted" in said
-    dqn = DQNConfig().environment(Unlike)
-    said = config_error(lambda: dqn.multi_agent(policies=["a"]))
-    assert "policies: this algorithm learns one; PPO, A2C, IMPALA and APPO several" in said
+    said = config_error(lambda: A3CConfig().environment(Unlike).multi_agent(policies=["a"]))
+    assert "policies: A3C learns one policy of one agent; A2C, APPO, DDPG, DQN," in said
     one = PPOConfig().environment("CartPole-v1").multi_agent(policies=["a"])
     assert "'CartPole-v1' has one agent" in config_error(lambda: one)

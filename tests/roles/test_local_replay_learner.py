@@ -56,7 +56,7 @@ def test_rows_stand_in_the_order_of_the_workers_whoever_answers_first() -> None:
     for orders in ([[0, 1, 2], [0, 1, 2]], [[2, 0, 1], [1, 2, 0]]):
         with worlds.running(program_of(3, 1.0)) as cluster:
             play_rounds(cluster, 3, orders)
-            rows = worlds.actor(cluster)._replay._rows
+            rows = worlds.actor(cluster).replays[""].buffer._rows
             stored.append(rows.gather(np.arange(rows.first_id, rows.next_id))[c.OBS])
             batches = worlds.actor(cluster).update.batches
             stored[-1] = np.concatenate([stored[-1], *(b[c.OBS].numpy() for b in batches)])
@@ -98,12 +98,13 @@ def test_uniform_rows_weigh_one_and_prioritized_ones_less_the_more_often_they_co
     with worlds.running(program_of(1, 4.0, alpha=1.0, beta=1.0)) as cluster:
         play_rounds(cluster, 1, [[0]] * 6)
         learner = worlds.actor(cluster)
-        learner._replay.check_valid()
-        ids = learner._replay._rows.first_id + np.arange(48)
-        learner._replay.update_priorities(ids, np.where(np.arange(48) < 24, 3.0, 1.0))
+        buffer = learner.replays[""].buffer
+        buffer.check_valid()
+        ids = buffer._rows.first_id + np.arange(48)
+        buffer.update_priorities(ids, np.where(np.arange(48) < 24, 3.0, 1.0))
         learner.update.batches.clear()
-        learner._mass = learner._replay.mass
-        learner._learn_from_replay()
+        learner.replays[""].mass = buffer.mass
+        learner.learn_from_replay()
         weights = learner.update.batches[0][c.WEIGHTS]
     assert weights.max() == pytest.approx(1.0) and weights.min() == pytest.approx(1 / 3, rel=1e-3)
 
@@ -124,7 +125,7 @@ def test_no_sampled_transition_spans_the_end_of_an_episode(
     with worlds.running(program) as cluster:
         worlds.train(cluster, min_updates=60)
         batches: list[dict[str, torch.Tensor]] = worlds.actor(cluster).update.batches
-        worlds.actor(cluster)._replay.check_valid()
+        worlds.actor(cluster).replays[""].buffer.check_valid()
     kinds = [check_row(row, n_step, 0.9) for batch in batches for row in rows_in(batch)]
     assert len(kinds) >= 60 * 32
     assert {"whole", "terminated"} <= set(kinds), "the test saw what it is for"
@@ -135,9 +136,11 @@ def test_a_learner_that_comes_back_goes_on_drawing_where_it_stopped() -> None:
     with worlds.running(program_of(1, 4.0, alpha=0.6)) as cluster:
         play_rounds(cluster, 1, [[0]] * 6)
         state = worlds.actor(cluster).get_state()
-        random = worlds.actor(cluster)._replay.state_dict()
+        random = worlds.actor(cluster).replays[""].buffer.state_dict()
     with worlds.running(program_of(1, 4.0, alpha=0.6)) as cluster:
         learner = worlds.actor(cluster)
         learner.set_state(state)
         play_rounds(cluster, 1, [[0]])
-        assert learner._replay.state_dict() == random, "nothing drawn yet: the buffer fills anew"
+        assert learner.replays[""].buffer.state_dict() == random, (
+            "nothing drawn yet: the buffer fills anew"
+        )
