@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from actorrl.algorithms.multi_agent import PolicySpec
+    from actorrl.algorithms.playing import rollout
     from actorrl.data.sample_batch import MultiAgentBatch, SampleBatch
     from actorrl.envs.multi_agent import MultiAgentEnv, make_multi_agent
     from actorrl.envs.registry import EnvContext, register_env
@@ -44,6 +45,7 @@ _HOMES = {
     "make_multi_agent": "envs.multi_agent",
     "register_env": "envs.registry",
     "remote": "runtime.actor",
+    "rollout": "algorithms.playing",
 }
 
 __all__ = [
@@ -67,6 +69,7 @@ __all__ = [
     "pretty_print",
     "register_env",
     "remote",
+    "rollout",
 ]
 
 

@@ -33,6 +33,10 @@ class Acting:
             raise KeyError(f"no policy {policy_id!r}: this run has {known}")
         return policies[policy_id]
 
+    def newest_policy(self) -> Any:
+        """The driver's policy, or PolicyMap of several, as it is now: to play with."""
+        return self._mirror.refresh()
+
     def get_weights(self, policies: list[str] | None = None) -> dict[str, dict[str, np.ndarray]]:
         """Policy id -> weights by name; of all, or of those named."""
         names = policies_of(self._mirror, self.info) if policies is None else policies

@@ -192,6 +192,7 @@ class Algorithm(Acting):
         run.reporter.add_episodes(report)
         if self._evaluates_after(self.training_iteration):
             self._evaluation = self.evaluate()
+        self._evaluations.film_if_due(self.training_iteration, run.record.folder.videos)
         row = run.row(report, time.monotonic() - started)
         row["evaluation"] = self._evaluation
         self._callbacks.on_train_result(algorithm=self, result=row)

@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from actorrl.algorithms import multi_agent, spellings
 from actorrl.algorithms.host_settings import HostSettings
+from actorrl.envs.film import INSTALL, missing
 from actorrl.models.model_config import ModelConfig
 from actorrl.rollouts.callbacks import DefaultCallbacks
 from actorrl.runtime.counts import learner_cores
@@ -238,6 +239,9 @@ class AlgorithmConfig(HostSettings):
     def validate(self) -> list[str]:
         lines = [*super().validate(), *(f"model.{line}" for line in self.model.validate())]
         lines += multi_agent.lines(self)
+        absent = missing() if self.record_video else None
+        if absent is not None:
+            lines.append(f"record_video: needs {absent}, install it with: {INSTALL}")
         return lines + schedule_lines("lr_schedule", self.lr_schedule) + self._unfillable()
 
     # ---- the arithmetic of batches ------------------------------------------------------

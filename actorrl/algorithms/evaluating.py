@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
+import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from actorrl.algorithms import restoring
+from actorrl.algorithms import playing
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.mirror import PolicyMirror
-from actorrl.algorithms.restoring import EVALUATION_SEED
+from actorrl.algorithms.playing import EVALUATION_SEED
 from actorrl.data.fragment import Episode
 from actorrl.envs.check import EnvInfo
-from actorrl.errors import CallError
+from actorrl.errors import CallError, EnvironmentFailure
 from actorrl.roles.evaluator import Evaluator
 from actorrl.rollouts import evaluation
 from actorrl.runtime.calls import Future
@@ -21,6 +23,7 @@ from actorrl.runtime.program import Program
 from actorrl.runtime.refs import NO_LIMIT, ActorRef
 
 ROLE = "evaluator"
+_log = logging.getLogger(__name__)
 
 
 def add_evaluators(program: Program, config: AlgorithmConfig, info: EnvInfo) -> None:
@@ -56,6 +59,7 @@ class Evaluations:
         self._evaluators = evaluators
         self._policy = policy
         self._under_way: Evaluation | None = None
+        self._films = config.record_video
 
     def begin(self) -> None:
         """One with the weights of now, if there are evaluators to play it beside training."""
@@ -71,8 +75,22 @@ class Evaluations:
         found = under_way.metrics() if under_way is not None else None
         if found is None:
             policy = self._policy.refresh()
-            found = restoring.play_episodes(self._config, self._info, policy, episodes, explore)
+            found = playing.play_episodes(self._config, self._info, policy, episodes, explore)
         return found
+
+    def film_if_due(self, iteration: int, folder: Path) -> None:
+        """One greedy episode into `folder`. An environment that cannot be rendered costs the
+        films, not the run."""
+        interval = self._config.evaluation_interval
+        due = _is_cube(iteration) if interval is None else iteration % interval == 0
+        if not self._films or not due:
+            return
+        title = playing.FilmTitle(folder, f"iteration_{iteration:06d}")
+        try:
+            playing.film(self._config, self._info, self._policy.refresh(), title)
+        except EnvironmentFailure as error:
+            self._films = False
+            _log.warning("record_video: %s: no films of this run", error)
 
     def _start(self, episodes: int, explore: bool) -> Evaluation:
         weights = self._policy.refresh().flat_weights()
@@ -102,3 +120,8 @@ class Evaluation:
             except CallError:
                 continue
         return evaluation.summary(played) if played else None
+
+
+def _is_cube(iteration: int) -> bool:
+    """Often at the start, when much changes: 1, 8, 27 ... (as Gym's Monitor did with episodes)."""
+    return round(iteration ** (1 / 3)) ** 3 == iteration

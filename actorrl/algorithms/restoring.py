@@ -1,5 +1,5 @@
-"""What checkpoints say of themselves, and what can be made from one: a config, a policy that plays,
-a learner that goes on. Loading one never runs code of it."""
+"""What checkpoints say of themselves, and what can be made from one: a config, a learner that goes
+on. Loading one never runs code of it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,14 @@ from typing import Any
 
 from actorrl.algorithms import multi_agent, naming
 from actorrl.algorithms.config import AlgorithmConfig
-from actorrl.algorithms.setup import acting_policy
 from actorrl.config import apply, to_plain
 from actorrl.envs.check import EnvInfo, check_env
-from actorrl.envs.multi_agent import MultiAgentVector
-from actorrl.envs.registry import EnvContext
-from actorrl.envs.vector import make_vector
 from actorrl.errors import CheckpointError, ConfigError
 from actorrl.experiment.checkpoints import newest_whole, read_checkpoint, read_manifest, require
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.models import registry as models
 from actorrl.roles.settings import Recovery, State
-from actorrl.rollouts import evaluation
-from actorrl.rollouts.multi_agent import MultiAgentCollector
 
-EVALUATION_SEED = 20_000
-_EVALUATION_ENVS = 20
 _MUST_AGREE = ("algo", "observation_space", "action_space")
 
 
@@ -111,53 +103,3 @@ def newest_learner_state(folder: str) -> Recovery | None:
     if path is None:
         return Recovery(None, None, damaged)
     return Recovery(read_checkpoint(path)["learner"], str(path), damaged)
-
-
-def play_episodes(
-    config: AlgorithmConfig, info: EnvInfo, policy: Any, episodes: int, explore: bool
-) -> dict[str, Any]:
-    """Whole episodes on fixed seeds: the same weights give the same numbers."""
-    num_envs = min(episodes, _EVALUATION_ENVS)
-    if info.policies is not None:
-        return _play_with_several(config, info, policy, num_envs, episodes, explore)
-    vector = make_vector(info.env, config.env_config, num_envs, seed=EVALUATION_SEED)
-    try:
-        return evaluation.summary(evaluation.play(vector, policy, episodes, explore))
-    finally:
-        vector.close()
-
-
-def _play_with_several(
-    config: AlgorithmConfig,
-    info: EnvInfo,
-    policies: Any,
-    num_envs: int,
-    episodes: int,
-    explore: bool,
-) -> dict[str, Any]:
-    contexts = [EnvContext(config.env_config, 0, i) for i in range(num_envs)]
-    vector = MultiAgentVector(info.env, contexts, seed=EVALUATION_SEED)
-    try:
-        collector = MultiAgentCollector(
-            vector,
-            policies,
-            multi_agent.mapping_of(config),
-            info.raw_spaces(),
-            evaluation.ROWS,
-            explore=explore,
-        )
-        return evaluation.summary(evaluation.play_on(collector, num_envs, episodes))
-    finally:
-        vector.close()
-
-
-def evaluate_checkpoint(
-    path: str | Path, *, episodes: int, explore: bool = False, env: Any = None
-) -> dict[str, Any]:
-    """Play with a checkpoint's policy, in this process alone."""
-    config = config_of(path, env)
-    info = checked(config)
-    state = read_fitting(path, about(read_manifest(path).about["algo"], config, info, 0))
-    policy = acting_policy(config, info, config.algorithm.make_policy)(0, config.greediest_env())
-    policy.load_flat(state["learner"]["weights"], version=1)
-    return play_episodes(config, info, policy, episodes, explore)

@@ -10,14 +10,22 @@ from typing import Any
 import click
 
 from actorrl.cli.options import where_results_are
-from actorrl.errors import CheckpointError, ConfigError
+from actorrl.errors import CheckpointError
 
 
 @click.command("evaluate")
 @click.argument("run_or_checkpoint")
 @click.option("--episodes", type=click.IntRange(min=1), default=20, show_default=True, metavar="N")
 @click.option("--stochastic", is_flag=True, help="Sample actions; without it, act greedily.")
-@click.option("--video", metavar="DIR", help="Not built yet.")
+@click.option(
+    "--steps", type=click.IntRange(min=1), metavar="N",
+    help="Play N env steps, one environment, instead of --episodes.",
+)  # fmt: skip
+@click.option(
+    "--video", "--video-dir", "video", metavar="DIR", help="Films of the first greedy episodes."
+)
+@click.option("--no-render", is_flag=True, help="For RLlib's sake: nothing is shown anyway.")
+@click.option("--out", metavar="FILE", hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--run", "--algo", "--alg", "algo", metavar="NAME", help="Refuse another algorithm.")
 @click.option("--env", metavar="ENV", help="Play in this environment instead of the trained one.")
@@ -27,16 +35,27 @@ def command(run_or_checkpoint: str, as_json: bool, **flags: Any) -> None:
 
     Seeds are fixed: the same checkpoint gives the same numbers.
     """
-    if flags["video"]:
-        raise ConfigError("--video: not built yet, leave it out")
+    if flags["out"] is not None:
+        click.echo(
+            "notice: --out: steps are not written to a file, --json has the numbers", err=True
+        )
     checkpoint = find_checkpoint(run_or_checkpoint, flags["results"])
     _check_algorithm(checkpoint, flags["algo"])
 
-    from actorrl.algorithms.restoring import evaluate_checkpoint
+    from actorrl.algorithms.playing import evaluate_checkpoint
 
     result = evaluate_checkpoint(
-        checkpoint, episodes=flags["episodes"], explore=flags["stochastic"], env=flags["env"]
+        checkpoint,
+        episodes=flags["episodes"],
+        steps=flags["steps"],
+        explore=flags["stochastic"],
+        env=flags["env"],
+        video=flags["video"],
     )
+    for notice in result["notices"]:
+        click.echo(f"notice: {notice}", err=True)
+    for path in result.get("videos", ()):
+        click.echo(f"film: {path}", err=as_json)
     if as_json:
         click.echo(json.dumps(_as_object(result)))
     else:

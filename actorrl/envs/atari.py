@@ -194,7 +194,7 @@ def make_atari_python(
     """The same frames from our own loop over Gymnasium's wrapper; needs OpenCV."""
     config = atari_config(contexts[0])
     return PythonVector(
-        lambda _: single_atari(env_id, config),
+        lambda context: single_atari(env_id, config, context.render_mode),
         contexts,
         seed=seed,
         autoreset=autoreset,
@@ -203,10 +203,13 @@ def make_atari_python(
     )
 
 
-def single_atari(env_id: str, config: AtariConfig) -> gym.Env[Any, Any]:
+def single_atari(
+    env_id: str, config: AtariConfig, render_mode: str | None = None
+) -> gym.Env[Any, Any]:
     """One emulator behind `AtariPreprocessing`, with single frames as observations."""
     settings = emulation(env_id, config)
-    env = gym.make(env_id, disable_env_checker=True, **settings._replace(frameskip=1)._asdict())
+    made = {**settings._replace(frameskip=1)._asdict(), "render_mode": render_mode}
+    env = gym.make(env_id, disable_env_checker=True, **made)
     env = gym.wrappers.AtariPreprocessing(
         env,
         noop_max=config.noop_max,

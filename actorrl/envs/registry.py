@@ -32,12 +32,14 @@ class EnvContext(dict[str, Any]):
         vector_index: int = 0,
         remote: bool = False,
         num_workers: int | None = None,
+        render_mode: str | None = None,
     ) -> None:
         super().__init__(env_config or {})
         self.worker_index = worker_index
         self.vector_index = vector_index
         self.remote = remote
         self.num_workers = num_workers
+        self.render_mode = render_mode  # what the environment is to be rendered for, if at all
 
 
 class Resolved(NamedTuple):
@@ -129,9 +131,21 @@ def make_env(env: EnvLike, context: EnvContext) -> gym.Env:
         if creator is None:
             import_plugin(env)
             # The checker would inspect each step again; `check_env` has done so once.
-            return gym.make(env, disable_env_checker=True, **context)
+            rendered = {"render_mode": context.render_mode} if context.render_mode else {}
+            return gym.make(env, disable_env_checker=True, **{**rendered, **context})
         env = creator
-    return env(context) if _takes_context(env) else env(**context)
+    made = env(context) if _takes_context(env) else env(**context)
+    if context.render_mode is not None:
+        _have_rendered(made, context.render_mode)
+    return made
+
+
+def _have_rendered(env: Any, mode: str) -> None:
+    """Creators take no render_mode: set on an environment that knows it and was given none."""
+    bare = getattr(env, "unwrapped", env)
+    known_modes = getattr(bare, "metadata", {}).get("render_modes", ())
+    if getattr(bare, "render_mode", None) is None and mode in known_modes:
+        bare.render_mode = mode
 
 
 def _takes_context(creator: Creator) -> bool:

@@ -70,23 +70,25 @@ def make_vector(
     autoreset: Autoreset | None = None,
     native: bool = True,
     recreate_failed: bool = False,
+    render_mode: str | None = None,
 ) -> VectorEnv:
     """A vector of `num_envs` environments; `env` is what `registry.resolve` returned.
 
     The environment's own vectoriser is taken where it has one that does what is asked for; it is
     worth a factor of ten. `native=False` keeps to our own loop. `seed` is the first environment's,
     the others count on from it. `recreate_failed`: an environment that fails is made anew, alone;
-    only our own loop can do that, under NEXT_STEP. Called by the worker in its own process; raises
-    EnvironmentFailure.
+    only our own loop can do that, under NEXT_STEP, and `render_mode`. Called by the worker in its
+    own process; raises EnvironmentFailure.
     """
-    native = native and not recreate_failed
+    native = native and not recreate_failed and render_mode is None
     from actorrl.envs.atari import make_atari_python, make_atari_vector
     from actorrl.envs.native_vector import NativeVector, native_entry_point
     from actorrl.envs.python_vector import PythonVector
 
     env_config = dict(env_config or {})
     contexts = [
-        EnvContext(env_config, worker_index, i, False, num_workers) for i in range(num_envs)
+        EnvContext(env_config, worker_index, i, False, num_workers, render_mode)
+        for i in range(num_envs)
     ]
     is_id = isinstance(env, str) and registered(env) is None
     if is_id:

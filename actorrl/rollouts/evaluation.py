@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from actorrl.data import columns as c
 from actorrl.data.fragment import Episode
 from actorrl.envs.vector import VectorEnv
 from actorrl.rollouts.collector import ActingPolicy, Collector
@@ -54,14 +55,37 @@ def play_on(collector: AnyCollector, num_envs: int, episodes: int) -> list[Episo
     return playing.played
 
 
+def roll_out(collector: AnyCollector, num_episodes: int, num_steps: int | None) -> list[float]:
+    """The rewards of the first episodes of a collector of single rows, over one environment, until
+    there are so many episodes or env steps: the last may be cut short then."""
+    assert collector.fragment_length == 1
+    rewards: list[float] = []
+    running, steps = 0.0, 0
+    while len(rewards) < num_episodes and (num_steps is None or steps < num_steps):
+        fragment = collector.collect()
+        steps += fragment.num_env_steps
+        running += sum(float(g[c.REWARDS][g[c.VALID]].sum()) for g in fragment.groups.values())
+        if fragment.episodes:
+            rewards.append(fragment.episodes[0].episode_return)
+            running = 0.0
+    if len(rewards) < num_episodes:
+        rewards.append(running)
+    return rewards
+
+
 def summary(played: list[Episode]) -> dict[str, Any]:
     """The contract's keys of an evaluation."""
-    returns = [episode.episode_return for episode in played]
     lengths = [episode.length for episode in played]
     return {
-        "episodes": len(played),
+        **reward_summary([episode.episode_return for episode in played]),
+        "episode_len_mean": math.fsum(lengths) / len(lengths),
+    }
+
+
+def reward_summary(returns: list[float]) -> dict[str, Any]:
+    return {
+        "episodes": len(returns),
         "episode_reward_mean": math.fsum(returns) / len(returns),
         "episode_reward_min": min(returns),
         "episode_reward_max": max(returns),
-        "episode_len_mean": math.fsum(lengths) / len(lengths),
     }

@@ -1,0 +1,210 @@
+"""Episodes that the driver plays: evaluations, films, RLlib's `rollout`. Nothing is learned."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from actorrl.algorithms import multi_agent
+from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.restoring import about, checked, config_of, read_fitting
+from actorrl.algorithms.setup import acting_policy
+from actorrl.envs.check import EnvInfo
+from actorrl.envs.film import INSTALL, Filmed, missing
+from actorrl.envs.multi_agent import MultiAgentVector
+from actorrl.envs.registry import EnvContext
+from actorrl.envs.vector import make_vector
+from actorrl.errors import ConfigError
+from actorrl.experiment.checkpoints import read_manifest
+from actorrl.rollouts import evaluation
+from actorrl.rollouts.collector import Collector
+from actorrl.rollouts.multi_agent import MultiAgentCollector
+
+EVALUATION_SEED = 20_000
+_EVALUATION_ENVS = 20
+_LONGEST_FILM = 5_000  # env steps: an environment need not end
+_MOST_FILMS = 3  # of an evaluation
+
+
+def play_episodes(
+    config: AlgorithmConfig, info: EnvInfo, policy: Any, episodes: int, explore: bool
+) -> dict[str, Any]:
+    """Whole episodes on fixed seeds: the same weights give the same numbers."""
+    num_envs = min(episodes, _EVALUATION_ENVS)
+    vector = _vector(config, info, num_envs, EVALUATION_SEED)
+    try:
+        collector = _collector(config, info, policy, vector, evaluation.ROWS, explore)
+        return evaluation.summary(evaluation.play_on(collector, num_envs, episodes))
+    finally:
+        vector.close()
+
+
+class FilmTitle(NamedTuple):
+    """Films go to `folder/name-<number>.mp4`."""
+
+    folder: Path
+    name: str
+    number: int = 1
+
+
+def roll_out(
+    config: AlgorithmConfig,
+    info: EnvInfo,
+    policy: Any,
+    *,
+    num_episodes: int,
+    num_steps: int | None = None,
+    explore: bool = False,
+    seed: int = EVALUATION_SEED,
+    render_mode: str | None = None,
+    title: FilmTitle | None = None,
+) -> tuple[list[float], list[str]]:
+    """Episodes of one environment, one after the other: their rewards, and the films of them where
+    there is a title. With `num_steps` the last one may be cut short. Raises EnvironmentFailure."""
+    vector = _vector(config, info, 1, seed, render_mode if title is None else "rgb_array")
+    filmed = Filmed(vector, *title) if title is not None else None
+    try:
+        collector = _collector(config, info, policy, filmed or vector, 1, explore)
+        rewards = evaluation.roll_out(collector, num_episodes, num_steps)
+    finally:
+        (filmed or vector).close()
+    return rewards, filmed.paths if filmed is not None else []
+
+
+def film(config: AlgorithmConfig, info: EnvInfo, policy: Any, title: FilmTitle) -> str:
+    """One greedy episode, of the number's own seed; the path of its film."""
+    seed = EVALUATION_SEED + title.number - 1
+    _, (path,) = roll_out(
+        config, info, policy, num_episodes=1, num_steps=_LONGEST_FILM, seed=seed, title=title
+    )
+    return path
+
+
+def evaluate_checkpoint(
+    path: str | Path,
+    *,
+    episodes: int,
+    steps: int | None = None,
+    explore: bool = False,
+    env: Any = None,
+    video: str | Path | None = None,
+) -> dict[str, Any]:
+    """Play with a checkpoint's policy, in this process alone. `steps`: so many env steps one after
+    the other, in the place of `episodes`. `video`: a folder for films of the first episodes, played
+    greedily; their paths are in the result, and what there is to notice."""
+    if video is not None:
+        require_film("--video")
+    config, info, policy = loaded(path, env)
+    if steps is not None:
+        rewards, _ = roll_out(
+            config, info, policy, num_episodes=steps, num_steps=steps, explore=explore
+        )
+        result = evaluation.reward_summary(rewards)
+    else:
+        result = play_episodes(config, info, policy, episodes, explore)
+    result["notices"] = info.notices
+    if video is not None:
+        titles = [
+            FilmTitle(Path(video).expanduser(), Path(path).name, i + 1)
+            for i in range(min(episodes, _MOST_FILMS))
+        ]
+        result["videos"] = [film(config, info, policy, title) for title in titles]
+    return result
+
+
+def rollout(
+    agent: Any,
+    env_name: Any = None,
+    num_steps: int | None = None,
+    num_episodes: int = 1,
+    no_render: bool = False,
+    video_dir: str | Path | None = None,
+) -> list[float]:
+    """RLlib's: play greedily with `agent`, an Algorithm or the path of a checkpoint, in its own
+    environment or another one with the same spaces; the rewards of the episodes.
+
+    It ends at `num_episodes` or `num_steps`, whichever is first: the last episode may be cut
+    short. Rendered on the screen where there is one, else (or with `no_render`) not; films go into
+    `video_dir`. Raises ConfigError, EnvironmentFailure."""
+    if isinstance(agent, str | Path):
+        config, info, policy = loaded(agent, env_name)
+    else:
+        config, info, policy = agent.config, agent.info, agent.newest_policy()
+        if env_name is not None and env_name not in (config.env, info.name):
+            config, info = _elsewhere(config, info, env_name)
+    title = None
+    if video_dir is not None:
+        require_film("video_dir")
+        title = FilmTitle(Path(video_dir).expanduser(), info.name.replace("/", "_"))
+    rewards, _ = roll_out(
+        config,
+        info,
+        policy,
+        num_episodes=num_episodes,
+        num_steps=num_steps,
+        render_mode="human" if not no_render and _has_screen() else None,
+        title=title,
+    )
+    return rewards
+
+
+def require_film(key: str) -> None:
+    """Raises ConfigError, with what to install."""
+    absent = missing()
+    if absent is not None:
+        raise ConfigError(
+            f"{key}: needs {absent}, which is not installed; install it with: {INSTALL}"
+        )
+
+
+def _has_screen() -> bool:
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+def _elsewhere(
+    config: AlgorithmConfig, trained: EnvInfo, env: Any
+) -> tuple[AlgorithmConfig, EnvInfo]:
+    """Another environment for the same policy."""
+    config = config.copy().environment(env, env_config={})
+    info = checked(config)
+    for key in ("observation_space", "action_space"):
+        here, there = getattr(info, key), getattr(trained, key)
+        if str(here) != str(there):
+            raise ConfigError(
+                f"env: '{info.name}' has the {key} {here}, expected {there}, that of"
+                f" '{trained.name}'"
+            )
+    return config, info
+
+
+def loaded(path: str | Path, env: Any = None) -> tuple[AlgorithmConfig, EnvInfo, Any]:
+    """The policy of a checkpoint, and where it acts."""
+    config = config_of(path, env)
+    info = checked(config)
+    state = read_fitting(path, about(read_manifest(path).about["algo"], config, info, 0))
+    policy = acting_policy(config, info, config.algorithm.make_policy)(0, config.greediest_env())
+    policy.load_flat(state["learner"]["weights"], version=1)
+    return config, info, policy
+
+
+def _vector(
+    config: AlgorithmConfig, info: EnvInfo, num_envs: int, seed: int, render_mode: str | None = None
+) -> Any:
+    if info.policies is None:
+        return make_vector(
+            info.env, config.env_config, num_envs, seed=seed, render_mode=render_mode
+        )
+    contexts = [
+        EnvContext(config.env_config, 0, i, render_mode=render_mode) for i in range(num_envs)
+    ]
+    return MultiAgentVector(info.env, contexts, seed=seed)
+
+
+def _collector(
+    config: AlgorithmConfig, info: EnvInfo, policy: Any, vector: Any, rows: int, explore: bool
+) -> Collector | MultiAgentCollector:
+    if info.policies is None:
+        return Collector(vector, policy, rows, explore=explore)
+    mapping, spaces = multi_agent.mapping_of(config), info.raw_spaces()
+    return MultiAgentCollector(vector, policy, mapping, spaces, rows, explore=explore)
