@@ -20,13 +20,15 @@ class _Totals(NamedTuple):
     time: float
     timesteps: int
     updates: int
+    replay_size: int = 0  # of all shards
 
 
 class Reporter:
     """Keeps the episode window and the totals of the last row. Used by the driver's thread."""
 
-    def __init__(self, window: EpisodeWindow, inline: bool) -> None:
+    def __init__(self, window: EpisodeWindow, inline: bool, num_shards: int = 0) -> None:
         self.window = window
+        self._num_shards = num_shards
         self.bottleneck = ""
         self._inline = inline
         self._custom_metrics: dict[str, float] = {}
@@ -37,6 +39,20 @@ class Reporter:
     def timesteps_total(self) -> int:
         """Of the last row."""
         return self._last.timesteps
+
+    def lost_at_least(self, event: dict[str, Any]) -> dict[str, Any]:
+        """An event of a loss that nobody could count, since the notes of who died went with its
+        host: by what the last row told. Other events as they are."""
+        last = self._last
+        if event.get("exact", True):
+            return event
+        if event["event"] == "learner_recovered":
+            updates = max(0, last.updates - event["num_updates"])
+            timesteps = max(0, last.timesteps - event["timesteps_total"])
+            return event | {"updates_lost": updates, "timesteps_lost": timesteps}
+        if event["event"] == "rows_lost":
+            return event | {"rows": last.replay_size // self._num_shards}
+        return event
 
     def is_new(self, report: Mapping[str, Any]) -> bool:
         """Whether anything was learned or sampled since the last row."""
@@ -65,6 +81,7 @@ class Reporter:
             time.monotonic(),
             report["timesteps_total"],
             report["num_updates"],
+            int(report["counters"].get("replay_size", 0)),
         )
         last, self._last = self._last, now
         self.bottleneck = self._find_bottleneck(last, now)

@@ -58,14 +58,15 @@ class Run:
             config.metrics_num_episodes_for_smoothing,
             functools.partial(algorithm.counts_env, config),
         )
-        self.reporter = Reporter(window, inline)
+        num_shards = sum(node.role == "replay" for node in program.nodes.values())
+        self.reporter = Reporter(window, inline, num_shards)
         self.cluster = Cluster(
             program,
             config.cluster_spec(),
             launcher="inproc" if inline else "local",
             launch=launch,
             log_dir=record.folder.logs,
-            on_event=record.on_event,
+            on_event=lambda event: record.on_event(self.reporter.lost_at_least(event)),
             on_report=self.reporter.on_worker_report,
             run_id=record.who.run_id,
         )

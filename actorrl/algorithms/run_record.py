@@ -49,6 +49,7 @@ class RunRecord:
         self.actors_changed = threading.Event()
         self.num_envs_recreated = 0
         self.who = who
+        self.keep = keep
         self._keeper = CheckpointKeeper(folder, keep)
 
     def on_event(self, event: Mapping[str, Any]) -> None:

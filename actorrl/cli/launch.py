@@ -52,6 +52,7 @@ def _launch(arguments: list[str], flags: Mapping[str, Any], interrupts: Interrup
         results=request.results,
         stop=request.stop,
         keep=flags["keep"],
+        checkpoint_freq=request.checkpoint_freq,
         announce=False,
     )
-    return run_to_the_end(algo, request.stop, interrupts, flags["quiet"], request.checkpoint_freq)
+    return run_to_the_end(algo, request.stop, interrupts, flags["quiet"])

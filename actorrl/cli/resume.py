@@ -42,4 +42,4 @@ def _resume(flags: Mapping[str, Any], interrupts: Interrupts) -> int:
     from actorrl.algorithms.resuming import resume
 
     algo = resume(folder, num_workers=flags["workers"], hosts=asked.hosts, stop=asked.stop)
-    return run_to_the_end(algo, algo.stop_criteria, interrupts, flags["quiet"], None)
+    return run_to_the_end(algo, algo.stop_criteria, interrupts, flags["quiet"])

@@ -45,7 +45,6 @@ def run_to_the_end(
     stop: Mapping[str, Any],
     interrupts: Interrupts,
     quiet: bool,
-    checkpoint_freq: int | None,
 ) -> int:
     """Train, show, end; the exit code. Errors pass through once everything is stopped."""
     folder = RunFolder(Path(algo.run_folder))
@@ -58,7 +57,7 @@ def run_to_the_end(
         )
         with progress:
             display = _Watched(progress)
-            reason = train_until(algo, goal, display, interrupts, checkpoint_freq)
+            reason = train_until(algo, goal, display, interrupts, algo.checkpoint_freq)
     except ActorRLError:
         algo.stop()
         _say_how_to_go_on(folder)

@@ -101,12 +101,16 @@ class Learner(Actor):
         self._has_recovered = True
         if found.state is not None:
             self._load(found.state)
-        updates, timesteps = self.context.notes_of_predecessor(2) or (0, 0)
+        notes = self.context.notes_of_predecessor(2)
+        updates, timesteps = notes or (0, 0)
         self.context.event(
             "learner_recovered",
             checkpoint=found.checkpoint,
             damaged=found.damaged,
             epoch=self.epoch,
+            exact=notes is not None,  # else the driver says what its rows had told at least
+            num_updates=self.num_updates,
+            timesteps_total=self.timesteps_total,
             updates_lost=max(0, updates - self.num_updates),
             timesteps_lost=max(0, timesteps - self.timesteps_total),
         )

@@ -52,11 +52,14 @@ class ReplayShard(Actor):
 
     def _say_what_is_lost(self) -> None:
         """A shard comes back empty. What its predecessor had taken in and not yet reported was
-        sampled all the same, and counts."""
+        sampled all the same, and counts. Where the notes went with the host's agent, the driver
+        says how many rows there were when it was told last."""
         before = self.context.notes_of_predecessor(2)
         if before is not None:
             size, self._news["num_env_steps"] = before
-            self.context.event("rows_lost", rows=size)
+            self.context.event("rows_lost", rows=size, exact=True)
+        elif self.context.incarnation > 1:
+            self.context.event("rows_lost", rows=0, exact=False)
         self._note_progress()
 
     def _note_progress(self) -> None:

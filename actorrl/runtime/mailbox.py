@@ -281,7 +281,10 @@ class Mailbox:
                     out.peer_changed(name)
 
     def _meet(self, names: Iterable[str]) -> None:
-        """These peers may be others now: count what was lost between those before and us."""
+        """These peers may be others now: count what was lost between those before and us. What is
+        in flight when a run ends, and its actors one after the other, is no fault's loss."""
+        if self.stopping:
+            return
         losses: list[Loss | None] = []
         for name in sorted(names):
             incarnation = self.door.incarnation_of(name)

@@ -7,13 +7,10 @@ the run has recovered, and checks after each what must hold whatever happens (`b
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import os
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,68 +18,28 @@ from typing import Any
 
 import psutil
 
-from actorrl.errors import WireError
-from actorrl.wire.blocks import BlockReader
-from actorrl.wire.shared_memory import MemoryClient
+from tests.faults import invariants
+from tests.faults.measures import Measure
+from tests.faults.tails import Tail
+from tests.faults.weight_watcher import WeightWatcher
 from tests.system import runs
 
-PATIENCE_S = 180.0  # for what takes seconds on an idle machine
-TIMES_VARIABLE = "ACTORRL_FAULT_TIMES"  # a file that takes a line of JSON per measured fault
-
-
-class WeightWatcher(threading.Thread):
-    """Reads the newest weights of a run all the time, from outside: versions never go back within
-    an epoch, epochs never."""
-
-    def __init__(self, memory_address: str) -> None:
-        super().__init__(daemon=True)
-        self._client = MemoryClient(memory_address)
-        self.over = threading.Event()
-        self.seen: list[tuple[int, int]] = []  # epoch, version
-        self.error: str | None = None
-
-    def run(self) -> None:
-        with contextlib.suppress(WireError):  # the agent has gone
-            reader = BlockReader(self._client, "state/weights")
-            while not self.over.wait(0.002) and self.error is None:
-                self._look(reader)
-        self._client.close()
-
-    def _look(self, reader: BlockReader) -> None:
-        epoch = reader.epoch
-        version = reader.version
-        last = self.seen[-1] if self.seen else (0, 0)
-        if epoch < last[0] or (epoch == last[0] and version < last[1]):
-            self.error = f"weights {(epoch, version)} after {last}"
-        if (epoch, version) != last:
-            self.seen = [*self.seen[-10_000:], (epoch, version)]
-
-
-@dataclasses.dataclass
-class Measure:
-    """Seconds from a fault to each sign of its end; None where there is no such sign."""
-
-    fault: str
-    victim: str
-    detect_s: float | None = None
-    ready_s: float | None = None
-    recover_s: float | None = None
-    rate_before: float | None = None
-    rate_during: float | None = None
-
-    def keep(self) -> None:
-        path = os.environ.get(TIMES_VARIABLE)
-        if path:
-            with open(path, "a") as file:
-                file.write(json.dumps(dataclasses.asdict(self)) + "\n")
+PATIENCE_S = 120.0  # for what takes seconds on an idle machine
+_LOST = {"elements_lost": "elements", "rows_lost": "rows", "learner_recovered": "updates_lost"}
 
 
 class FaultyRun(runs.Run):
     """See the module."""
 
-    baseline: tuple[int, int] = (0, 0)
-    watcher: WeightWatcher | None = None
-    has_learned = 0
+    def __init__(self, process: subprocess.Popen[str], home: Path, name: str) -> None:
+        super().__init__(process, home, name)
+        self._rows = Tail(self.folder / "result.json")
+        self._events = Tail(self.folder / "events.jsonl")
+        self._first_event = len(self._events.read())  # of a resumed run: what is not its own
+        self._counts = invariants.Counts()
+        self._num_recoveries = 0
+        self.baseline = (0, 0, 0)
+        self.watcher: WeightWatcher | None = None
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
         try:
@@ -93,53 +50,63 @@ class FaultyRun(runs.Run):
 
     # ---- looking ------------------------------------------------------------------------
 
+    def rows(self) -> list[dict[str, Any]]:
+        return self._rows.read()
+
+    def events(self) -> list[dict[str, Any]]:
+        return self._events.read()[self._first_event :]
+
     def actors(self) -> dict[str, dict[str, Any]]:
         return {row["name"]: row for row in self.status.get("actors", [])}
 
     def all_ready(self) -> bool:
+        """Of this driver's run, not of one that it resumes."""
+        if self.status.get("driver_pid") != self.process.pid:
+            return False
         actors = self.actors()
         return bool(actors) and all(row["state"] in ("ready", "up") for row in actors.values())
 
     def event_list(self, kind: str) -> list[dict[str, Any]]:
-        with contextlib.suppress(OSError):
-            return [event for event in self.events() if event["kind"] == kind]
-        return []
+        return [event for event in self.events() if event["kind"] == kind]
 
     def last_row(self) -> dict[str, Any]:
         rows = self.rows()
         return rows[-1] if rows else {}
 
-    def driver_load(self) -> tuple[int, int]:
-        """Descriptors and threads of the driver."""
-        driver = psutil.Process(self.process.pid)
-        return driver.num_fds(), driver.num_threads()
-
-    def memory_bytes(self) -> int:
-        """Of the driver and the learner."""
-        pids = [self.process.pid, self.actors()["learner/0"]["pid"]]
-        total = 0
-        for pid in filter(None, pids):
+    def memory(self) -> dict[str, tuple[int, int]]:
+        """Pid and bytes of the driver and of each actor and agent."""
+        pids = {"driver": self.process.pid}
+        pids |= {name: row["pid"] for name, row in self.actors().items() if row["pid"]}
+        found = {}
+        for name, pid in pids.items():
             with contextlib.suppress(psutil.Error):
-                total += psutil.Process(pid).memory_info().rss
-        return total
+                found[name] = (pid, psutil.Process(pid).memory_info().rss)
+        return found
+
+    def num_restarts(self) -> int:
+        """Of actors; agents are counted apart."""
+        return sum(row["restarts"] for row in self.actors().values() if row["role"] != "agent")
 
     # ---- the beginning ------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Wait until all are ready and it learns; from here on nothing may grow."""
-        self.wait_for(lambda: self.all_ready() and len(self.rows()) >= 3, PATIENCE_S)
+        """Wait until all are ready and it learns; from here on nothing may grow. The first
+        checkpoint opens a connection to every actor, so that much may come."""
+        self.wait_for(lambda: self.all_ready() and len(self.rows()) >= 3)
+        self.wait_until_it_learns()
         self.watch_weights()
-        self.baseline = self.driver_load()
+        connections = 2 * len(self.actors())
+        descriptors, threads, sockets = invariants.load_of(self.process.pid)
+        self.baseline = (descriptors + connections, threads, sockets + connections)
 
     def watch_weights(self) -> None:
         """From now on; anew after the agent, whose memory they are in, was started again."""
         if self.watcher is not None:
-            self.watcher.over.set()
-            self.watcher.join(timeout=10)
+            self.watcher.end()
         address = Path(tempfile.gettempdir()) / f"actorrl-{os.getuid()}" / self.run_id() / "memory"
         self.watcher = WeightWatcher(str(address))
         self.watcher.start()
-        self.wait_for(lambda: bool(self.watcher and self.watcher.seen), PATIENCE_S)
+        self.wait_for(lambda: bool(self.watcher and self.watcher.seen))
 
     # ---- faults -------------------------------------------------------------------------
 
@@ -148,15 +115,30 @@ class FaultyRun(runs.Run):
         before = self.actors()
         for victim in victims:
             assert before[victim]["state"] == "ready", before[victim]
-        rate = self.last_row().get("env_steps_per_s")
-        measure = Measure(f"signal {number.name}", " ".join(victims), rate_before=rate)
+        measure = Measure(f"signal {number.name}", " ".join(victims))
         moment = time.time()
         for victim in victims:
             os.kill(before[victim]["pid"], number)
-        self._await_return(measure, moment, {v: before[v]["incarnation"] for v in victims})
+        self.await_return(measure, moment, {v: before[v]["incarnation"] for v in victims})
         return measure
 
-    def _await_return(self, measure: Measure, moment: float, before: dict[str, int]) -> None:
+    def kill_agent(self) -> Measure:
+        """All actors of the host end with it, and come back with its successor."""
+        agent = self.actors()["agent/local"]["pid"]
+        old = self.actors()
+        moment = time.time()
+        psutil.Process(agent).kill()
+        measure = Measure("signal SIGKILL", "agent/local")
+        self.wait_for(lambda: self.actors()["agent/local"]["pid"] not in (None, agent))
+        measure.detect_s = self._seconds_to("host_lost", moment)
+        before = {name: row["incarnation"] for name, row in old.items() if "agent" not in name}
+        self.await_return(measure, moment, before)
+        self.watch_weights()
+        return measure
+
+    def await_return(self, measure: Measure, moment: float, before: dict[str, int]) -> None:
+        """Until a successor of each of these incarnations is ready, and it learns."""
+
         def ready() -> bool:
             actors = self.actors()
             return self.all_ready() and all(
@@ -164,28 +146,40 @@ class FaultyRun(runs.Run):
                 for victim, incarnation in before.items()
             )
 
-        self.wait_for(ready, PATIENCE_S)
-        measure.detect_s = self._seconds_to("actor_exited", moment, before)
+        self.wait_for(ready)
+        if measure.detect_s is None:
+            measure.detect_s = self._seconds_to("actor_exited", moment, before)
         measure.ready_s = self._seconds_to("actor_ready", moment, before)
-        during = [row["env_steps_per_s"] for row in self.rows()[-2:]]
-        measure.rate_during = min(during) if during else None
         self.wait_until_it_learns()
         measure.recover_s = time.time() - moment
+        measure.lost = self.lost_since(moment)
         measure.keep()
 
-    def _seconds_to(self, kind: str, moment: float, victims: dict[str, int]) -> float | None:
+    def _seconds_to(
+        self, kind: str, moment: float, victims: dict[str, int] | None = None
+    ) -> float | None:
+        """Until the last of the victims has such an event."""
         times = [
             event["time"] - moment
             for event in self.event_list(kind)
-            if event.get("actor") in victims and event["time"] > moment - 0.01
+            if event["time"] > moment - 0.01 and (not victims or event.get("actor") in victims)
         ]
         return max(times) if times else None
+
+    def lost_since(self, moment: float) -> str:
+        """What the run's events have counted as lost, in words."""
+        sums = {
+            word: sum(e[word] for e in self.event_list(kind) if e["time"] >= moment)
+            for kind, word in _LOST.items()
+        }
+        return ", ".join(f"{n} {word.removesuffix('_lost')}" for word, n in sums.items() if n)
 
     def stop_for(self, victim: str, seconds: float) -> Measure:
         """SIGSTOP for a while: nobody is ended, nobody is started again."""
         pid = self.process.pid if victim == "driver" else self.actors()[victim]["pid"]
         restarts = self.num_restarts()
         measure = Measure(f"SIGSTOP {round(seconds)} s", victim)
+        begun = time.time()
         os.kill(pid, signal.SIGSTOP)
         try:
             time.sleep(seconds)
@@ -193,100 +187,54 @@ class FaultyRun(runs.Run):
             os.kill(pid, signal.SIGCONT)
         moment = time.time()
         self.wait_until_it_learns()
+        measure.detect_s = self._seconds_to("host_suspect", begun)
         measure.recover_s = time.time() - moment
+        measure.lost = self.lost_since(begun)
         measure.keep()
         assert self.num_restarts() == restarts, "somebody was started again"
         return measure
 
-    def num_restarts(self) -> int:
-        return sum(row["restarts"] for row in self.actors().values())
-
     def wait_until_it_learns(self) -> None:
-        """Two rows that were not there, with updates in them."""
-        rows = self.rows()
-        count, last = len(rows), self.last_row()
+        """Rows that were not there, with updates in them."""
+        count = len(self.rows())
 
         def learns() -> bool:
-            now = self.rows()
-            fresh = now[count:]
-            return len(fresh) >= 3 and fresh[-1]["num_updates"] > fresh[0]["num_updates"]
+            fresh = self.rows()[count:]
+            return len(fresh) >= 2 and fresh[-1]["num_updates"] > fresh[0]["num_updates"]
 
-        self.wait_for(learns, PATIENCE_S)
-        self.has_learned += 1
-        assert last is not None
+        self.wait_for(learns)
 
     # ---- what must hold -----------------------------------------------------------------
 
     def broken_invariants(self) -> list[str]:
         """After a fault and its recovery; empty if all hold."""
-        self.wait_for(self.all_ready, PATIENCE_S)
-        checks: list[Callable[[], str | None]] = [
-            self._strays,
-            self._counts,
-            self._weights,
-            self._root_causes,
-            self._load,
+        self.wait_for(self.all_ready)
+        assert self.watcher is not None
+        broken = [
+            invariants.no_strays(self.run_id(), self.actors),
+            self._counts.check(self.rows(), self.events()),
+            invariants.recoveries_agree(self.rows(), self._new_recoveries()),
+            self._restarts_agree(),
+            self.watcher.error,
+            invariants.load_is_as_before(self.process.pid, self.baseline),
         ]
-        broken = [check() for check in checks]
         return [text for text in broken if text is not None]
 
-    def _strays(self) -> str | None:
-        """Every process of the run is an actor, the agent, its helper, or in an actor's group."""
+    def _new_recoveries(self) -> list[dict[str, Any]]:
+        """Since this was asked last."""
+        found = self.event_list("learner_recovered")
+        new = found[self._num_recoveries :]
+        self._num_recoveries = len(found)
+        return new
 
-        def strangers() -> list[str]:
-            actors = [row["pid"] for row in self.actors().values()]
-            found = []
-            for process in runs.processes_of(self.run_id()):
-                with contextlib.suppress(psutil.Error, OSError):
-                    group = os.getpgid(process.pid)
-                    helper = process.ppid() in actors or group in actors
-                    agent_helper = group == os.getpgid(self.actors()["agent/local"]["pid"])
-                    if process.pid not in actors and not helper and not agent_helper:
-                        found.append(f"{process.pid} {' '.join(process.cmdline())[:60]}")
-            return found
+    def _restarts_agree(self) -> str | None:
+        def told() -> int:
+            return len(self.event_list("actor_restarted"))
 
-        return _settles(lambda: not strangers(), lambda: f"strays: {strangers()}")
-
-    def _counts(self) -> str | None:
-        rows = self.rows()
-        epoch, updates, steps = 0, 0, 0
-        for row in rows:
-            now = row["info"]["learner"].get("epoch", epoch)
-            if now == epoch and (row["num_updates"] < updates or row["timesteps_total"] < steps):
-                return f"counts went back in epoch {epoch}, row {row['training_iteration']}"
-            epoch, updates, steps = now, row["num_updates"], row["timesteps_total"]
-        for event in self.event_list("elements_lost"):
-            if not event["exact"] or event["elements"] < 1:
-                return f"a loss that is none, or not exact: {event}"
-        return _settles(
-            lambda: len(self.event_list("actor_restarted")) == self.num_restarts(),
-            lambda: f"{len(self.event_list('actor_restarted'))} events, {self.num_restarts()} said",
+        return invariants.settles(
+            lambda: told() == self.num_restarts(),
+            lambda: f"{told()} events of a restart, but the status says {self.num_restarts()}",
         )
-
-    def _weights(self) -> str | None:
-        assert self.watcher is not None
-        return self.watcher.error
-
-    def _root_causes(self) -> str | None:
-        failed = self.event_list("run_failed")
-        return f"the run failed: {failed}" if failed else None
-
-    def _load(self) -> str | None:
-        """Descriptors and threads of the driver are what they were."""
-        limit = (self.baseline[0] + 2, self.baseline[1] + 1)
-        return _settles(
-            lambda: all(now <= most for now, most in zip(self.driver_load(), limit, strict=True)),
-            lambda: f"descriptors and threads {self.driver_load()}, at the start {self.baseline}",
-        )
-
-
-def _settles(condition: Callable[[], bool], text: Callable[[], str]) -> str | None:
-    deadline = time.monotonic() + 15.0
-    while not condition():
-        if time.monotonic() > deadline:
-            return text()
-        time.sleep(0.1)
-    return None
 
 
 @contextlib.contextmanager
@@ -315,8 +263,7 @@ def faulty_run(
         yield run
     finally:
         if run.watcher is not None:
-            run.watcher.over.set()
-            run.watcher.join(timeout=10)
+            run.watcher.end()
         run_id = run.status.get("run_id")
         process.kill()
         process.wait()

@@ -2,10 +2,12 @@
 
     python -m tests.faults.soak --seed 1 --faults 500
 
-The same seed gives the same faults in the same order (when each strikes depends on the machine).
-First the run goes on without faults for a while, to be compared with. A fault that ends the run by
-its nature (the driver's) is followed by `actorrl resume`. A slot that was killed often lately is
-left in peace, since its restarts are bounded on purpose. Exit code 1 if an invariant was broken.
+The same seed gives the same faults in the same order (when each strikes depends on the machine). A
+line per fault goes to standard error, the table at the end to standard output. Before and after the
+faults the run goes on in peace for a while, to be compared with. A fault that ends the run by its
+nature (the driver's) is followed by `actorrl resume`. A slot, or a role, that was killed often
+lately is left in peace, since restarts are bounded on purpose. Exit code 1 if an invariant was
+broken.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
-import dataclasses
+import json
+import os
 import random
 import signal
 import sys
@@ -22,200 +25,237 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from actorrl.runtime.host_states import HostPolicy
 from actorrl.runtime.supervisor import Policy
+from tests.faults import garbage, invariants
 from tests.faults.harness import FaultyRun, faulty_run
+from tests.faults.soak_report import Report
 from tests.system import runs
 
-ENV = ["--env", "CartPole-v1", "--workers", "2", "--stop", "timesteps_total=1e12"]
-SETTINGS = ["--set", "min_time_s_per_iteration=0.3", "--checkpoint-freq", "20", "--keep", "3"]
+ENV = ["--env", "CartPole-v1", "--workers", "3", "--stop", "timesteps_total=1e12"]
+SETTINGS = ["--set", "min_time_s_per_iteration=0.2", "--checkpoint-freq", "20", "--keep", "3"]
 ALGORITHM = "APEX"  # workers, shards and a learner
-MAX_KILLS = Policy().max_restarts - 1  # of one slot, within the supervisor's window
-WINDOW_S = Policy().window_s
+CALM_S = 20.0
 
-KILLS = ("kill worker", "kill shard", "kill learner", "kill all workers", "segfault worker")
-STOPS = ("stop worker", "stop shard", "stop learner", "stop agent", "stop driver")
-AGENT, DRIVER = "kill agent", "kill driver"
-FAULTS = (*KILLS * 3, *STOPS * 2, AGENT, DRIVER)
+# How often each strikes, in parts of 100; workers are the many, and the ones that die.
+FAULTS = {
+    "kill worker": 40,
+    "segfault worker": 10,
+    "kill all workers": 6,
+    "kill shard": 14,
+    "kill worker and shard": 4,
+    "kill learner": 6,
+    "kill agent": 4,
+    "kill driver": 3,
+    "stop worker": 3,
+    "stop shard": 2,
+    "stop learner": 2,
+    "stop agent": 2,
+    "stop driver": 2,
+    "garbage": 2,
+}
+PREFIX = {"worker": "rollout/", "shard": "replay/", "learner": "learner/"}
 
 
-@dataclasses.dataclass
-class Report:
-    """What the table at the end shows."""
+class Budgets:
+    """How often each slot, each role and the agent were killed lately: one less than what would end
+    the run."""
 
-    seed: int
-    counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    seconds: dict[str, list[float]] = dataclasses.field(
-        default_factory=lambda: collections.defaultdict(list)
-    )
-    broken: list[str] = dataclasses.field(default_factory=list)
-    resumes: int = 0
-    free_rate: float = 0.0  # updates per second without faults
-    rate: float = 0.0
-    memory: list[int] = dataclasses.field(default_factory=list)
-    loads: list[tuple[int, int]] = dataclasses.field(default_factory=list)
+    def __init__(self) -> None:
+        self._killed: dict[str, list[float]] = collections.defaultdict(list)
+        policy, host = Policy(), HostPolicy()
+        self._slot = (policy.max_restarts, policy.window_s)
+        self._role = (policy.group_restarts, policy.group_window_s)
+        self._agent = (host.max_losses, host.window_s)
 
-    def lines(self) -> list[str]:
-        out = [f"soak: seed {self.seed}, {sum(self.counts.values())} faults", ""]
-        out += ["| fault | times | seconds until it learns again, median | worst |"]
-        out += ["|---|---|---|---|"]
-        for kind, count in sorted(self.counts.items()):
-            seconds = sorted(self.seconds[kind]) or [float("nan")]
-            out.append(
-                f"| {kind} | {count} | {seconds[len(seconds) // 2]:.1f} | {seconds[-1]:.1f} |"
-            )
-        share = self.rate / self.free_rate if self.free_rate else float("nan")
-        first, last = (self.memory or [0])[0], (self.memory or [0])[-1]
-        fds, threads = zip(*self.loads, strict=True) if self.loads else ((0,), (0,))
-        out += [
-            "",
-            f"invariants broken: {len(self.broken)}",
-            *(f"  {text}" for text in self.broken),
-            f"runs resumed: {self.resumes}",
-            f"updates per second, less those lost: {self.rate:.1f},"
-            f" without faults {self.free_rate:.1f} ({share:.0%})",
-            f"memory of driver and learner: {first >> 20} MiB at first,"
-            f" {last >> 20} MiB at the end",
-            f"descriptors of the driver: {min(fds)} to {max(fds)}; threads {min(threads)} to"
-            f" {max(threads)}",
-        ]
-        return out
+    def allow(self, victims: list[str]) -> bool:
+        now = time.monotonic()
+        names = [*victims, *(victim.partition("/")[0] for victim in victims)]
+        for name, count in collections.Counter(names).items():
+            most, window_s = self._limit(name)
+            self._killed[name] = [t for t in self._killed[name] if t > now - window_s]
+            if len(self._killed[name]) + count >= most:
+                return False
+        for name in names:
+            self._killed[name].append(now)
+        return True
+
+    def _limit(self, name: str) -> tuple[int, float]:
+        if name.startswith("agent"):
+            return self._agent
+        return self._slot if "/" in name else self._role
 
 
 class Soak:
     """One run (and what resumes it) under `faults` random faults."""
 
-    def __init__(self, seed: int, faults: int, home: Path, free_s: float = 20.0) -> None:
+    def __init__(self, seed: int, faults: int, home: Path, calm_s: float = CALM_S) -> None:
         self._random = random.Random(seed)
-        self._faults = faults
+        self._left = faults
         self._home = home
-        self._free_s = free_s
-        self._killed: dict[str, list[float]] = collections.defaultdict(list)
+        self._calm_s = calm_s
+        self._budgets = Budgets()
         self.report = Report(seed)
 
     def run(self) -> Report:
-        left = self._faults
         words = ["--algo", ALGORITHM, *ENV, *SETTINGS, "--seed", "1"]
+        started = time.monotonic()
         with faulty_run(*words, home=self._home) as run:
-            run.settle()
-            self._measure_free_rate(run)
-            run.baseline = run.driver_load()  # the first checkpoint has started threads
-            first, started = run.last_row()["num_updates"], time.monotonic()
-            left = self._inject(run, left)
-        while left > 0:
+            self._settle(run)
+            self._rest(run)
+            first, begun = run.last_row()["num_updates"], time.monotonic()
+            self._inject(run)
+            over = self._left == 0 and self._end(run, first, begun)
+        while not over:
             with self._resumed() as run:
-                left = self._inject(run, left)
-        self.report.rate = (run.last_row()["num_updates"] - first) / (time.monotonic() - started)
+                self._inject(run)
+                over = self._left == 0 and self._end(run, first, begun)
+        self._evaluate()
+        self.report.seconds_in_all = time.monotonic() - started
         return self.report
+
+    def _settle(self, run: FaultyRun) -> None:
+        """Until its first checkpoint has opened what checkpoints need."""
+        begun = time.time()
+
+        def is_new(checkpoint: Path) -> bool:
+            with contextlib.suppress(OSError):  # removed meanwhile, as no longer kept
+                return checkpoint.stat().st_mtime > begun
+            return False
+
+        run.settle()
+        run.wait_for(lambda: any(map(is_new, (run.folder / "checkpoints").iterdir())))
+        run.wait_until_it_learns()
+        run.baseline = invariants.load_of(run.process.pid)
+
+    def _rest(self, run: FaultyRun) -> None:
+        """A while without faults."""
+        first, started = run.last_row()["num_updates"], time.monotonic()
+        time.sleep(self._calm_s)
+        seconds = time.monotonic() - started
+        self.report.calm_rates.append((run.last_row()["num_updates"] - first) / seconds)
+
+    def _end(self, run: FaultyRun, first: int, begun: float) -> bool:
+        """The rate with faults, another rest, and an orderly end. True."""
+        self.report.rate = (run.last_row()["num_updates"] - first) / (time.monotonic() - begun)
+        self._rest(run)
+        means = [row["episode_reward_mean"] for row in run.rows()]
+        self.report.best_mean = max(mean for mean in means if mean is not None)
+        run_id, started = run.run_id(), time.monotonic()
+        run.end(signal.SIGINT)
+        self.report.stop_s = time.monotonic() - started
+        left = [str(process) for process in runs.processes_of(run_id)] + runs.traces_of(run_id)
+        if left:
+            self.report.break_("the end", f"left behind: {left}")
+        return True
+
+    def _evaluate(self) -> None:
+        words = ["evaluate", str(self._home / "results" / "run"), "--episodes", "20", "--json"]
+        done = runs.actorrl(*words, home=self._home)
+        if done.returncode:
+            self.report.break_("the end", f"evaluate: {done.stderr[-500:]}")
+        else:
+            self.report.greedy = json.loads(done.stdout)["episode_reward_mean"]
 
     @contextlib.contextmanager
     def _resumed(self) -> Iterator[FaultyRun]:
         folder = str(self._home / "results" / "run")
         self.report.resumes += 1
-        self._killed.clear()  # a new supervisor
+        self._budgets = Budgets()  # a new supervisor
         with faulty_run(folder, home=self._home, command="resume") as run:
-            before = run.status.get("driver_pid")
-            run.wait_for(lambda: run.status.get("driver_pid") == run.process.pid, 120)
-            assert before != run.process.pid
-            run.settle()
+            self._settle(run)
             yield run
 
-    def _measure_free_rate(self, run: FaultyRun) -> None:
-        run.wait_for(lambda: bool(list((run.folder / "checkpoints").iterdir())), 120)
-        first, started = run.last_row()["num_updates"], time.monotonic()
-        time.sleep(self._free_s)
-        self.report.free_rate = (run.last_row()["num_updates"] - first) / (
-            time.monotonic() - started
-        )
+    # ---- one fault after the other ------------------------------------------------------
 
-    def _inject(self, run: FaultyRun, left: int) -> int:
-        """Faults until none is left, or one has ended the run; how many are left then."""
-        while left > 0:
-            kind = self._random.choice(FAULTS)
-            which, pause_s, stop_s = (self._random.random() for _ in range(3))
+    def _inject(self, run: FaultyRun) -> None:
+        """Faults until none is left, or one has ended the run."""
+        while self._left > 0 and run.process.poll() is None:
+            kind = self._random.choices(list(FAULTS), list(FAULTS.values()))[0]
+            which, pause, length = (self._random.random() for _ in range(3))
             victims = self._victims(kind, which, run)
-            if not victims:
+            if not victims or (_ends(kind) and not self._budgets.allow(victims)):
                 continue
-            time.sleep(2.0 * pause_s)
-            left -= 1
-            self.report.counts[kind] += 1
-            if not self._strike(run, kind, victims, 0.5 + 2.5 * stop_s):
-                return left
-            self._look(run, kind)
-        return left
+            time.sleep(1.5 * pause)
+            self._left -= 1
+            started = time.monotonic()
+            self._strike(run, kind, victims, 0.5 + 5.0 * length)
+            self.report.note(kind, time.monotonic() - started)
+            if kind != "kill driver" and run.process.poll() is None:
+                self._look(run, kind)
 
     def _victims(self, kind: str, which: float, run: FaultyRun) -> list[str]:
-        """Whom it hits; nobody where that would use up a restart budget."""
-        role = kind.split()[-1].removesuffix("s")
-        names = {"worker": "rollout/", "shard": "replay/", "learner": "learner/"}
-        if role not in names:
-            return ["agent/local" if role == "agent" else "driver"]
-        slots = sorted(name for name in run.actors() if name.startswith(names[role]))
-        chosen = slots if kind == "kill all workers" else [slots[int(which * len(slots))]]
-        now = time.monotonic()
-        if kind in KILLS:
-            for slot in chosen:
-                self._killed[slot] = [t for t in self._killed[slot] if t > now - WINDOW_S]
-            if any(len(self._killed[slot]) >= MAX_KILLS for slot in chosen):
-                return []
-            for slot in chosen:
-                self._killed[slot].append(now)
+        """Whom it hits: names of slots, `agent` or `driver`."""
+        if kind in ("kill agent", "stop agent"):
+            return ["agent/local"]
+        if kind in ("kill driver", "stop driver", "garbage"):
+            return ["driver"]
+        roles = [word for word in kind.replace("workers", "worker").split() if word in PREFIX]
+        chosen = []
+        for role in roles:
+            slots = sorted(name for name in run.actors() if name.startswith(PREFIX[role]))
+            chosen += slots if "all" in kind else [slots[int(which * len(slots))]]
         return chosen
 
-    def _strike(self, run: FaultyRun, kind: str, victims: list[str], stop_s: float) -> bool:
-        """False if the run is over. What goes wrong is a broken invariant."""
-        started = time.monotonic()
+    def _strike(self, run: FaultyRun, kind: str, victims: list[str], length_s: float) -> None:
+        """Until it has recovered. What goes wrong is a broken invariant."""
         try:
-            if kind == DRIVER:
+            if kind == "kill driver":
                 self._kill_driver(run)
-                return False
-            if kind == AGENT:
-                self._kill_agent(run)
-            elif kind in STOPS:
-                run.stop_for(victims[0], stop_s)
+            elif kind == "kill agent":
+                run.kill_agent()
+            elif kind == "garbage":
+                garbage.send(run.run_id(), self._random.randrange(1 << 30))
+                run.wait_until_it_learns()
+            elif kind.startswith("stop"):
+                run.stop_for(victims[0], length_s)
             else:
                 number = signal.SIGSEGV if kind.startswith("segfault") else signal.SIGKILL
                 run.kill(*victims, number=number)
-        except (AssertionError, runs.psutil.Error) as error:
-            self.report.broken.append(f"{kind} {' '.join(victims)}: {error}")
-            return run.process.poll() is None
-        self.report.seconds[kind].append(time.monotonic() - started)
-        return True
+        except (AssertionError, OSError, runs.psutil.Error) as error:
+            self.report.break_(f"{kind} {' '.join(victims)}", f"{type(error).__name__}: {error}")
+            self._let_all_go_on(run)
 
-    def _kill_agent(self, run: FaultyRun) -> None:
-        """All actors of the host end with it, and come back with its successor."""
-        agent = run.actors()["agent/local"]["pid"]
-        runs.psutil.Process(agent).kill()
-        run.wait_for(lambda: run.actors()["agent/local"]["pid"] not in (None, agent))
-        run.wait_for(run.all_ready)
-        run.watch_weights()
-        run.wait_until_it_learns()
+    def _let_all_go_on(self, run: FaultyRun) -> None:
+        """If the run is stuck, kill its driver: the rest of the faults want a run."""
+        with contextlib.suppress(AssertionError):
+            run.wait_until_it_learns()
+            return
+        if run.process.poll() is None:
+            self._kill_driver(run)
 
     def _kill_driver(self, run: FaultyRun) -> None:
-        run_id, started = run.run_id(), time.monotonic()
+        run_id = run.run_id()
         run.process.kill()
         run.process.wait()
         runs.wait_for(lambda: not runs.processes_of(run_id) and not runs.traces_of(run_id), 30)
-        self.report.seconds[DRIVER].append(time.monotonic() - started)
 
     def _look(self, run: FaultyRun, kind: str) -> None:
         try:
-            self.report.broken += [f"after {kind}: {text}" for text in run.broken_invariants()]
-        except AssertionError as error:
-            self.report.broken.append(f"after {kind}: {error}")
-        with contextlib.suppress(Exception):
-            self.report.memory.append(run.memory_bytes())
-            self.report.loads.append(run.driver_load())
+            for text in run.broken_invariants():
+                self.report.break_(f"after {kind}", text)
+            self.report.sample(run.memory(), invariants.load_of(run.process.pid))
+        except (AssertionError, OSError, runs.psutil.Error) as error:
+            self.report.break_(f"after {kind}", f"{type(error).__name__}: {error}")
+
+
+def _ends(kind: str) -> bool:
+    """Whether it ends processes, and so uses up a budget."""
+    return kind.startswith(("kill", "segfault"))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, default=500)
+    parser.add_argument("--folder", help="keep the run's folder and output there")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as home:
+    with contextlib.ExitStack() as stack:
+        home = options.folder or stack.enter_context(tempfile.TemporaryDirectory())
+        os.makedirs(home, exist_ok=True)
         report = Soak(options.seed, options.faults, Path(home)).run()
     print("\n".join(report.lines()))
-    return 1 if report.broken else 0
+    return 1 if report.broken or not report.good_enough(options.faults) else 0
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import pytest
 
 from actorrl.algorithms.impala import IMPALAConfig
 from actorrl.errors import EnvironmentFailure
-from tests.faults.harness import Measure
+from tests.faults.measures import Measure
 from tests.runtime.clusters import is_alive, left_of, wait_until
 
 pytestmark = pytest.mark.timeout(400)

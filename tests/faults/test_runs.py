@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import FaultyRun, Measure, faulty_run
+from tests.faults.harness import FaultyRun, faulty_run
+from tests.faults.measures import Measure
 from tests.system import runs
 
 pytestmark = pytest.mark.timeout(400)

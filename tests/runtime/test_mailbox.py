@@ -311,3 +311,15 @@ def test_the_main_lane_runs_control_methods_too(box, door):
     call(door, "look")
     box.turn(0)
     assert door.answered[0][1].body == 0
+
+
+@pytest.mark.parametrize("stopping", [False, True])
+def test_what_is_in_flight_when_the_run_ends_is_no_loss(box, door, stopping):
+    events: list = []
+    box.on_event = lambda event, details: events.append((event, details["elements"]))
+    box.context.stream("out").send(1, rows=7)
+    if stopping:
+        box.stop()
+    door.change(b_0=0)
+    box.turn(0)
+    assert events == ([] if stopping else [("elements_lost", 1)])
