@@ -36,6 +36,7 @@ ENV = ["--env", "CartPole-v1", "--workers", "3", "--stop", "timesteps_total=1e12
 SETTINGS = ["--set", "min_time_s_per_iteration=0.2", "--checkpoint-freq", "20", "--keep", "3"]
 ALGORITHM = "APEX"  # workers, shards and a learner
 CALM_S = 20.0
+PAUSE_S = 6.0  # at most, between two faults: 500 take about an hour
 
 # How often each strikes, in parts of 100; workers are the many, and the ones that die.
 FAULTS = {
@@ -89,11 +90,14 @@ class Budgets:
 class Soak:
     """One run (and what resumes it) under `faults` random faults."""
 
-    def __init__(self, seed: int, faults: int, home: Path, calm_s: float = CALM_S) -> None:
+    def __init__(
+        self, seed: int, faults: int, home: Path, calm_s: float = CALM_S, pause_s: float = PAUSE_S
+    ) -> None:
         self._random = random.Random(seed)
         self._left = faults
         self._home = home
         self._calm_s = calm_s
+        self._pause_s = pause_s
         self._budgets = Budgets()
         self.report = Report(seed)
 
@@ -176,7 +180,7 @@ class Soak:
             victims = self._victims(kind, which, run)
             if not victims or (_ends(kind) and not self._budgets.allow(victims)):
                 continue
-            time.sleep(1.5 * pause)
+            time.sleep(self._pause_s * pause)
             self._left -= 1
             started = time.monotonic()
             self._strike(run, kind, victims, 0.5 + 5.0 * length)
