@@ -137,7 +137,14 @@ class Housing:
         self._fleet.fence(lost.name)
         if lost.name == LOCAL:  # they end by themselves; what they have started may not
             strays.kill_run(self._run_id, 0.0, LOCAL)
-        self._chronicle.event("host_lost", host=lost.name, reason=lost.reason.splitlines()[0])
+        slots = self._cast.supervisor.slots.values()
+        there = {slot.name for slot in slots if slot.host == lost.name}
+        self._chronicle.event(
+            "host_lost",
+            host=lost.name,
+            reason=lost.reason.splitlines()[0],
+            elements_at_most=self._program.in_flight_at_most(there),  # the ledgers are lost as well
+        )
         self._cast.places = {s: at for s, at in self._cast.places.items() if at.host != lost.name}
         self._cast.obey(self._cast.supervisor.host_lost(lost.name, time.monotonic()))
         self._chronicle.notify()

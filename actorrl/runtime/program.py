@@ -23,7 +23,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from actorrl.errors import ProgramError
@@ -204,6 +204,16 @@ class Program:
         self._check(link)
         self.links[name] = link
         return link
+
+    def in_flight_at_most(self, slots: Collection[str]) -> int:
+        """Elements of streams that may be on their way from or to these actors: their credit."""
+        return sum(
+            link.kind.credit
+            for link in self.links.values()
+            if isinstance(link.kind, Stream)
+            for source, target in itertools.product(link.sources, link.targets)
+            if source in slots or target in slots
+        )
 
     def _check(self, link: Link) -> None:
         if not link.name.isidentifier():

@@ -61,10 +61,15 @@ class FaultyRun(runs.Run):
 
     def all_ready(self) -> bool:
         """Of this driver's run, not of one that it resumes."""
+        agents = [row["state"] for row in self.actors().values() if row["role"] == "agent"]
+        return self.actors_ready() and all(state == "up" for state in agents)
+
+    def actors_ready(self) -> bool:
+        """Whatever hosts there are."""
         if self.status.get("driver_pid") != self.process.pid:
             return False
-        actors = self.actors()
-        return bool(actors) and all(row["state"] in ("ready", "up") for row in actors.values())
+        states = [row["state"] for row in self.actors().values() if row["role"] != "agent"]
+        return bool(states) and all(state == "ready" for state in states)
 
     def event_list(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.events() if event["kind"] == kind]
@@ -141,7 +146,7 @@ class FaultyRun(runs.Run):
 
         def ready() -> bool:
             actors = self.actors()
-            return self.all_ready() and all(
+            return self.actors_ready() and all(
                 actors[victim]["incarnation"] > incarnation
                 for victim, incarnation in before.items()
             )
@@ -208,7 +213,7 @@ class FaultyRun(runs.Run):
 
     def broken_invariants(self) -> list[str]:
         """After a fault and its recovery; empty if all hold."""
-        self.wait_for(self.all_ready)
+        self.wait_for(self.actors_ready)
         assert self.watcher is not None
         broken = [
             invariants.no_strays(self.run_id(), self.actors),

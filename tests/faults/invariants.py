@@ -30,7 +30,8 @@ def settles(condition: Callable[[], bool], text: Callable[[], str]) -> str | Non
 
 
 def no_strays(run_id: str, actors: Callable[[], dict[str, dict[str, Any]]]) -> str | None:
-    """Every process of the run is an actor, the agent, its helper, or in an actor's group."""
+    """Every process of the run on this host is an actor, the agent, its helper, or in an actor's
+    group."""
 
     def strangers() -> list[str]:
         rows = actors()
@@ -38,6 +39,8 @@ def no_strays(run_id: str, actors: Callable[[], dict[str, dict[str, Any]]]) -> s
         found = []
         for process in runs.processes_of(run_id):
             with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get("ACTORRL_HOST", "local") != "local":
+                    continue  # of a host that is a namespace of this machine
                 group = os.getpgid(process.pid)
                 helper = process.ppid() in known or group in known
                 agent_helper = group == os.getpgid(rows["agent/local"]["pid"])

@@ -1,4 +1,4 @@
-"""Environments that fail as real ones do: crash in C, leave processes behind, eat all memory."""
+"""Environments that fail as real ones do: crash in C, hang, leave processes, eat all memory."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tests.faults.measures import Measure
 from tests.runtime.clusters import is_alive, left_of, wait_until
 
 pytestmark = pytest.mark.timeout(400)
+HUNG_S = 8.0  # progress limit
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(1000)"]
 
 
@@ -62,17 +63,30 @@ class Cursed(gym.Env):
                 os._exit(7)
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "sleep":
+                time.sleep(1e6)
+            case "GIL":  # called with the GIL held: no other thread of the process gets on
+                ctypes.PyDLL(None).sleep(1_000_000)
             case "memory":
                 limit = 1 << 28
                 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
                 self.eaten = np.ones(1 << 28)
 
 
+WORDS = {
+    "segfault": "SIGSEGV",
+    "exit": "exit code 7",
+    "kill": "SIGKILL",
+    "sleep": "hung: no progress for 8 s",
+    "GIL": "hung: no progress for 8 s",
+}
+
+
 def config(faults: dict[str, str], **env_config) -> IMPALAConfig:
     return (
         IMPALAConfig()
         .environment(Cursed, env_config={"faults": faults, **env_config})
-        .rollouts(num_workers=max(1, len(faults)), num_envs_per_worker=2)
+        .rollouts(num_workers=max(1, len(faults)), num_envs_per_worker=2, progress_limit_s=HUNG_S)
         .training(train_batch_size=200)
         .reporting(min_time_s_per_iteration=0.2)
     )
@@ -86,12 +100,12 @@ def events(run_folder: str, kind: str) -> list[dict]:
 def test_workers_whose_environments_crash_come_back_and_what_they_had_started_is_gone(tmp_path):
     once = tmp_path / "once"
     once.mkdir()
-    faults = {"1": "segfault", "2": "exit", "3": "kill"}
+    faults = {str(index): fault for index, fault in enumerate(WORDS, start=1)}
     algo = config(faults, once=str(once)).build(results=tmp_path / "results")
     try:
         deadline = time.monotonic() + 120
         row = algo.train(stay=True)
-        while row["num_restarts"] < 3 or row["num_healthy_workers"] < 3:
+        while row["num_restarts"] < len(faults) or row["num_healthy_workers"] < len(faults):
             assert time.monotonic() < deadline, row
             row = algo.train(stay=True)
         learned = row["num_updates"]
@@ -109,8 +123,7 @@ def test_workers_whose_environments_crash_come_back_and_what_they_had_started_is
                 detect_s=end["time"] - float(moment),
                 ready_s=back[-1]["time"] - float(moment),
             ).keep()
-            words = {"segfault": "SIGSEGV", "exit": "exit code 7", "kill": "SIGKILL"}[fault]
-            assert words in end["reason"]
+            assert WORDS[fault] in end["reason"]
         wait_until(lambda: not any(map(is_alive, children)))
         run_id = algo.run_id
     finally:
@@ -119,7 +132,8 @@ def test_workers_whose_environments_crash_come_back_and_what_they_had_started_is
 
 
 def test_an_environment_that_eats_all_memory_ends_the_run_with_that_one_cause(tmp_path):
-    algo = config({"1": "memory"}).build(results=tmp_path / "results")
+    (tmp_path / "once").mkdir()
+    algo = config({"1": "memory"}, once=str(tmp_path / "once")).build(results=tmp_path / "results")
     run_id = algo.run_id
     with pytest.raises(EnvironmentFailure, match="MemoryError"):
         try:
@@ -127,5 +141,10 @@ def test_an_environment_that_eats_all_memory_ends_the_run_with_that_one_cause(tm
                 algo.train(stay=True)
         finally:
             algo.stop()
-    assert len(events(algo.run_folder, "run_failed")) == 1
+    (failed,) = events(algo.run_folder, "run_failed")
+    moment = float((tmp_path / "once" / "1").read_text().split()[0])
+    note = "the run ends, as after every error of an environment, with that cause"
+    Measure(
+        "environment: no memory (MemoryError)", "rollout/0", failed["time"] - moment, note=note
+    ).keep()
     wait_until(lambda: left_of(run_id) == [])  # a socket outlives its killed process by a moment

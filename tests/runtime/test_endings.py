@@ -160,6 +160,7 @@ def test_after_the_death_of_the_agent_another_starts_all_actors_again(tmp_path, 
     assert rows(cluster)["worker/0"]["last_error"] == "its host local was lost"
     (lost,) = [event for event in events if event["event"] == "host_lost"]
     assert lost["reason"] == "its agent ended (killed by signal 9 (SIGKILL))"
+    assert lost["elements_at_most"] == 0  # this Program has no streams
     assert cluster.stop() == [] and left_of(run_id) == []
 
 

@@ -135,3 +135,14 @@ def test_a_reference_knows_the_methods_of_its_class():
     _, ends = cast()
     with pytest.raises(AttributeError, match=r"no remote method 'trian'; it has: train"):
         _ = ends["l"].trian
+
+
+def test_what_may_be_on_its_way_is_the_credit_of_the_streams_from_or_to_somebody():
+    program, ends = cast()
+    program.link("samples", Stream(credit=4), ends["w"], ends["l"])
+    workers = {"worker/0", "worker/1", "worker/2"}
+    assert program.in_flight_at_most(set()) == 0
+    assert program.in_flight_at_most({"worker/1"}) == 4
+    assert program.in_flight_at_most(workers) == 12
+    assert program.in_flight_at_most({"learner/0"}) == 12
+    assert program.in_flight_at_most(workers | {"learner/0"}) == 12
