@@ -82,21 +82,18 @@ class Algorithm(Acting):
         results: str | Path | None = None,
         stop: Mapping[str, Any] | None = None,
         keep: int | None = None,
-        checkpoint_freq: int | None = None,
         run_folder: RunFolder | None = None,
         announce: bool = True,
     ) -> None:
         """Check everything, make the run folder, start the actors. `run_folder` goes on in an
-        existing one; `announce` says on stderr how it starts; `checkpoint_freq` is the command
-        line's, whose loop saves, and is kept for `resume`. Raises ConfigError, EnvironmentFailure,
-        RunFolderError, PlacementError before anything is created, RunFailed if an actor cannot
-        start."""
+        existing one; `announce` says on stderr how it starts. Raises ConfigError,
+        EnvironmentFailure, RunFolderError, PlacementError before anything is created, RunFailed if
+        an actor cannot start."""
         self.config = as_config(type(self).config_class, config, env).copy()
         self.name = type(self).__name__
         self.info = restoring.checked(self.config)
         self.config.freeze()
         self.stop_criteria = dict(stop or {})
-        self.checkpoint_freq = checkpoint_freq
         self.run_id = secrets.token_hex(8)
         self._seed = self.config.seed if self.config.seed is not None else secrets.randbits(31)
         self._check_placement()
@@ -128,8 +125,7 @@ class Algorithm(Acting):
         program = self._program(config, Setup(self.info, self._seed, recover))
         program.limit_progress(config.progress_limit_s)
         params = described.params(self.name, config, self.info, program, self._seed)
-        saving = {"keep": record.keep, "checkpoint_freq": self.checkpoint_freq}
-        record.folder.write_params({**params, "stop": self.stop_criteria, **saving})
+        record.folder.write_params({**params, "stop": self.stop_criteria, "keep": record.keep})
         self._run = Run(type(self), config, program, record, self._launch)
         try:
             self._meet(self._run)

@@ -51,9 +51,8 @@ def resume(
     params = folder.read_params()
     config.cluster(hosts if hosts is not None else params.get("host_list"))
     criteria = stop if stop else params.get("stop", {})
-    saving = {name: params.get(name) for name in ("keep", "checkpoint_freq")}
     algo: Algorithm = config.algorithm(
-        config, stop=criteria, run_folder=folder, announce=False, **saving
+        config, stop=criteria, keep=params.get("keep"), run_folder=folder, announce=False
     )
     folder.append_event("run_resumed", checkpoint=str(path), **_lost_since(path, folder))
     return _restored(algo, path, rewind=True)

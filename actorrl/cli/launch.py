@@ -52,7 +52,6 @@ def _launch(arguments: list[str], flags: Mapping[str, Any], interrupts: Interrup
         results=request.results,
         stop=request.stop,
         keep=flags["keep"],
-        checkpoint_freq=request.checkpoint_freq,
         announce=False,
     )
-    return run_to_the_end(algo, request.stop, interrupts, flags["quiet"])
+    return run_to_the_end(algo, request.stop, interrupts, flags["quiet"], request.checkpoint_freq)

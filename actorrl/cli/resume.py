@@ -38,8 +38,9 @@ def _resume(flags: Mapping[str, Any], interrupts: Interrupts) -> int:
     set_up_logging(flags["verbosity"])
     folder = RunFolder.open(flags["run"], flags["results"])
     asked = read_resume(flags)
+    checkpoint_freq = folder.read_params().get("checkpoint_freq")
 
     from actorrl.algorithms.resuming import resume
 
     algo = resume(folder, num_workers=flags["workers"], hosts=asked.hosts, stop=asked.stop)
-    return run_to_the_end(algo, algo.stop_criteria, interrupts, flags["quiet"])
+    return run_to_the_end(algo, algo.stop_criteria, interrupts, flags["quiet"], checkpoint_freq)

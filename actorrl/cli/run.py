@@ -45,9 +45,11 @@ def run_to_the_end(
     stop: Mapping[str, Any],
     interrupts: Interrupts,
     quiet: bool,
+    checkpoint_freq: int | None,
 ) -> int:
     """Train, show, end; the exit code. Errors pass through once everything is stopped."""
     folder = RunFolder(Path(algo.run_folder))
+    folder.write_params({**folder.read_params(), "checkpoint_freq": checkpoint_freq})
     interrupts.run_id = algo.run_id
     goal = goal_of(stop, algo.info.reward_threshold)
     try:
@@ -57,7 +59,7 @@ def run_to_the_end(
         )
         with progress:
             display = _Watched(progress)
-            reason = train_until(algo, goal, display, interrupts, algo.checkpoint_freq)
+            reason = train_until(algo, goal, display, interrupts, checkpoint_freq)
     except ActorRLError:
         algo.stop()
         _say_how_to_go_on(folder)

@@ -65,12 +65,20 @@ class Cursed(gym.Env):
                 os.kill(os.getpid(), signal.SIGKILL)
             case "sleep":
                 time.sleep(1e6)
-            case "GIL":  # called with the GIL held: no other thread of the process gets on
-                ctypes.PyDLL(None).sleep(1_000_000)
+            case "GIL":
+                stand_still_in_c()
             case "memory":
                 limit = 1 << 28
                 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
                 self.eaten = np.ones(1 << 28)
+
+
+def stand_still_in_c() -> None:
+    """Lock one mutex twice, with the GIL held: no other thread of the process gets on, and unlike
+    a sleep it does not end when a signal comes."""
+    library, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(64)
+    library.pthread_mutex_lock(mutex)
+    library.pthread_mutex_lock(mutex)
 
 
 WORDS = {
