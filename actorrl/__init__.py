@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from actorrl.algorithms.multi_agent import PolicySpec
     from actorrl.algorithms.playing import rollout
     from actorrl.data.sample_batch import MultiAgentBatch, SampleBatch
+    from actorrl.envs.base_env import BaseEnv
     from actorrl.envs.multi_agent import MultiAgentEnv, make_multi_agent
     from actorrl.envs.registry import EnvContext, register_env
     from actorrl.experiment.pretty import pretty_print
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Actor": "runtime.actor",
+    "BaseEnv": "envs.base_env",
     "Cluster": "runtime.cluster",
     "DefaultCallbacks": "rollouts.callbacks",
     "EnvContext": "envs.registry",
@@ -50,6 +52,7 @@ _HOMES = {
 
 __all__ = [
     "Actor",
+    "BaseEnv",
     "Cluster",
     "DefaultCallbacks",
     "EnvContext",

@@ -14,8 +14,9 @@ import gymnasium as gym
 import numpy as np
 
 from actorrl.data.columns import DEFAULT_POLICY
+from actorrl.envs.base_env import AgentsVector, BaseEnvVector, make_agents_vector
 from actorrl.envs.check import EnvInfo
-from actorrl.envs.multi_agent import MultiAgentVector, Tick, space_of
+from actorrl.envs.multi_agent import Tick, space_of
 from actorrl.envs.preprocessors import preprocessor_for, problem_with
 from actorrl.envs.registry import EnvContext, resolve
 from actorrl.errors import ConfigError, EnvironmentFailure
@@ -96,11 +97,7 @@ def lines(config: AlgorithmConfig) -> list[str]:
         return list(error.messages)
     wrong = []
     if specs and not type(config).several_policies:
-        algo = type(config).algorithm.__name__
-        wrong.append(
-            f"policies: {algo} learns one policy of one agent; {', '.join(_LEARN_SEVERAL)} learn"
-            " several"
-        )
+        wrong.append(_refusal(config))
     if len(specs) > 1 and config.policy_mapping_fn is None:
         wrong.append(
             f"policy_mapping_fn: missing, expected a function of an agent's id that returns one of"
@@ -124,12 +121,22 @@ def lines(config: AlgorithmConfig) -> list[str]:
     return wrong
 
 
+def _refusal(config: AlgorithmConfig) -> str:
+    algo = type(config).algorithm.__name__
+    return (
+        f"policies: {algo} learns one policy of one agent; {', '.join(_LEARN_SEVERAL)} learn"
+        " several"
+    )
+
+
 def check(config: AlgorithmConfig) -> EnvInfo:
     """What `check_env` is for one agent: make, reset, some steps, close; the spaces of each policy.
 
     Raises ConfigError and EnvironmentFailure.
     """
     specs = specs_of(config.policies) or {DEFAULT_POLICY: PolicySpec()}
+    if not type(config).several_policies:
+        raise ConfigError(_refusal(config))
     found = resolve(config.env)
     if isinstance(found.env, str):
         raise ConfigError(
@@ -138,8 +145,9 @@ def check(config: AlgorithmConfig) -> EnvInfo:
         )
     context = EnvContext(config.env_config)
     try:
-        vector = MultiAgentVector(found.env, [context], seed=0)
+        vector = make_agents_vector(found.env, [context], seed=0)
         try:
+            _check_number(vector, config)
             spaces = _find_spaces(vector, config, specs)
         finally:
             vector.close()
@@ -162,6 +170,15 @@ def check(config: AlgorithmConfig) -> EnvInfo:
     )
 
 
+def _check_number(vector: AgentsVector, config: AlgorithmConfig) -> None:
+    """A BaseEnv has the environments that it has."""
+    if isinstance(vector, BaseEnvVector) and vector.num_envs != config.num_envs_per_worker:
+        raise ConfigError(
+            f"num_envs_per_worker: {config.num_envs_per_worker}, but this BaseEnv has"
+            f" {vector.num_envs} environments, expected {vector.num_envs}"
+        )
+
+
 def _joined(spaces: Mapping[str, gym.Space[Any]]) -> Any:
     return gym.spaces.Dict(dict(spaces))
 
@@ -170,7 +187,7 @@ Found = tuple[gym.Space[Any] | None, gym.Space[Any] | None]
 
 
 def _find_spaces(
-    vector: MultiAgentVector, config: AlgorithmConfig, specs: Mapping[str, PolicySpec]
+    vector: AgentsVector, config: AlgorithmConfig, specs: Mapping[str, PolicySpec]
 ) -> dict[str, Found]:
     """Policy -> spaces of an agent that acts with it, as the environment says them."""
     env, mapping = vector.envs[0], with_accepted_arguments(mapping_of(config))
@@ -214,7 +231,7 @@ def _named_agents(env: Any) -> list[Any]:
     return []
 
 
-def _try_out(vector: MultiAgentVector) -> Iterator[Tick]:
+def _try_out(vector: AgentsVector) -> Iterator[Tick]:
     """Some steps with random actions."""
     tick = vector.reset(0)
     yield tick

@@ -10,9 +10,9 @@ from actorrl.algorithms import multi_agent
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.restoring import about, checked, config_of, read_fitting
 from actorrl.algorithms.setup import acting_policy
+from actorrl.envs.base_env import make_agents_vector
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.film import INSTALL, Filmed, missing
-from actorrl.envs.multi_agent import MultiAgentVector
 from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import make_vector
 from actorrl.errors import ConfigError
@@ -35,7 +35,7 @@ def play_episodes(
     vector = _vector(config, info, num_envs, EVALUATION_SEED)
     try:
         collector = _collector(config, info, policy, vector, evaluation.ROWS, explore)
-        return evaluation.summary(evaluation.play_on(collector, num_envs, episodes))
+        return evaluation.summary(evaluation.play_on(collector, vector.num_envs, episodes))
     finally:
         vector.close()
 
@@ -198,7 +198,7 @@ def _vector(
     contexts = [
         EnvContext(config.env_config, 0, i, render_mode=render_mode) for i in range(num_envs)
     ]
-    return MultiAgentVector(info.env, contexts, seed=seed)
+    return make_agents_vector(info.env, contexts, seed=seed)
 
 
 def _collector(

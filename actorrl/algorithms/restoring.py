@@ -9,7 +9,9 @@ from typing import Any
 from actorrl.algorithms import multi_agent, naming
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.config import apply, to_plain
+from actorrl.envs.base_env import has_agents
 from actorrl.envs.check import EnvInfo, check_env
+from actorrl.envs.registry import resolve
 from actorrl.errors import CheckpointError, ConfigError
 from actorrl.experiment.checkpoints import newest_whole, read_checkpoint, read_manifest, require
 from actorrl.experiment.run_folder import RunFolder
@@ -27,7 +29,7 @@ def checked(config: AlgorithmConfig) -> EnvInfo:
     errors += [f"model.{line}" for line in models.resolve(config.model)]
     if errors:
         raise ConfigError(errors)
-    if config.policies is not None:
+    if config.policies is not None or has_agents(resolve(config.env).env, config.env_config):
         return multi_agent.check(config)
     return check_env(config.env, config.env_config)
 

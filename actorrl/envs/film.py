@@ -107,6 +107,11 @@ class Filmed:
             self._cut()
         return result
 
+    def advance(self, actions: Any) -> Any:
+        """As the vectors of environments with several agents have it."""
+        (given,) = actions
+        return [self.reset(0) if given is None else self.step(0, dict(given))]
+
     def close(self) -> None:
         self._cut()
         self._vector.close()

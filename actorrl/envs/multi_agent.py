@@ -10,7 +10,7 @@ turns. `terminateds["__all__"]` or `truncateds["__all__"]` ends the episode for 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,14 +126,21 @@ class MultiAgentVector:
     `registry.resolve` returned."""
 
     def __init__(
-        self, env: EnvLike, contexts: list[EnvContext], *, seed: int | None = None
+        self,
+        env: EnvLike,
+        contexts: list[EnvContext],
+        *,
+        seed: int | None = None,
+        first: Any = None,
     ) -> None:
+        """`first`: an environment that was made before, of the first context."""
         self._contexts = contexts
         self._env = env
         self._seed = seed
         self._started = [False] * len(contexts)
         self.notices: list[str] = []
-        self.envs = [self._make(i) for i in range(len(contexts))]
+        self.envs = [] if first is None else [self._checked(first)]
+        self.envs += [self._make(i) for i in range(len(self.envs), len(contexts))]
 
     num_recreated = 0  # none is made anew: an environment's failure ends the worker
     last_failure = ""
@@ -157,6 +164,13 @@ class MultiAgentVector:
         except Exception as error:
             raise self._failure(error, "reset", i) from error
 
+    def advance(self, actions: Sequence[Mapping[Any, Any] | None]) -> list[Tick | None]:
+        """What each environment says to its actions; None in their place is a reset."""
+        return [
+            self.reset(i) if given is None else self.step(i, dict(given))
+            for i, given in enumerate(actions)
+        ]
+
     def step(self, i: int, actions: dict[Any, Any]) -> Tick:
         try:
             returned = self.envs[i].step(actions)
@@ -168,9 +182,9 @@ class MultiAgentVector:
             if len(returned) == 4:  # RLlib's old form
                 self._note_old_form(True)
                 obs, rewards, terminateds, _ = returned
-                return _tick(obs, rewards, terminateds, {})
+                return tick_of(obs, rewards, terminateds, {})
             obs, rewards, terminateds, truncateds, _ = returned
-            return _tick(obs, rewards, terminateds, truncateds)
+            return tick_of(obs, rewards, terminateds, truncateds)
         except Exception as error:
             raise self._failure(error, "step", i) from error
 
@@ -182,12 +196,14 @@ class MultiAgentVector:
 
     def _make(self, i: int) -> Any:
         try:
-            env = make_env(self._env, self._contexts[i])
-            if not hasattr(env, "reset") or not hasattr(env, "step"):
-                raise TypeError(f"expected a MultiAgentEnv, got a {type(env).__name__}")
-            return env
+            return self._checked(make_env(self._env, self._contexts[i]))
         except Exception as error:
             raise self._failure(error, "make", i) from error
+
+    def _checked(self, env: Any) -> Any:
+        if not hasattr(env, "reset") or not hasattr(env, "step"):
+            raise TypeError(f"expected a MultiAgentEnv, got a {type(env).__name__}")
+        return env
 
     def _note_old_form(self, is_old: bool) -> None:
         notice = "the environment speaks RLlib's old form (observations alone, dones): dones count"
@@ -198,7 +214,8 @@ class MultiAgentVector:
         return failure(error, phase, self._contexts[i].worker_index, i)
 
 
-def _tick(obs: Any, rewards: Any, terminateds: Any, truncateds: Any) -> Tick:
+def tick_of(obs: Any, rewards: Any, terminateds: Any, truncateds: Any) -> Tick:
+    """From the dicts that an environment has told. Raises TypeError for what is none."""
     said = "step() must return dicts by agent"
     ended = {name: dict(_by_agent(d, said)) for name, d in (("t", terminateds), ("u", truncateds))}
     all_terminated = bool(ended["t"].pop(ALL, False))

@@ -10,7 +10,7 @@ from actorrl import failpoints
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.fragment import Fragment
 from actorrl.data.sample_batch import SampleBatch
-from actorrl.envs.multi_agent import MultiAgentVector
+from actorrl.envs.base_env import AgentsVector, make_agents_vector
 from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import VectorEnv, make_vector
 from actorrl.offline.writer import DatasetWriter
@@ -45,7 +45,7 @@ class Sampling:
         self._num_recreated = 0
         self._tell_event = context.event
         self.policy = make_policy(seed, settings.env_indices(index))
-        self.env: VectorEnv | MultiAgentVector
+        self.env: VectorEnv | AgentsVector
         self.collector: Collector | MultiAgentCollector
         agents = _one_agent if settings.mapping_fn is None else _several_agents
         make_source = settings.make_source or agents
@@ -138,12 +138,12 @@ def _one_agent(
 
 def _several_agents(
     settings: WorkerSettings, index: int, seed: int, policies: PolicyMap
-) -> tuple[MultiAgentVector, MultiAgentCollector]:
+) -> tuple[AgentsVector, MultiAgentCollector]:
     contexts = [
         EnvContext(settings.env_config, index + 1, i, False, settings.num_workers)
         for i in range(settings.num_envs_per_worker)
     ]
-    env = MultiAgentVector(settings.env, contexts, seed=seed)
+    env = make_agents_vector(settings.env, contexts, seed=seed)
     assert settings.mapping_fn is not None
     return env, MultiAgentCollector(
         env,

@@ -16,7 +16,8 @@ import gymnasium as gym
 import numpy as np
 
 from actorrl.data.fragment import Episode, Fragment
-from actorrl.envs.multi_agent import MultiAgentVector, Tick
+from actorrl.envs.base_env import AgentsVector
+from actorrl.envs.multi_agent import Tick
 from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.errors import EnvironmentFailure
 from actorrl.rollouts.collector import Act, ActingPolicy
@@ -55,7 +56,7 @@ class MultiAgentCollector:
 
     def __init__(
         self,
-        env: MultiAgentVector,
+        env: AgentsVector,
         policies: Policies,
         mapping_fn: MappingFn,
         raw_spaces: Mapping[str, gym.Space[Any]],
@@ -127,11 +128,16 @@ class MultiAgentCollector:
         between = perf_counter()
         self.timers["policy_s"] += between - before
         stepped = 0
-        for i, episode in enumerate(self._episodes):
+        told = self.env.advance(
+            [None if e is None else a for e, a in zip(self._episodes, actions, strict=True)]
+        )
+        for i, (episode, tick) in enumerate(zip(self._episodes, told, strict=True)):
+            if tick is None:
+                continue  # not ready
             if episode is None:
-                self._begin(i)
+                self._begin(i, tick)
             else:
-                self._hear(i, episode, self.env.step(i, actions[i]))
+                self._hear(i, episode, tick)
                 stepped += 1
         self.timers["env_s"] += perf_counter() - between
         return stepped
@@ -162,11 +168,11 @@ class MultiAgentCollector:
         parts = len(asked[0][2].state)
         return tuple(np.stack([lane.state[k] for _, _, lane in asked]) for k in range(parts))
 
-    def _begin(self, i: int) -> None:
+    def _begin(self, i: int, tick: Tick) -> None:
         self._num_episodes += 1
         episode = EpisodeInfo(self._num_episodes, self._first_env_index + i)
         self._episodes[i] = episode
-        for agent, obs in self.env.reset(i).obs.items():
+        for agent, obs in tick.obs.items():
             self._enter(i, episode, agent, obs)
 
     def _enter(self, i: int, episode: EpisodeInfo, agent: Any, obs: Any) -> None:
