@@ -1,4 +1,8 @@
-"""Environments of the old Gym: reset() -> obs, step() -> (obs, reward, done, info)."""
+"""Environments of the old Gym: reset() -> obs, step() -> (obs, reward, done, info).
+
+Told by what `reset` takes: nothing of the old Gym's knows `options`, and little of it `seed`. What
+only looks like one is passed through as it is.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,35 @@ from typing import Any
 import gymnasium as gym
 
 NOTICE = "speaks the old Gym's form (observation alone, one done flag): wrapped into Gymnasium's"
+_PARTS = ("reset", "step", "observation_space", "action_space")
 
 
-def speaks_old_form(env: Any) -> bool:
-    """Not a gymnasium.Env but shaped like one, or one whose own reset() takes no seed."""
+def todays_form(env: Any) -> Any:
+    """`env`, with what may be of the old form wrapped: itself, or what is inside its wrappers (of
+    gymnasium.make, or the user's). Anything that is no environment is returned as it is."""
     if isinstance(env, gym.Wrapper):
+        innermost: Any = env
+        while isinstance(innermost.env, gym.Wrapper):
+            innermost = innermost.env
+        if _may_be_old(innermost.env):
+            innermost.env = OldForm(innermost.env)
+        return env
+    return OldForm(env) if _may_be_old(env) else env
+
+
+def notice_about(env: Any) -> str | None:
+    """A sentence, once the environment has been seen to speak the old form."""
+    while isinstance(env, gym.Wrapper):
+        env = env.env
+    return f"{type(env.env).__name__} {NOTICE}" if isinstance(env, OldForm) and env.is_old else None
+
+
+def _may_be_old(env: Any) -> bool:
+    if not all(hasattr(env, name) for name in _PARTS):
         return False
-    if isinstance(env, gym.Env):
-        return not _takes_seed(env)
-    return all(hasattr(env, name) for name in _PARTS)
+    if not isinstance(env, gym.Env):
+        return True
+    return not _takes(env.reset, "seed") or not _takes(env.reset, "options")
 
 
 class OldForm(gym.Env[Any, Any]):
@@ -26,29 +50,46 @@ class OldForm(gym.Env[Any, Any]):
         self.env = env
         self.observation_space = todays(env.observation_space)
         self.action_space = todays(env.action_space)
+        self.metadata = getattr(env, "metadata", {})
+        self.render_mode = getattr(env, "render_mode", None)
+        self.spec = getattr(env, "spec", None)
+        self.is_old = not isinstance(env, gym.Env)
+        self._taken = [name for name in ("seed", "options") if _takes(env.reset, name)]
+
+    def __getattr__(self, name: str) -> Any:
+        """What else the user's environment has."""
+        if name == "env":  # not there yet: while this is unpickled
+            raise AttributeError(name)
+        return getattr(self.env, name)
+
+    @property
+    def unwrapped(self) -> Any:
+        return getattr(self.env, "unwrapped", self.env)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        if _takes_seed(self.env):
-            returned = self.env.reset(seed=seed)
-        else:
-            if seed is not None and hasattr(self.env, "seed"):
-                self.env.seed(seed)
-            returned = self.env.reset()
+        if "seed" not in self._taken and seed is not None and hasattr(self.env, "seed"):
+            self.env.seed(seed)
+        given = {"seed": seed, "options": options}
+        returned = self.env.reset(**{name: given[name] for name in self._taken})
         if isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], dict):
             return returned
+        self.is_old = True
         return returned, {}
 
     def step(self, action: Any) -> Any:
         returned = self.env.step(action)
         if not isinstance(returned, tuple) or len(returned) != 4:
             return returned  # today's form; anything else is the caller's to refuse
+        self.is_old = True
         obs, reward, done, info = returned
         truncated = bool(done) and bool((info or {}).get("TimeLimit.truncated", False))
-        return obs, reward, bool(done) and not truncated, truncated, info
+        return obs, reward, bool(done) and not truncated, truncated, info or {}
 
     def render(self) -> Any:
+        if _takes(self.env.render, "mode"):
+            return self.env.render(mode=self.render_mode or "human")
         return self.env.render()
 
     def close(self) -> None:
@@ -70,12 +111,13 @@ def todays(space: Any) -> gym.Space[Any]:
         return gym.spaces.MultiDiscrete(space.nvec)
     if kind == "MultiBinary":
         return gym.spaces.MultiBinary(space.n)
+    if kind == "Tuple":
+        return gym.spaces.Tuple([todays(part) for part in space.spaces])
+    if kind == "Dict":
+        return gym.spaces.Dict({name: todays(part) for name, part in space.spaces.items()})
     raise TypeError(f"{space!r} is no space that Gymnasium knows")
 
 
-def _takes_seed(env: Any) -> bool:
-    parameters = inspect.signature(env.reset).parameters
-    return "seed" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-
-
-_PARTS = ("reset", "step", "observation_space", "action_space")
+def _takes(function: Any, name: str) -> bool:
+    parameters = inspect.signature(function).parameters
+    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

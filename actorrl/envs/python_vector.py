@@ -11,7 +11,7 @@ import numpy as np
 
 from actorrl.envs.failure import Phase, failure
 from actorrl.envs.multi_agent import MultiAgentEnv
-from actorrl.envs.old_form import NOTICE, OldForm, speaks_old_form
+from actorrl.envs.old_form import notice_about, todays_form
 from actorrl.envs.preprocessors import preprocessor_for, problem_with
 from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import Autoreset, StepResult
@@ -50,7 +50,6 @@ class PythonVector:
         self._failures_in_a_row = [0] * self.num_envs
         self.last_infos: list[Any] = [{}] * self.num_envs  # of each one's last step
         self.num_recreated = 0
-        self.notices: list[str] = []  # about what was wrapped
         self.last_failure = ""  # for which one was made anew
         self.envs = [self._make(i) for i in range(self.num_envs)]
         self._raw_space = self.envs[0].observation_space
@@ -100,6 +99,11 @@ class PythonVector:
         obs = self._reset_in_place(obs, final_envs)
         return StepResult(obs, rewards, terminateds, truncateds, final_obs, final_envs)
 
+    @property
+    def notices(self) -> list[str]:
+        """About what was wrapped, as far as it has shown."""
+        return list(dict.fromkeys(filter(None, map(notice_about, self.envs))))
+
     def close(self) -> None:
         for env in self.envs:
             env.close()
@@ -131,9 +135,8 @@ class PythonVector:
     def _make(self, i: int) -> gym.Env[Any, Any]:
         try:
             env = self._creator(self._contexts[i])
-            if not isinstance(env, MultiAgentEnv) and speaks_old_form(env):
-                self.notices = [f"{type(env).__name__} {NOTICE}"]
-                return OldForm(env)
+            if not isinstance(env, MultiAgentEnv):
+                env = todays_form(env)
             if not isinstance(env, gym.Env):
                 several = isinstance(env, MultiAgentEnv)
                 raise TypeError(

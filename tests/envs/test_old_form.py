@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from actorrl.envs.check import check_env
+from actorrl.envs.old_form import todays
 from actorrl.envs.vector import make_vector
 
 
@@ -69,3 +70,72 @@ def test_the_driver_s_check_says_so_once() -> None:
         info = check_env(env)
         assert info.action_space == gym.spaces.Discrete(2)
         assert len([notice for notice in info.notices if "old Gym" in notice]) == 1
+
+
+class SeededAlone(OldGymnasium):
+    """Takes Gymnasium's seed, and returns the observation alone."""
+
+    def __init__(self, config: Any = None) -> None:
+        self.seeds: list[int | None] = []
+
+    def reset(self, seed: int | None = None) -> Any:
+        self.seeds.append(seed)
+        return np.zeros(1, np.float32)
+
+
+class OfToday(SeededAlone):
+    """Gymnasium's form in all but the `options`."""
+
+    def reset(self, seed: int | None = None) -> Any:
+        self.seeds.append(seed)
+        return np.zeros(1, np.float32), {"today": True}
+
+    def step(self, action: int) -> Any:
+        return np.zeros(1, np.float32), 1.0, True, False, {}
+
+
+class Long(SeededAlone):
+    def step(self, action: int) -> Any:
+        return np.zeros(1, np.float32), 1.0, False, {}
+
+
+def test_old_environments_work_behind_gymnasiums_wrappers() -> None:
+    gym.register("OldAndLong-v0", entry_point=Long, max_episode_steps=4)
+    wrapped = (
+        "OldAndLong-v0",
+        lambda config: gym.wrappers.TimeLimit(Long(), 4),
+        lambda config: gym.wrappers.TimeLimit(gym.wrappers.OrderEnforcing(Long()), 4),
+    )
+    for env in wrapped:
+        assert len([n for n in check_env(env).notices if n.startswith("Long speaks")]) == 1
+        vector = make_vector(env, {}, 1, seed=7)
+        vector.reset()
+        ends = [bool(vector.step(np.zeros(1, np.int64)).truncateds[0]) for _ in range(4)]
+        assert ends == [False, False, False, True]
+        assert vector.envs[0].unwrapped.seeds == [7] == vector.envs[0].get_wrapper_attr("seeds")
+
+
+def test_what_takes_a_seed_and_returns_the_observation_alone_is_seen_by_what_it_does() -> None:
+    assert len(check_env(SeededAlone).notices) == 1
+    assert check_env(OfToday).notices == []
+    vector = make_vector(OfToday, {}, 1, seed=3)
+    vector.reset()
+    assert vector.envs[0].seeds == [3], "what the user's environment has is at hand"
+
+
+def test_an_old_environment_is_drawn_as_it_wants_to_be() -> None:
+    class Drawn(SeededAlone):
+        render_mode = "rgb_array"
+
+        def render(self, mode: str = "human") -> Any:
+            return mode
+
+    assert make_vector(Drawn, {}, 1).envs[0].render() == "rgb_array"
+
+
+def test_old_spaces_within_spaces_become_todays() -> None:
+    inner = Discrete(n=3)
+    both = type("Dict", (), {"spaces": {"a": inner, "b": type("Tuple", (), {"spaces": [inner]})()}})
+    assert todays(both()) == gym.spaces.Dict(
+        {"a": gym.spaces.Discrete(3), "b": gym.spaces.Tuple([gym.spaces.Discrete(3)])}
+    )
