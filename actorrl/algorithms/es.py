@@ -103,6 +103,7 @@ class ESConfig(EvolutionConfig):
         **AlgorithmConfig.ALIASES,
         "stepsize": "lr",
         "action_noise_std": "action_noise",
+        "noise_stdev": "noise_stddev",
     }
 
     def num_pairs(self) -> int:

@@ -1,7 +1,7 @@
 """RLlib's ways to say settings: fluent methods, dicts, keys in brackets. None is defined here.
 
 Which method a setting is given to does not matter, only its name does. What RLlib has and actorrl
-does not is refused with what to do instead; what changes nothing here is accepted (`_NO_EFFECT`).
+does not is refused with what to do instead; what changes nothing here is accepted.
 """
 
 from __future__ import annotations
@@ -10,52 +10,12 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from actorrl.algorithms.spellings import OLD, flattened
+from actorrl.algorithms.spellings import FIXED, NO_EFFECT, OLD, flattened
 from actorrl.config import Config, apply, to_plain
 from actorrl.errors import ConfigError
 
 if TYPE_CHECKING:
     from actorrl.algorithms.base import Algorithm
-
-# Settings of RLlib's that have nothing to act on here, whatever they are set to.
-_NO_EFFECT = frozenset(
-    [
-        "eager_tracing",
-        "eager_max_retraces",
-        "log_level",
-        "create_env_on_driver",
-        "create_env_on_local_worker",
-        "enable_connectors",
-        "simple_optimizer",
-        "disable_env_checking",
-        "placement_strategy",
-        "log_sys_usage",
-        "num_cpus_for_driver",
-        "num_cpus_for_local_worker",
-        "num_cpus_per_learner_worker",
-        "preprocessor_pref",
-        "tf_session_args",
-        "local_tf_session_args",
-        "remote_worker_envs",
-        "remote_env_batch_wait_ms",
-        "keep_per_episode_custom_metrics",
-        "synchronize_filters",
-        "sample_async",
-        "always_attach_evaluation_results",
-    ]
-)
-
-# Of RLlib's: setting -> the one value that is how actorrl does it anyway.
-_FIXED = {
-    "framework": ("torch", "pytorch"),
-    "use_gae": (True,),
-    "use_critic": (True,),
-    "batch_mode": ("truncate_episodes",),
-    "vtrace": (True,),
-    "normalize_actions": (True,),
-    "in_evaluation": (False,),
-    "explore": (True,),  # `evaluate` is greedy
-}
 
 
 class FluentConfig(Config, dict=True):
@@ -125,9 +85,10 @@ class FluentConfig(Config, dict=True):
         """Set what is good; a line for each mistake, by the key as it was written."""
         found, lines = flattened(settings, self.__struct_fields__)
         for written, key, value in found:
-            if key in _FIXED:
-                lines += _unless_fixed(written, value, _FIXED[key])
-            elif key in _NO_EFFECT:
+            known = key in self.__struct_fields__
+            if key in FIXED and not known:
+                lines += _unless_fixed(written, value, FIXED[key])
+            elif key in NO_EFFECT and not known:
                 self._note(f"{written}: changes nothing here")
             else:
                 wrong = apply(self, {key: value})

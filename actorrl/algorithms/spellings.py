@@ -46,6 +46,49 @@ ALIASES = {
     "monitor": "record_video",
     "record_env": "record_video",
 }
+# Settings of RLlib's that have nothing to act on here, whatever they are set to.
+NO_EFFECT = frozenset(
+    [
+        "eager_tracing", "eager_max_retraces", "log_level", "create_env_on_driver",
+        "create_env_on_local_worker", "enable_connectors", "simple_optimizer",
+        "disable_env_checking", "placement_strategy", "log_sys_usage", "num_cpus_for_driver",
+        "num_cpus_for_local_worker", "num_cpus_per_learner_worker", "preprocessor_pref",
+        "tf_session_args", "local_tf_session_args", "remote_worker_envs",
+        "remote_env_batch_wait_ms", "keep_per_episode_custom_metrics", "synchronize_filters",
+        "sample_async", "always_attach_evaluation_results", "evaluation_parallel_to_training",
+        # How data flows, and what makes an iteration, are the topology's here.
+        "broadcast_interval", "max_sample_requests_in_flight_per_worker",
+        "num_multi_gpu_tower_stacks", "num_data_loader_buffers", "minibatch_buffer_size",
+        "learner_queue_size", "learner_queue_timeout", "num_aggregation_workers",
+        "min_sample_timesteps_per_iteration", "min_train_timesteps_per_iteration",
+        "timesteps_per_iteration", "compress_observations", "shuffle_sequences",
+        "shuffle_buffer_size", "microbatch_size", "max_requests_in_flight_per_sampler_worker",
+        "noise_size", "report_length", "eval_prob",
+    ]
+)  # fmt: skip
+# Of RLlib's: setting -> the values that say how actorrl does it anyway.
+FIXED: dict[str, tuple[Any, ...]] = {
+    "framework": ("torch", "pytorch"),
+    "use_gae": (True,),
+    "use_critic": (True,),
+    "batch_mode": ("truncate_episodes",),
+    "vtrace": (True,),
+    "normalize_actions": (True,),
+    "clip_actions": (False,),
+    "in_evaluation": (False,),
+    "explore": (True,),  # `evaluate` is greedy
+    "soft_horizon": (False,),
+    "no_done_at_end": (False,),
+    "replay_proportion": (0.0,),
+    "use_huber": (True,),
+    "num_atoms": (1,),
+    "noisy": (False,),
+    "return_proc_mode": ("centered_rank",),
+    "huber_threshold": (1.0,),
+    "l2_reg": (0.0,),
+    "adam_epsilon": (1e-5,),
+    "target_network_update_freq": (1, 0),
+}
 # Spellings that RLlib has given up itself: a notice says what they are called now.
 OLD = frozenset(
     [
@@ -56,6 +99,11 @@ OLD = frozenset(
 )  # fmt: skip
 
 _SAME: dict[str, str] = {}
+# Of two networks, which have one shape here: both -> the setting.
+_BOTH = {
+    ("actor_hiddens", "critic_hiddens"): "model.fcnet_hiddens",
+    ("policy_model_config", "q_model_config"): "model",
+}
 _REPLAY = {"capacity": "replay_capacity", "num_shards": "num_replay_shards"}
 _NOISE = {"stddev": "noise_scale", "ou_sigma": "noise_scale", "random_timesteps": "random_steps"}
 # Nested dict -> its keys that are called otherwise here.
@@ -63,6 +111,7 @@ _DICTS = {
     "exploration_config": _NOISE,
     "replay_buffer_config": _REPLAY,
     "optimizer": _SAME,
+    "optimization": _SAME,
     "multiagent": _SAME,
 }
 # Entries that actorrl has nothing to do with, or one value that is how it does it.
@@ -105,8 +154,7 @@ def flattened(
 ) -> tuple[list[Given], list[str]]:
     """The settings without RLlib's nested dicts, and a line for each entry that cannot be.
     `fields`: the settings that the algorithm has."""
-    found: list[Given] = []
-    lines: list[str] = []
+    settings, found, lines = _joined(dict(settings), fields)
     for key, value in settings.items():
         head, _, rest = key.partition(".")
         if rest and head in _DICTS:  # --set exploration_config.stddev=.3
@@ -124,6 +172,28 @@ def flattened(
     return found, lines
 
 
+def _joined(
+    settings: dict[str, Any], fields: Collection[str]
+) -> tuple[dict[str, Any], list[Given], list[str]]:
+    """What RLlib says in two settings and actorrl in one; the rest is left in the first dict."""
+    found: list[Given] = []
+    lines: list[str] = []
+    for (one, other), key in _BOTH.items():
+        given = [name for name in (one, other) if name in settings]
+        values = [settings.pop(name) for name in given]
+        if len(values) == 2 and values[0] != values[1]:
+            lines.append(f"{other}: {values[1]!r} is not accepted, expected that of {one}")
+        elif given:
+            found.append(Given(given[0], key, values[0]))
+    fraction = settings.pop("exploration_fraction", None)
+    if fraction is not None:
+        steps = int(fraction * settings.pop("schedule_max_timesteps", 100_000))
+        found.append(Given("exploration_fraction", "epsilon_timesteps", steps))
+    if "hiddens" in settings and "dueling" in fields:
+        found.append(Given("hiddens", "model.post_fcnet_hiddens", settings.pop("hiddens")))
+    return settings, found, lines
+
+
 def _inside(name: str, entries: dict[str, Any], fields: Collection[str]) -> Iterator[Given | str]:
     kind = entries.pop("type", None)
     if kind is not None:
@@ -131,8 +201,12 @@ def _inside(name: str, entries: dict[str, Any], fields: Collection[str]) -> Iter
         of_type = {"exploration_config": _explorer, "replay_buffer_config": _buffer}.get(name)
         if of_type is not None:
             yield from of_type(f"{name}.type", kind, fields)
+    if "ou_base_scale" in entries:
+        entries["ou_sigma"] = entries.pop("ou_base_scale") * entries.get("ou_sigma", 0.2)
     for key, value in entries.items():
-        written, fixed = f"{name}.{key}", _AS_IT_IS[name]
+        written, fixed = f"{name}.{key}", _AS_IT_IS.get(name, {})
+        if key in _FALLS and "epsilon_base" in fields:
+            continue  # each environment keeps its own, also in RLlib
         if key not in fixed:
             yield Given(written, _DICTS[name].get(key, key), value)
         elif fixed[key] is not _ANY and value not in (fixed[key], None):
@@ -149,6 +223,7 @@ def _explorer(written: str, kind: str, fields: Collection[str]) -> Iterator[Give
         yield Given(written, "exploration_noise", "ou" if kind.startswith(_OU) else "gaussian")
 
 
+_FALLS = ("initial_epsilon", "final_epsilon", "epsilon_timesteps")
 _OU = ("OrnsteinUhlenbeck", "PerWorkerOrnsteinUhlenbeck")
 
 

@@ -88,6 +88,25 @@ def test_rllibs_dicts_within_the_config_are_settings_of_the_algorithms_own() -> 
     assert PPOConfig.from_dict(multi).policies == ["a"]
 
 
+def test_what_rllib_says_in_two_settings_is_one_here() -> None:
+    sac = {"optimization": {"actor_learning_rate": 3e-4}, "clip_actions": False, "noisy": False}
+    nets = {"q_model_config": {"fcnet_hiddens": [9]}, "policy_model_config": {"fcnet_hiddens": [9]}}
+    config = config_class("SAC").from_dict({**sac, **nets, "broadcast_interval": 5})
+    assert (config.actor_lr, config.model.fcnet_hiddens) == (3e-4, [9])
+    assert config.notices == ["broadcast_interval: changes nothing here"]
+    dqn = {"hiddens": [256], "exploration_fraction": 0.1, "schedule_max_timesteps": 2000}
+    config = config_class("DQN").from_dict(dqn)
+    assert (config.model.post_fcnet_hiddens, config.epsilon_timesteps) == ([256], 200)
+    noise = {"type": "OrnsteinUhlenbeckNoise", "ou_base_scale": 0.1, "ou_sigma": 0.5}
+    assert config_class("DDPG").from_dict({"exploration_config": noise}).noise_scale == 0.05
+    assert lines_of(config_class("TD3")(), actor_hiddens=[8], critic_hiddens=[9], l2_reg=1e-6) == [
+        "critic_hiddens: [9] is not accepted, expected that of actor_hiddens",
+        "l2_reg: 1e-06 is not accepted, expected 0.0",
+    ]
+    per_worker = {"exploration_config": {"epsilon_timesteps": 5}, "num_atoms": 1}
+    assert config_class("APEX")().change(per_worker) == []
+
+
 def test_what_such_a_dict_holds_that_cannot_be_is_refused_by_its_own_key() -> None:
     wrong = {
         "exploration_config": {"type": "SoftQ", "initial_epsilonn": 1.0, "warmup_timesteps": 9},
