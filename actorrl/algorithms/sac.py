@@ -92,10 +92,19 @@ class SACConfig(ReplayConfig):
     twin_q: Annotated[bool, Meta(description="two critics, of which the smaller value counts")] = (
         True
     )
+    # With .005 and gamma .99 values take some 20,000 updates to grow to their size.
     tau: Annotated[
-        float, Meta(gt=0, le=1, description="share of the way that the target moves per update")
-    ] = 0.005
-    initial_alpha: Annotated[float, Meta(gt=0, description="temperature at the start")] = 1.0
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            description="share of the way that the target moves per update",
+            extra={"rllib": 0.005},
+        ),
+    ] = 0.02
+    initial_alpha: Annotated[
+        float, Meta(gt=0, description="temperature at the start", extra={"rllib": 1.0})
+    ] = 0.2
     target_entropy: Annotated[
         float | Literal["auto"],
         Meta(

@@ -134,7 +134,7 @@ def test_sacs_three_parts_move_by_their_own_losses(env: str) -> None:
 
 def test_sacs_temperature_follows_the_distance_from_the_target_entropy() -> None:
     """Adam's own first steps over gradients entropy - target."""
-    update = update_of("SAC", "CartPole-v1", target_entropy=0.5, alpha_lr=0.01)
+    update = update_of("SAC", "CartPole-v1", target_entropy=0.5, alpha_lr=0.01, initial_alpha=1.0)
     gradients = []
     for step in range(3):
         metrics = update(batch_of(step, size=4, discrete=True), 0)
