@@ -3,19 +3,20 @@
 Same environment, network (Nature CNN, or 64-64), batch, number of workers and of environments each,
 one pass over each sample. Counted by the learner (ours) or printed by the peer's driver; a window
 of 20 s after the warm-up. Sample Factory runs APPO, the peers' IMPALA as it is. CPU seconds are of
-all processes, per 1,000 env steps.
+all processes, per 1,000 env steps; under the table stand ours by phase (harness/phases.py).
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.harness import commands
+from benchmarks.harness import commands, phases
 from benchmarks.harness.commands import Counter
 from benchmarks.harness.pairing import Case, Side, Window
 from benchmarks.peers import setup
@@ -71,11 +72,17 @@ def ours(algo: str, env: str, *more: str) -> Side:
             words += ["--algo", algo, "--env", _ENV[env], "--workers", str(_WORKERS)]
             words += ["--name", "run", "--results", results, "--stop", "timesteps_total=1000000000"]
             words += [word for setting in settings for word in ("--set", setting)]
-            counter = rows_counter(Path(results) / "run" / "result.json")
-            with commands.counting(words, counter, log=Path(results) / "log") as window:
+            rows = Path(results) / "run" / "result.json"
+            counter, log = rows_counter(rows), Path(results) / "log"
+            totals = functools.partial(_phases, rows)
+            with commands.counting(words, counter, log=log, totals=totals) as window:
                 yield window
 
     return Side("actorrl", opened)
+
+
+def _phases(path: Path) -> dict[str, float]:
+    return phases.of_row(json.loads(path.read_text().splitlines()[-1]), _WORKERS)
 
 
 def rows_counter(path: Path) -> Counter:

@@ -57,12 +57,14 @@ class GradientWorker(SamplingActor):
         started = time.monotonic()
         gradient, metrics = self._compute_gradient(self._sampling.policy, fragment, self._timesteps)
         self._gradient_s += time.monotonic() - started
+        self._sampling.phases.lap("gradient")
         self._timesteps += fragment.num_env_steps * self._settings.num_workers  # for schedules
         body, _ = fragment.to_message()
         body["metrics"] = {name: float(value) for name, value in metrics.items()}
         self.context.stream("gradients").send(
             body, {"gradient": gradient}, rows=fragment.num_env_steps
         )
+        self._sampling.phases.lap("send")
 
 
 def by_backward(

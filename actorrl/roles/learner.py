@@ -20,6 +20,7 @@ from actorrl.data.columns import PRIORITIES
 from actorrl.errors import ActorRLError
 from actorrl.policies.policy_map import SEPARATOR
 from actorrl.roles import torch_setup
+from actorrl.roles.phases import Phases
 from actorrl.roles.settings import Body, LearnerSettings, Metrics, Recovery, State, Update
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.mailbox import Later
@@ -66,6 +67,8 @@ class Learner(Actor):
 
     def on_start(self) -> None:
         torch_setup.use_threads(self.settings.num_threads, self.context.inline)
+        torch_setup.keep_freed_memory(self.context.inline)
+        self.phases = Phases(self.context.inline)
         self.device = torch_setup.device_for(self.settings.num_gpus)
         self.update: Update = self.settings.make_update(self.device)
         self.num_updates = 0
@@ -205,6 +208,7 @@ class Learner(Actor):
     def learn(self, batch: dict[str, Tensor]) -> Metrics:
         """One update and a new version."""
         started = time.monotonic()
+        self.phases.lap("gather")
         metrics = self.update(batch, self.timesteps_total)
         self.update.policy.note_observations(batch)
         self.finish_update(metrics, started)
@@ -216,6 +220,7 @@ class Learner(Actor):
         self.num_updates += 1
         self._note_progress()
         self._seconds["update_s"] += time.monotonic() - started
+        self.phases.lap("update")
         self._publish_if_due()
         if self.iteration is not None:
             self.iteration.num_updates += 1
@@ -241,6 +246,7 @@ class Learner(Actor):
 
     def _publish(self) -> None:
         started = time.monotonic()
+        self.phases.lap("runtime")
         if failpoints.ACTIVE:
             failpoints.reach("learner.before_publish")
         self.version += 1
@@ -250,6 +256,7 @@ class Learner(Actor):
         )
         self._published_at = time.monotonic()
         self._seconds["publish_s"] += self._published_at - started
+        self.phases.lap("weights")
 
     def end_iteration_if_complete(self) -> None:
         """Called by subclasses after each update."""
@@ -280,6 +287,7 @@ class Learner(Actor):
             },
             "seconds": {
                 **self._seconds,
+                **self.phases.report(),
                 **{f"wait_{name}_s": s for name, s in self.context.waits.items()},
             },
         }

@@ -21,7 +21,9 @@ class ParameterServer(StreamLearner):
         if self.too_stale(body["policy_version"]):
             return
         started = time.monotonic()
+        self.phases.lap("runtime")
         self.update.policy.set_flat_gradient(item.arrays["gradient"])
+        self.phases.lap("gather")
         metrics = self.update({}, self.timesteps_total)
         self.finish_update({**body["metrics"], **metrics}, started)
         self.end_iteration_if_complete()

@@ -18,11 +18,13 @@ class QueueLearner(StreamLearner):
         self.receive(item)
 
     def take(self, item: Item) -> None:
+        self.phases.lap("runtime")
         fragment = Fragment.from_message(item.body, item.arrays)
         self.count_fragment(fragment.num_env_steps, item.body["episodes"])
         if self.too_stale(fragment.policy_version):
             return
         self._batch.add(fragment.flat_columns(), fragment.num_env_steps)
+        self.phases.lap("gather")
         if self._batch.num_env_steps >= self.settings.train_batch_size * _NEARLY:
             item.release()  # the worker goes on while we learn
             self.learn(self._batch.tensors())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import json
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -93,6 +94,7 @@ class ReplayLearner(Learner):
     def _learn_from(self, item: Item) -> None:
         shard_mass = item.body["mass"]
         arrays = item.arrays
+        self.phases.lap("runtime")
         everything = combine(
             [m for shard, m in self._masses.items() if shard != item.source]
             + [self._newest_mass(item.source, shard_mass)]
@@ -107,7 +109,9 @@ class ReplayLearner(Learner):
         batch[c.WEIGHTS] = to_device(weights, self.device)
         source = item.source
         item.release()
+        self.phases.lap("gather")
         self._ask()  # the next batch is gathered while we learn
+        self.phases.lap("runtime")
         priorities = np.asarray(self.learn(batch)[c.PRIORITIES], np.float32)
         self.context.stream("priorities").send(
             None, {c.INDICES: indices, c.PRIORITIES: priorities}, to=source
@@ -135,4 +139,14 @@ class ReplayLearner(Learner):
             "num_dropped_priorities": sum(s["num_dropped_priorities"] for s in shards)
             + self.context.stream("priorities").dropped,
             "samples_per_insert": sampled / inserted if inserted else float("nan"),
+            **_summed(shard["cpu"] for shard in shards),
         }
+
+
+def _summed(parts: Iterable[dict[str, float]]) -> dict[str, float]:
+    """Of several shards' CPU seconds the sums, as `shards_NAME`."""
+    total: dict[str, float] = collections.defaultdict(float)
+    for part in parts:
+        for name, seconds in part.items():
+            total[f"shards_{name}"] += seconds
+    return total

@@ -16,6 +16,7 @@ from actorrl import failpoints
 from actorrl.data import columns as c
 from actorrl.replay.buffer import BufferSettings, Replay, num_rows
 from actorrl.replay.limiter import SamplesPerInsert
+from actorrl.roles.phases import Phases
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.links import Arrays, Asked, Item
 
@@ -39,6 +40,7 @@ class ReplayShard(Actor):
 
     def on_start(self) -> None:
         settings = self._settings
+        self._phases = Phases(self.context.inline)
         self._replay: Replay | None = None
         self._random_state = ""  # to go on from, once there is a buffer
         self._limiter = SamplesPerInsert(
@@ -74,6 +76,7 @@ class ReplayShard(Actor):
         self._go_on()
 
     def _insert(self, item: Item) -> None:
+        self._phases.lap("runtime")
         if failpoints.ACTIVE:
             failpoints.reach("shard.before_insert")
         rows = item.arrays
@@ -88,6 +91,7 @@ class ReplayShard(Actor):
         self._news["num_env_steps"] += item.body["num_env_steps"]
         self._news["episodes"] += item.body["episodes"]
         self._note_progress()
+        self._phases.lap("insert")
         item.release()
 
     def _make_replay(self, rows: Arrays) -> None:
@@ -107,13 +111,18 @@ class ReplayShard(Actor):
     def _respond(self, request: Asked) -> None:
         num_samples = request.body["num_samples"]
         replay = self._require_replay()
+        self._phases.lap("runtime")
         batch = replay.sample(num_samples)
+        self._phases.lap("sample")
         self._limiter.sampled(num_samples)
         request.respond({"mass": replay.total_mass}, batch)
+        self._phases.lap("send")
 
     def on_priorities(self, item: Item) -> None:
         if self._replay is not None:
+            self._phases.lap("runtime")
             self._replay.update_priorities(item.arrays[c.INDICES], item.arrays[c.PRIORITIES])
+            self._phases.lap("priorities")
 
     def _go_on(self) -> None:
         """Let in and out what the ratio allows; one may allow the other."""
@@ -162,6 +171,7 @@ class ReplayShard(Actor):
             "nbytes": 0 if replay is None else replay.nbytes,
             "num_dropped_priorities": 0 if replay is None else replay.num_dropped_updates,
             "waits": self.context.waits,
+            "cpu": self._phases.report(),
         }
         num_env_steps = self._news["num_env_steps"]
         self._news = {"num_env_steps": 0, "episodes": []}

@@ -17,7 +17,9 @@ from actorrl.offline.writer import DatasetWriter
 from actorrl.policies.base import Policy
 from actorrl.policies.policy_map import PolicyMap
 from actorrl.roles import torch_setup
+from actorrl.roles.phases import Phases
 from actorrl.roles.settings import (
+    Arrays,
     Body,
     MakePolicy,
     MakePostprocess,
@@ -40,6 +42,8 @@ class Sampling:
     def __init__(self, actor: Actor, settings: WorkerSettings, make_policy: MakePolicy) -> None:
         context = actor.context
         torch_setup.use_threads(1, context.inline)
+        torch_setup.keep_freed_memory(context.inline)
+        self.phases = Phases(context.inline)
         index = context.index
         seed = settings.worker_seed(index, context.incarnation)
         self._num_recreated = 0
@@ -66,10 +70,12 @@ class Sampling:
     def refresh(self) -> int:
         """Load newer weights if there are any; the version that acts from now on. Those of a new
         epoch are newer whatever their number: a learner was restored, or came back elsewhere."""
+        self.phases.lap("runtime")
         if self._weights.version > self.policy.version or self._weights.epoch != self._epoch:
             self._epoch = self._weights.epoch
             version, arrays = self._weights.read()
             self.policy.load_flat(arrays["flat"], version)
+            self.phases.lap("weights")
         return self.policy.version
 
     def policies(self) -> dict[str, Policy]:
@@ -79,7 +85,10 @@ class Sampling:
         return {DEFAULT_POLICY: self.policy}
 
     def collect(self) -> Fragment:
+        self.phases.lap("runtime")
+        before = dict(self.collector.timers)
         fragment = self.collector.collect()
+        self.phases.lap_split(_sampling_phases(before, self.collector.timers))
         if self._writer is not None:
             self._writer.write(fragment)
         if self._callbacks is not None and self._sample_ends:
@@ -103,8 +112,15 @@ class Sampling:
         return {
             "num_env_steps": self.collector.num_steps_total,
             **self.collector.timers,
+            **self.phases.report(),
             **{f"wait_{name}_s": seconds for name, seconds in actor.context.waits.items()},
         }
+
+
+def _sampling_phases(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    """Seconds of the clock in the environment, in the policy, and in writing columns between."""
+    env_s, policy_s, total_s = (after[n] - before[n] for n in ("env_s", "policy_s", "total_s"))
+    return {"env": env_s, "inference": policy_s, "columns": max(0.0, total_s - env_s - policy_s)}
 
 
 def _one_agent(
@@ -213,15 +229,22 @@ class RolloutWorker(SamplingActor):
 
     def step(self) -> None:
         self._sampling.refresh()
-        body, arrays = self._postprocess(self._sampling.collect())
+        body, arrays = self._collect()
         if failpoints.ACTIVE:
             failpoints.reach("worker.before_send")
         self.context.stream("samples").send(body, arrays, rows=body["num_env_steps"])
+        self._sampling.phases.lap("send")
+
+    def _collect(self) -> tuple[Body, Arrays]:
+        body, arrays = self._postprocess(self._sampling.collect())
+        self._sampling.phases.lap("postprocess")
+        return body, arrays
 
     def serve_samples(self, request: Asked) -> None:
         """Synchronous: the learner has published the version that it asks for before it asked."""
         version = self._sampling.refresh()
         assert version >= request.body["min_version"], (version, request.body)
         self._sampling.policy.timesteps = request.body["timesteps"]
-        body, arrays = self._postprocess(self._sampling.collect())
+        body, arrays = self._collect()
         request.respond(body, arrays)
+        self._sampling.phases.lap("send")

@@ -1,14 +1,31 @@
-"""Threads and devices of torch, set by the role that runs in the process, not by a launcher."""
+"""Threads, devices and memory of torch, set by the role in its process, not by a launcher."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+
 import torch
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_KEPT_BYTES = 1 << 30
 
 
 def use_threads(num_threads: int, inline: bool) -> None:
     """In the driver's own process (`inline`) the user's setting stays."""
     if not inline:
         torch.set_num_threads(num_threads)
+
+
+def keep_freed_memory(inline: bool) -> None:
+    """Have malloc keep what is freed for the next time: glibc hands every block above 32 MiB back
+    to the kernel, which clears its pages anew for each update (a tenth of IMPALA's CPU on Atari).
+    Nothing happens where the C library is another."""
+    if not inline:
+        with contextlib.suppress(OSError, AttributeError):
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+            mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def device_for(num_gpus: float) -> str:

@@ -29,22 +29,26 @@ def counting(
     *,
     log: Path,
     env: Mapping[str, str] | None = None,
+    totals: Callable[[], dict[str, float]] = dict,
     warmup_s: float = 8.0,
     window_s: float = 20.0,
 ) -> Iterator[Window]:
     """Counts per second of a command. The counter is the receiver's own; both ends of the window
-    are its readings, with their own times, so a counter that moves in jumps loses nothing."""
+    are its readings, with their own times, so a counter that moves in jumps loses nothing. Of
+    `totals`, read at both ends, the differences are kept beside it."""
     with open(log, "ab") as output, _process(words, output, env) as process:
 
         def window() -> Sample:
             _wait_for_count(process, counter, log)
             time.sleep(warmup_s)
             before, first = usage.of_tree(process.pid, memory=False), _next(counter, process, log)
+            totals_before = totals()
             time.sleep(window_s)
             last = _next(counter, process, log)
             seen = usage.of_tree(process.pid).since(before)
             seconds, count = last[0] - first[0], last[1] - first[1]
             more = {"cpu_s_per_1000": seen["cpu_s"] / max(count, 1) * 1000, **seen}
+            more |= {name: value - totals_before[name] for name, value in totals().items()}
             return Sample(count / seconds, {**more, "seconds": seconds, "count": count})
 
         yield window

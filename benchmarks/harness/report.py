@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness import phases
+
 _HEADER = "| case | unit | ours | other | ratio (min to max) | budget | CPU s, MiB: ours / other |"
 _RULE = "|---|---|---|---|---|---|---|"
 
@@ -13,6 +15,9 @@ _RULE = "|---|---|---|---|---|---|---|"
 def table(rows: list[dict[str, Any]]) -> str:
     lines = [_HEADER, _RULE, *(_line(row) for row in rows)]
     notes = [f"- {row['case']}: {row['note']}" for row in rows if row["note"]]
+    for row in rows:
+        if shares := phases.sentence(row["ours_more"]):
+            notes.append(f"- {row['case']}, CPU by phase: {shares}")
     return "\n".join([*lines, *(["", *notes] if notes else [])])
 
 
