@@ -118,6 +118,8 @@ class Run:
             "num_restarts": self.num_restarts(),
         }
         row["info"]["num_envs_recreated"] = self.record.num_envs_recreated
+        if traffic := self.cluster.traffic():
+            row["info"]["network"] = traffic
         return row
 
     def num_restarts(self) -> int:

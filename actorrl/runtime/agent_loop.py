@@ -44,6 +44,7 @@ from actorrl.wire.messages import (
     RelayPlan,
     StartActor,
     StopAll,
+    Traffic,
     encode_control,
 )
 from actorrl.wire.shared_memory import MemoryServer
@@ -53,6 +54,7 @@ _POLL_MS = 500
 _ORPHAN_GRACE_S = 1.0  # what actors get when the driver is gone: all must have ended within 5 s
 REAP_S = 2.0
 _LAST_WORDS_S = 0.2
+_OF_ACTORS = (ActorHello, ActorReady, ActorFailed, ActorEvent, Traffic)
 
 
 class Agent:
@@ -79,11 +81,11 @@ class Agent:
         self._stop_at: float | None = None
         self._killed: list[str] = []
         self._poller = zmq.Poller()
-        self._news = News(self._vitals, self._say, forwards_logs=config.driver_pid == 0)
         self._gpus = list(inventory.gpu_ids()) if config.driver_pid == 0 else []
         self._relay = (
             Relay(config, self._memory_address, f"ipc://{self._dir}/relay") if config.tcp else None
         )
+        self._news = News(config, self._vitals, self._say, self._relay)
 
     def run(self) -> None:
         self._say_hello()
@@ -226,7 +228,7 @@ class Agent:
 
     def _take_from_actors(self) -> None:
         for route, message in received(self._actors, num_frames=2):
-            if not isinstance(message, (ActorHello, ActorReady, ActorFailed, ActorEvent)):
+            if not isinstance(message, _OF_ACTORS):
                 continue
             running = self._running.get(message.name)
             if running is None or running.incarnation != message.incarnation:

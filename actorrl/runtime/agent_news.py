@@ -1,5 +1,5 @@
 """What an agent tells its driver now and then: what its actors use, what those of another host
-write, and stacks that somebody has asked for."""
+write, what it passes on to other hosts, and stacks that somebody has asked for."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Collection
 
 from actorrl.runtime.log_forwarder import LogForwarder
+from actorrl.runtime.relay import Relay, relay_name
 from actorrl.runtime.running import Running
 from actorrl.runtime.vitals import Vitals
-from actorrl.wire.messages import Control, Health, LogLines, Stack
+from actorrl.wire.messages import AgentConfig, Control, Health, LogLines, Stack, Traffic
 
 _DUMP_S = 0.4  # until a stack is in the log
 _HEALTH_S = 2.0
@@ -18,10 +19,18 @@ _HEALTH_S = 2.0
 class News:
     """The agent's loop calls it in every round."""
 
-    def __init__(self, vitals: Vitals, say: Callable[[Control], None], forwards_logs: bool) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        vitals: Vitals,
+        say: Callable[[Control], None],
+        relay: Relay | None,
+    ) -> None:
+        self._config = config
         self._vitals = vitals
         self._say = say
-        self._logs = LogForwarder() if forwards_logs else None
+        self._relay = relay
+        self._logs = LogForwarder() if config.driver_pid == 0 else None
         self._dumps: list[tuple[float, Running, int]] = []
         self._next_health = 0.0
 
@@ -38,9 +47,15 @@ class News:
         if now >= self._next_health:
             self._next_health = now + _HEALTH_S
             self._say(Health(self._vitals.health()))
+            self._tell_traffic()
         if self._logs is not None:
             for name, text, left_out in self._logs.look(actors):
                 self._say(LogLines(name, text, left_out))
+
+    def _tell_traffic(self) -> None:
+        if self._relay is not None:
+            name, incarnation = relay_name(self._config.host), self._config.incarnation
+            self._say(Traffic(name, incarnation, self._relay.metrics()))
 
     def ended(self, running: Running) -> None:
         """The rest of what it has written."""

@@ -39,11 +39,13 @@ from actorrl.wire.messages import (
     Control,
     Peers,
     StopAll,
+    Traffic,
 )
 from actorrl.wire.shared_memory import MemoryClient
 
 EXIT_FAILED = 1  # it has said why, in an ActorFailed
 _PR_SET_PDEATHSIG = 1
+_TRAFFIC_S = 5.0
 
 
 def main(spec_bytes: bytes) -> None:
@@ -149,6 +151,8 @@ class _Child:
         )
         mailbox.seen = {link: Stamp(*stamp) for link, stamp in spec.seen.items()}
         mailbox.on_event = self._tell_event
+        if spec.tcp is not None:
+            mailbox.schedule(_TRAFFIC_S, self._tell_traffic)
         set_process_caller(mailbox.caller)
         mailbox.adopt(cls(*args, **kwargs))
         self._mailbox = mailbox
@@ -158,6 +162,10 @@ class _Child:
 
     def _tell_event(self, event: str, details: dict[str, Any]) -> None:
         self._control.tell(ActorEvent(self._spec.name, self._spec.incarnation, event, details))
+
+    def _tell_traffic(self) -> None:
+        counts = self._door.metrics()
+        self._control.tell(Traffic(self._spec.name, self._spec.incarnation, counts))
 
     def on_control(self, message: Control) -> None:
         """Called by the control thread."""

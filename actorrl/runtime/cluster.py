@@ -216,6 +216,11 @@ class Cluster:
             if name.partition("/")[0] == role
         )
 
+    def traffic(self) -> dict[str, dict[str, int]]:
+        """By role, what went to and came from other hosts (`Endpoint.metrics`); agents pass weights
+        on. Empty where there is one host."""
+        return {} if self._service is None else self._service.traffic.by_role()
+
     def dump_stack(self, name: str) -> None:
         """Have the actor write the stacks of its threads into its log."""
         if self._service is not None:

@@ -59,6 +59,7 @@ class Relay(threading.Thread):
         self._asked: dict[str, float] = {}
         self._waiting: dict[tuple[str, str], Message] = {}  # by who asks and link
         self._ended = False
+        self.metrics = self._door.metrics  # any thread
         self._door.permit(lambda source, kind, name: kind is Kind.REQUEST)
         self._door.on_peers = self._on_lines
 

@@ -29,7 +29,9 @@ from actorrl.runtime.log_book import LogBook
 from actorrl.runtime.permissions import allowed
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import DRIVER
+from actorrl.runtime.relay import relay_name
 from actorrl.runtime.supervisor import SlotState, Supervisor
+from actorrl.runtime.traffic import REFUSED, TrafficBook
 from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.messages import (
     AgentHello,
@@ -40,10 +42,12 @@ from actorrl.wire.messages import (
     LogLines,
     Stack,
     StopAll,
+    Traffic,
 )
 from actorrl.wire.shared_memory import MemoryClient
 
 _TICK_MS = 50
+_TRAFFIC_S = 2.0
 _STOP_MARGIN_S = 8.0
 _LEAVE_S = 3.0
 _DESCRIPTORS_PER_ACTOR = 4
@@ -77,6 +81,8 @@ class Service(threading.Thread):
             program, run_id, self.fleet, self._cast, self._chronicle, self._poller
         )
         self._book = LogBook(log_dir)
+        self.traffic = TrafficBook(self._chronicle.event)
+        self._next_traffic = 0.0
         self._desk: Desk | None = None
         self._health: dict[str, tuple[float, int]] = {}
         self._dir: Path | None = None
@@ -236,9 +242,19 @@ class Service(threading.Thread):
     def _look(self) -> None:
         """What time brings."""
         self._housing.look()
-        self._cast.obey(self._supervisor.tick(time.monotonic()))
+        now = time.monotonic()
+        self._cast.obey(self._supervisor.tick(now))
+        if self.fleet.several and now >= self._next_traffic:
+            self._next_traffic = now + _TRAFFIC_S
+            self._count_own_traffic()
         if self._cast.stopping and all(agent.over for agent in self._agents_up()):
             self._ended = True
+
+    def _count_own_traffic(self) -> None:
+        assert self._door is not None and self.fleet.board is not None
+        counts = self._door.metrics()
+        counts[REFUSED] += self.fleet.board.num_refused
+        self.traffic.heard(DRIVER, 0, counts)
 
     def _begin_stop(self, grace_s: float) -> None:
         self._cast.stopping = self._supervisor.stopping = True
@@ -271,6 +287,9 @@ class Service(threading.Thread):
                 self._desk.arrived(name, {"text": text})
             case LogLines(name, text, left_out):
                 self._book.write(name, host, text, left_out)
+            case Traffic(name, incarnation, counts):
+                if name == relay_name(host) or self._cast.is_of(host, message):
+                    self.traffic.heard(name, incarnation, counts)
             case _ if self._cast.is_of(host, message):
                 self._cast.on_actor(message, time.monotonic())
 

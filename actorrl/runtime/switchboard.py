@@ -54,6 +54,11 @@ class Switchboard:
         self.tcp_port = sockets.port_of(self._control[1])
         self.tcp_beat_port = sockets.port_of(self._beats[1])
 
+    @property
+    def num_refused(self) -> int:
+        """Handshakes of others that came to nothing."""
+        return 0 if self._keeper is None else self._keeper.num_refused
+
     def sources(self) -> list[zmq.Socket]:
         """What its owner polls."""
         return [*self._control, *self._beats]

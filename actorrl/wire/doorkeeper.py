@@ -83,6 +83,11 @@ class Doorkeeper:
         return self.owner(domain, key_of(frame))
 
     @property
+    def num_refused(self) -> int:
+        """Handshakes that came to nothing at our listeners."""
+        return sum(dict(self.refused).values())
+
+    @property
     def trouble(self) -> dict[str, str]:
         """By line, why it is not up although it ought to be."""
         return dict(self._lines.trouble)

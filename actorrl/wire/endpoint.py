@@ -112,9 +112,10 @@ class Endpoint:
             self._outside.allow = allow
 
     def metrics(self) -> dict[str, int]:
-        """What went to and came from other hosts (see `Outside.metrics`), and all drops."""
+        """What went to and came from other hosts (see `Outside.metrics`), and all drops. Any
+        thread."""
         outside = {} if self._outside is None else self._outside.metrics()
-        return outside | {f"dropped: {reason}": count for reason, count in self.drops.items()}
+        return outside | {f"dropped: {reason}": count for reason, count in dict(self.drops).items()}
 
     def _on_broken(self, line: str) -> None:
         """A connection was lost or refused. The doorkeeper's thread."""

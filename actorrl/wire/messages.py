@@ -280,6 +280,15 @@ class ActorEvent(msgspec.Struct, tag=True):
     details: dict[str, Any]
 
 
+class Traffic(msgspec.Struct, tag=True):
+    """Every few seconds, where there are other hosts: `Endpoint.metrics`, since the start of that
+    incarnation. An agent tells it of what it passes on itself, too, as `agent/HOST`."""
+
+    name: str
+    incarnation: int
+    counts: dict[str, int]
+
+
 Control = (
     StartActor
     | KillActor
@@ -299,6 +308,7 @@ Control = (
     | LogLines
     | Stack
     | Health
+    | Traffic
 )
 
 _encoder = msgspec.msgpack.Encoder()

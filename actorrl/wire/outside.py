@@ -182,7 +182,7 @@ class Outside:
             "bytes_raw": self._bytes["bytes_raw"],
             "bytes_wire": self._bytes["bytes_wire"],
             "bytes_wire_in": self._bytes["bytes_wire_in"],
-            "refused_handshakes": self.keeper.refused.total(),
+            "refused_handshakes": self.keeper.num_refused,
             "peers_cut_off": len(self.offenders),
         }
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from cluster.sandbox import files, loopback, network, plan
+from cluster.sandbox import files, loopback, network, plan, register
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_DIRECTORY = ROOT / ".sandbox"
@@ -23,8 +23,11 @@ def main(arguments: list[str]) -> int:
     wanted = _parser().parse_args(arguments)
     directory = Path(wanted.dir).absolute()
     try:
+        if wanted.command == "list":
+            return show()
         if wanted.command == "down":
-            return down(directory)
+            remove_orphans()
+            return 0 if wanted.orphans else down(directory)
         return up(directory, wanted)
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
         print(f"scripts/sandbox: error: {error}", file=sys.stderr)
@@ -46,8 +49,16 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     make.add_argument("--loopback", action="store_true", help="SSH servers on 127.0.0.1 only")
     make.add_argument("--python", help="interpreter of the hosts (default: .venv's, or this one)")
+    make.add_argument(
+        "--owner", metavar="PID", type=int, default=0,
+        help="once this process has ended, any `down` removes the sandbox",
+    )  # fmt: skip
     remove = commands.add_parser("down", help="remove everything that `up` made")
-    for command in (make, remove):
+    remove.add_argument(
+        "--orphans", action="store_true", help="only sandboxes whose owner has ended"
+    )
+    listing = commands.add_parser("list", help="the sandboxes of this machine")
+    for command in (make, remove, listing):
         command.add_argument("--dir", metavar="D", default=str(DEFAULT_DIRECTORY))
     return parser
 
@@ -68,7 +79,7 @@ def up(directory: Path, wanted: argparse.Namespace) -> int:
         if wanted.jump:
             raise RuntimeError("--jump needs network namespaces")
         sandbox = loopback.plan(directory, python, wanted.count)
-        _write_down(sandbox)
+        _write_down(sandbox, wanted.owner)
         _up_loopback(sandbox)
     else:
         with network.lock():
@@ -78,7 +89,7 @@ def up(directory: Path, wanted: argparse.Namespace) -> int:
             sandbox = plan.plan(
                 directory, python, shared, networks, wanted.count, wanted.jump, routed
             )
-            _write_down(sandbox)
+            _write_down(sandbox, wanted.owner)
             _or_down(sandbox, lambda: network.build(sandbox))
         _or_down(sandbox, lambda: _up_namespaces(sandbox))
     print(f"{wanted.count} hosts are up: actorrl launch --hosts {directory}/cluster.yml ...")
@@ -87,10 +98,12 @@ def up(directory: Path, wanted: argparse.Namespace) -> int:
     return 0
 
 
-def _write_down(sandbox: plan.Sandbox) -> None:
+def _write_down(sandbox: plan.Sandbox, owner: int) -> None:
     """Before anything is made, so that `down` finds all of it whatever happens."""
+    sandbox.owner = register.start_of(owner) if owner else ""
     directory = Path(sandbox.directory)
     directory.mkdir(parents=True, exist_ok=True)
+    register.add(sandbox)
     sandbox.write()
     files.write_keys(sandbox)
 
@@ -117,6 +130,7 @@ def _up_loopback(sandbox: plan.Sandbox) -> None:
         files.write_loopback(sandbox, machine)
         sandbox.hosts[index] = loopback.start(sandbox, machine)
         sandbox.write()
+        register.add(sandbox)
     for machine in sandbox.hosts:
         _or_down(sandbox, lambda machine=machine: network.wait_for_server(sandbox, machine))
     files.write_driver_files(sandbox)
@@ -127,6 +141,28 @@ def down(directory: Path) -> int:
     if sandbox is None:
         print(f"scripts/sandbox: no sandbox in {directory}", file=sys.stderr)
         return 0
+    _take_down(sandbox)
+    return 0
+
+
+def remove_orphans() -> None:
+    """What those left who were killed before they could take down what was theirs."""
+    with network.lock():  # not two at the same time
+        for sandbox in register.orphans():
+            said = f"{sandbox.directory} has lost its owner, it is removed"
+            print(f"scripts/sandbox: {said}", file=sys.stderr)
+            _take_down(sandbox)
+
+
+def show() -> int:
+    for sandbox in register.sandboxes():
+        owner = f", belongs to process {sandbox.owner.partition(':')[0]}" if sandbox.owner else ""
+        print(f"{sandbox.directory}: {len(sandbox.hosts)} hosts{owner}")
+    return 0
+
+
+def _take_down(sandbox: plan.Sandbox) -> None:
+    directory = Path(sandbox.directory)
     if sandbox.bridges:
         if os.geteuid() != 0:
             raise RuntimeError("this sandbox was made by root: take it down as root")
@@ -136,10 +172,10 @@ def down(directory: Path) -> int:
     shutil.rmtree(directory / "hosts", ignore_errors=True)
     for name in ("cluster.yml", "known_hosts", "ssh_config", files.KEY, f"{files.KEY}.pub"):
         (directory / name).unlink(missing_ok=True)
-    (directory / plan.STATE).unlink()
-    if sandbox.made_directory and not any(directory.iterdir()):
+    (directory / plan.STATE).unlink(missing_ok=True)
+    if sandbox.made_directory and directory.exists() and not any(directory.iterdir()):
         directory.rmdir()
-    return 0
+    register.remove(sandbox)
 
 
 def _default_python() -> str:

@@ -15,13 +15,13 @@ import subprocess
 from pathlib import Path
 
 from cluster.sandbox.files import find_sshd
-from cluster.sandbox.plan import Machine, Sandbox
+from cluster.sandbox.plan import Machine, Sandbox, new_mark
 
 
 def plan(directory: Path, python: str, count: int) -> Sandbox:
     return Sandbox(
         directory=str(directory),
-        name="loopback",
+        name=new_mark(),
         python=python,
         shared=[],
         user=pwd.getpwuid(os.geteuid()).pw_name,

@@ -11,13 +11,13 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from cluster.sandbox.plan import Machine, Sandbox
 
-_LOCK = "/run/lock/actorrl-sandbox"
 _PATIENCE_S = 30.0
 _NEW_WORLD = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
 
@@ -39,7 +39,8 @@ def why_not() -> str:
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
     """Two sandboxes that are made at the same moment must not choose the same network."""
-    with open(_LOCK, "w") as file:
+    where = "/run/lock" if os.geteuid() == 0 else tempfile.gettempdir()
+    with open(f"{where}/actorrl-sandbox-{os.geteuid()}", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

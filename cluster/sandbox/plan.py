@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import secrets
 from pathlib import Path
 
@@ -76,6 +77,7 @@ class Sandbox:
     jumps: list[Machine]
     hosts: list[Machine]
     made_directory: bool
+    owner: str = ""  # process whose end makes it an orphan (see `register`)
 
     @property
     def machines(self) -> list[Machine]:
@@ -86,16 +88,26 @@ class Sandbox:
         return Path(self.directory) / "hosts" / machine.name
 
     def write(self) -> None:
-        path = Path(self.directory) / STATE
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        self.write_to(Path(self.directory) / STATE)
+
+    def write_to(self, path: Path) -> None:
+        """All of it or nothing, whoever is killed meanwhile."""
+        part = path.with_name(f"{path.name}.{os.getpid()}")
+        part.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        part.replace(path)
 
 
 def read(directory: Path) -> Sandbox | None:
     """The sandbox in a directory, None where there is none."""
-    path = directory / STATE
-    if not path.exists():
+    return read_file(directory / STATE)
+
+
+def read_file(path: Path) -> Sandbox | None:
+    """A plan that `write_to` has written, None where there is none."""
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
         return None
-    values = json.loads(path.read_text())
     for key in ("jumps", "hosts"):
         values[key] = [_machine(value) for value in values[key]]
     return Sandbox(**values)
@@ -106,12 +118,17 @@ def _machine(value: dict) -> Machine:
     return Machine(**{**value, "ports": tuple(value["ports"]), "interfaces": interfaces})
 
 
+def new_mark() -> str:
+    """The beginning of every name that a sandbox gives on this machine."""
+    return f"arl{secrets.token_hex(2)}"
+
+
 def plan(
     directory: Path, python: str, shared: list[str], networks: list[str],
     count: int, num_jumps: int, routed: bool,
 ) -> Sandbox:  # fmt: skip
     """`networks` are the first three bytes of one free network per segment, as "10.1.2"."""
-    mark = f"arl{secrets.token_hex(2)}"
+    mark = new_mark()
     bridges = [f"{mark}b{segment}" for segment in range(num_jumps + 1)]
 
     def attach(name: str, segment: int, last_byte: int) -> Interface:

@@ -99,6 +99,15 @@ def test_without_hosts_all_is_placed_here(unreachable, capsys):
         ("{version: 1, hosts: [{host: a, roles: [rollout]}]}", 4, "carries only rollout"),
         ("{version: 1, hosts: [{host: local, resources: {gpu: 999}}]}", 4, "says gpu: 999"),
         ("{version: 1, hsts: [local]}", 2, "did you mean 'hosts'?"),
+        (
+            "hosts: [a]\nnetwork: {security: none}",
+            2,
+            "line 2: network.security: 'none' is for this",
+        ),
+        ("hosts: [{host: 'a:ssh'}]", 2, "line 1: hosts[0].host: 'a:ssh': the port 'ssh' is not"),
+        ("hosts: ['a[3-1]']", 2, "line 1: hosts[0].host: 'a[3-1]': the range 3-1 runs backwards"),
+        ("hosts: [a, a]", 2, "line 1: hosts[1].host: 'a' is there already, on line 1"),
+        ("hosts: [{host: a, ssh: {identity_file: /no}}]", 2, "line 1: hosts[0].ssh.identity_file:"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_exit_code(hosts, code, says, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,11 @@ import yaml
 from cluster.sandbox import plan
 from cluster.sandbox.plan import Machine
 
+PASSPHRASE = "correct horse"
+NOISE = """echo noise of a start-up file
+echo more of it >&2
+printf 'without an end'
+"""
 _SCRIPT = Path(__file__).parents[2] / "scripts" / "sandbox"
 
 
@@ -71,15 +77,26 @@ class Sandbox:
 
 
 def up(directory: Path, count: int, *options: str) -> Sandbox:
-    command = ["up", str(count), "--dir", str(directory), "--python", sys.executable, *options]
-    _sandbox(*command)
+    """It is removed by whoever comes next if this process is killed before `down`."""
+    command = ["up", str(count), "--dir", str(directory), "--python", sys.executable]
+    run(*command, "--owner", str(os.getpid()), *options)
     return Sandbox(directory)
 
 
 def down(directory: Path) -> None:
-    _sandbox("down", "--dir", str(directory))
+    run("down", "--dir", str(directory))
 
 
-def _sandbox(*arguments: str) -> None:
+def run(*arguments: str) -> str:
+    """`scripts/sandbox ARGUMENTS`, and what it prints."""
     done = subprocess.run([_SCRIPT, *arguments], capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def add_to_agent(key: Path, tmp_path: Path) -> None:
+    answer = tmp_path / "answer"
+    answer.write_text(f"#!/bin/sh\necho '{PASSPHRASE}'\n")
+    answer.chmod(0o700)
+    asking = {**os.environ, "SSH_ASKPASS": str(answer), "SSH_ASKPASS_REQUIRE": "force"}
+    subprocess.run(["ssh-add", "-q", key], check=True, env=asking, stdin=subprocess.DEVNULL)

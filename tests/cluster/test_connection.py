@@ -11,10 +11,11 @@ from collections.abc import Iterator
 import pytest
 
 from actorrl.errors import HostError
-from actorrl.runtime.hosts import SshSpec, load_cluster
-from actorrl.runtime.launchers import agent_process, ssh
+from actorrl.runtime.hosts import SshSpec
 from actorrl.runtime.launchers.connection import connect
 from tests.cluster import sandboxes
+from tests.cluster.light import counters_over
+from tests.cluster.runs import processes
 from tests.cluster.sandboxes import Sandbox
 
 FULL = b"Exceeded MaxStartups\r\n"  # what sshd says when it refuses a login
@@ -82,22 +83,23 @@ def test_a_server_that_always_hangs_up_is_given_up_in_time(flat, tmp_path):
 
 
 @pytest.mark.slow
-def test_thirty_hosts_come_up_through_one_jump_host(namespaces, tmp_path, monkeypatch):
-    """Its sshd has MaxStartups 10:30:100, and every host an agent in the end."""
-    monkeypatch.setattr(agent_process, "_MAIN", "import sys; sys.stdin.read()")
+@pytest.mark.timeout(600)
+def test_thirty_hosts_come_up_through_one_jump_host(namespaces, tmp_path):
+    """Its sshd has MaxStartups 10:30:100; in the end every host has an actor that answers."""
     sandbox = sandboxes.up(tmp_path / "s", 30, "--jump")
     try:
         (tmp_path / "project").mkdir()
         hosts = tmp_path / "project" / "cluster.yml"
-        path = sandbox.cluster(hosts, *sandbox.addresses, connect_timeout_s=60)
+        sandbox.cluster(hosts, *sandbox.addresses, connect_timeout_s=60)
         start = time.monotonic()
-        checks = ssh.bootstrap(load_cluster(path))
-        agents = [check.agent("test-run") for check in checks]
-        for agent in agents:
-            agent.start(b"")
-        print(f"30 hosts: {time.monotonic() - start:.1f} s")
-        assert len(agents) == 30 and all(agent.pid and agent.poll() is None for agent in agents)
-        for agent in agents:
-            agent.close()
+        with counters_over(hosts, 30) as cluster:
+            print(f"30 hosts with an actor each are ready: {time.monotonic() - start:.1f} s")
+            rows = cluster.status()
+            actors = [row for row in rows if row["role"] == "counter"]
+            assert {row["state"] for row in actors} == {"ready"}
+            assert {row["host"] for row in actors} == set(sandbox.addresses)
+            asked = [cluster.ref(row["name"]).add.call(1) for row in actors]
+            assert [future.result() for future in asked] == [1] * 30
+        assert processes(sandbox) == []
     finally:
         sandboxes.down(sandbox.directory)

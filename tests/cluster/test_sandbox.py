@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+
+import pytest
 
 from actorrl.runtime.hosts import load_cluster
 from actorrl.runtime.launchers.connection import connect
@@ -22,7 +25,7 @@ def test_a_host_has_its_own_name_and_files_and_namespaces(flat):
         connection = connect(host.ssh, host.name)
         said.append(run(connection, ASK, 30).output.decode().split())
         connection.close()
-    assert [words[0] for words in said] == ["h1", "h2"]
+    assert [words[0] for words in said] == ["h1", "h2", "h3"]
     assert not {said[0][-1], said[0][-2]} & {said[1][-1], said[1][-2]}
     assert os.readlink("/proc/self/ns/net") not in said[0]
 
@@ -35,6 +38,25 @@ def test_nothing_is_left_of_a_sandbox_and_another_one_stays(flat, tmp_path):
     sandboxes.down(sandbox.directory)  # nothing to do, no error
     assert _what_is_there() == before
     assert not sandbox.directory.exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--loopback"]])
+def test_the_sandbox_of_a_process_that_was_killed_is_removed_by_the_next_down(
+    flat, tmp_path, options
+):
+    before = _what_is_there()
+    with subprocess.Popen(["sleep", "600"]) as owner:
+        named = ("--owner", str(owner.pid))
+        lost = sandboxes.up(tmp_path / "lost", 1, *named, *options)
+        sandboxes.run("down", "--orphans")
+        assert _what_is_there() > before  # its owner is alive
+        assert f"{lost.directory}: 1 hosts, belongs to process {owner.pid}" in sandboxes.run("list")
+        owner.kill()
+    shutil.rmtree(lost.directory)  # pytest's folder of an earlier run may be gone
+    sandboxes.run("down", "--dir", str(tmp_path / "another"))
+    assert _what_is_there() == before
+    assert str(lost.directory) not in sandboxes.run("list")
+    assert str(flat.directory) in sandboxes.run("list")
 
 
 def test_without_namespaces_the_hosts_are_servers_on_the_loopback_interface(tmp_path):

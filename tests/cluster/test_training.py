@@ -1,112 +1,89 @@
-"""Runs over hosts that share nothing but a network and SSH, from the command line."""
+"""Runs over hosts that share nothing but a network and SSH, from the command line and a script."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from actorrl.runtime import strays
+from tests.cluster.runs import (
+    COMMAND,
+    PATIENCE_S,
+    Run,
+    counters,
+    entry,
+    environment,
+    is_clean,
+    launch_words,
+)
 from tests.cluster.sandboxes import Sandbox
 
-PATIENCE_S = 100.0
-
-
-def entry(address: str, *roles: str) -> dict[str, Any]:
-    return {"host": address, "roles": list(roles)}
-
-
-class Run:
-    """`actorrl launch`, and what its status says meanwhile."""
-
-    def __init__(self, folder: Path, hosts: Path, algo: str, *options: str) -> None:
-        self.folder = folder / "results" / "run"
-        self.log = folder / "output.log"
-        command = [sys.executable, "-m", "actorrl", "launch", "--hosts", str(hosts), "--algo", algo]
-        command += ["--env", "CartPole-v1", "--results", str(folder / "results"), "--name", "run"]
-        with open(self.log, "w") as log:
-            self.process = subprocess.Popen([*command, *options], stdout=log, stderr=log)
-
-    def status(self) -> dict[str, Any] | None:
-        try:
-            return dict(json.loads((self.folder / "status.json").read_text()))
-        except (OSError, ValueError):
-            return None
-
-    def actors(self) -> dict[str, dict[str, Any]]:
-        status = self.status()
-        return {row["name"]: row for row in status["actors"]} if status is not None else {}
-
-    def wait(self, condition: Callable[[], Any]) -> None:
-        end = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert self.process.poll() is None and time.monotonic() < end, self.log.read_text()
-            time.sleep(0.1)
-
-    def is_training(self) -> bool:
-        status = self.status()
-        return status is not None and status["timesteps_total"] > 0
+pytestmark = pytest.mark.timeout(400)
+ENDLESS = ["--stop", "timesteps_total=100000000"]
 
 
 @pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Callable[..., Run]]:
-    runs: list[Run] = []
-
-    def start(hosts: Path, algo: str, *options: str) -> Run:
-        runs.append(Run(tmp_path, hosts, algo, *options))
-        return runs[-1]
-
-    yield start
-    for run in runs:
-        run.process.kill()
-        run.process.wait()
-
-
-@pytest.mark.timeout(240)
-def test_apex_trains_with_workers_and_shards_on_other_hosts(flat: Sandbox, tmp_path, launch):
-    one, two = flat.addresses
-    hosts = flat.cluster(
-        tmp_path / "cluster.yml",
-        entry("local", "learner"),
-        entry(one, "rollout"),
-        entry(two, "replay"),
-    )
-    run = launch(hosts, "APEX", "--workers", "2", "--stop", "timesteps_total=5000")
-    run.wait(run.is_training)
-    where = {name: row["host"] for name, row in run.actors().items()}
-    assert where["rollout/0"] == where["rollout/1"] == one
-    assert where["replay/0"] == two and where["learner/0"] == "local"
-    status = run.status()
-    assert status is not None
-    assert run.process.wait(PATIENCE_S) == 0, run.log.read_text()
-    assert strays.of_run(status["run_id"]) == []
-    log = (run.folder / "logs" / "agent-local.log").read_text()
-    assert "Traceback" not in log
-
-
-@pytest.mark.timeout(240)
-def test_a_lost_host_is_replaced_and_the_drivers_death_ends_all(flat: Sandbox, tmp_path, launch):
-    one, two = flat.addresses
-    hosts = flat.cluster(
+def three(flat: Sandbox, tmp_path: Path) -> Path:
+    """Workers on two hosts, shards on the third, the learner here."""
+    one, two, three = flat.addresses
+    return flat.cluster(
         tmp_path / "cluster.yml",
         entry("local", "learner"),
         entry(one, "rollout"),
         entry(two, "rollout"),
+        entry(three, "replay"),
     )
-    hosts.write_text(hosts.read_text() + "failure: {lease_s: 5}\n")
-    run = launch(hosts, "IMPALA", "--workers", "2", "--stop", "timesteps_total=100000000")
+
+
+def trains_over_hosts(run: Run, sandbox: Sandbox) -> bool:
+    """Its status names the hosts in mid-run, the hosts' cables carry its samples, it ends well."""
+    before = counters(sandbox)
     run.wait(run.is_training)
-    status = run.status()
-    assert status is not None
-    for pid in strays.of_run(status["run_id"], two):
+    words = [*COMMAND, "status", "run", "--results", str(run.folder.parent), "--json"]
+    said = subprocess.check_output(words, text=True, env=environment())
+    hosts = {row["name"]: row["host"] for row in json.loads(said)["actors"]}
+    one, two, three = sandbox.addresses
+    assert {hosts["rollout/0"], hosts["rollout/1"]} == {one, two}
+    assert hosts.get("replay/0", three) == three and hosts.get("learner/0", "local") == "local"
+    assert run.end() == 0, run.output
+    crossed = [now - then for now, then in zip(counters(sandbox), before, strict=True)]
+    assert all(num_bytes > 50_000 for num_bytes in crossed[:2])
+    steps = run.rows()[-1]["timesteps_total"]
+    assert sum(crossed) > 16 * steps  # a CartPole observation has 16 bytes
+    network = run.rows()[-1]["info"]["network"]
+    assert network["rollout"]["bytes_raw"] > 16 * steps * 0.5  # told every few seconds
+    return is_clean(run, sandbox)
+
+
+def test_apex_trains_with_workers_and_shards_on_other_hosts(flat, three, start):
+    options = ["--workers", "2", "--stop", "timesteps_total=2500"]
+    assert trains_over_hosts(start(launch_words(three, "APEX", *options)), flat)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo", ["IMPALA", "A3C"])
+def test_others_train_with_workers_on_other_hosts(flat, three, start, algo):
+    options = ["--workers", "2", "--stop", "timesteps_total=10000"]
+    assert trains_over_hosts(start(launch_words(three, algo, *options)), flat)
+
+
+def test_a_lost_host_is_replaced_and_the_drivers_death_ends_all(flat, tmp_path, start):
+    one, two, _ = flat.addresses
+    entries = entry("local", "learner"), entry(one, "rollout"), entry(two, "rollout")
+    hosts = flat.cluster(tmp_path / "cluster.yml", *entries)
+    hosts.write_text(hosts.read_text() + "failure: {lease_s: 5}\n")
+    run = start(launch_words(hosts, "IMPALA", "--workers", "2", *ENDLESS))
+    run.wait(run.is_training)
+    run_id = run.status()["run_id"]
+    for pid in strays.of_run(run_id, two):
         os.kill(pid, signal.SIGKILL)
     run.wait(lambda: run.actors()["rollout/1"]["incarnation"] == 2)
     run.wait(lambda: run.actors()["rollout/1"]["state"] == "ready")
@@ -114,20 +91,82 @@ def test_a_lost_host_is_replaced_and_the_drivers_death_ends_all(flat: Sandbox, t
     run.process.kill()
     run.process.wait()
     end = time.monotonic() + PATIENCE_S
-    while strays.of_run(status["run_id"]):
+    while strays.of_run(run_id):
         assert time.monotonic() < end
         time.sleep(0.1)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
-def test_where_nothing_but_ssh_gets_through_a_run_trains_all_the_same(
-    far_away: Sandbox, tmp_path, launch
-):
+def test_where_nothing_but_ssh_gets_through_a_run_trains_all_the_same(far_away, tmp_path, start):
     (host,) = far_away.addresses
-    hosts = far_away.cluster(
-        tmp_path / "cluster.yml", entry("local", "learner"), entry(host, roles=["rollout"])
+    entries = entry("local", "learner"), entry(host, "rollout")
+    hosts = far_away.cluster(tmp_path / "cluster.yml", *entries)
+    run = start(launch_words(hosts, "IMPALA", "--workers", "1", "--stop", "timesteps_total=3000"))
+    assert run.end() == 0, run.output
+    assert "cannot connect to the driver: an SSH forward carries" in run.output
+    assert is_clean(run, far_away)
+
+
+SCRIPT = """
+import gymnasium as gym
+import numpy as np
+from actorrl.algorithms.impala import IMPALAConfig
+
+class Corridor(gym.Env):
+    '''Of this script alone: the hosts have no file with it under its name.'''
+    observation_space = gym.spaces.Box(0.0, 1.0, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, config):
+        pass
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = self.steps = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.place, self.steps = max(0, self.place + 2 * int(action) - 1), self.steps + 1
+        there = self.place >= 4
+        observation = np.full(1, min(self.place, 4) / 4, np.float32)
+        return observation, float(there), there, self.steps >= 50, {}
+
+config = (IMPALAConfig().environment(Corridor).rollouts(num_rollout_workers=2)
+          .cluster(hosts="cluster.yml"))
+algo = config.build(name="run", results="results")
+for _ in range(3):
+    result = algo.train()
+assert result["num_healthy_workers"] == 2 and result["timesteps_total"] > 0, result
+print(sorted(algo.workers.foreach_worker(lambda worker: __import__("socket").gethostname(),
+                                         local_worker=False)))
+algo.stop()
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_runs_over_hosts(flat, three, start, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    run = start([sys.executable, "script.py"])
+    assert run.end() == 0, run.output
+    assert re.search(r"^\['h1', 'h2'\]\ndone$", run.output, re.M), run.output
+    assert {run.hosts()[f"rollout/{i}"] for i in (0, 1)} == set(flat.addresses[:2])
+    assert is_clean(run, flat)
+
+
+@pytest.mark.slow
+def test_a_host_that_is_not_required_is_missed_in_the_beginning_and_in_the_end(
+    flat, tmp_path, start
+):
+    absent = f"{flat.addresses[1]}:2299"
+    entries = (
+        entry("local", "learner"),
+        entry(flat.addresses[0], "rollout"),
+        entry(absent, "rollout", required=False),
     )
-    run = launch(hosts, "IMPALA", "--workers", "1", "--stop", "timesteps_total=3000")
-    assert run.process.wait(PATIENCE_S) == 0, run.log.read_text()
-    assert "an SSH forward carries" in run.log.read_text()
+    hosts = flat.cluster(tmp_path / "cluster.yml", *entries)
+    run = start(launch_words(hosts, "IMPALA", "--workers", "2", "--stop", "timesteps_total=3000"))
+    assert run.end() == 0, run.output
+    first, last = run.output.split("run folder:", 1)
+    assert f"{absent}: left out, it is not required" in first
+    assert re.search(rf"without host {absent}: .*2299 is closed", last), last

@@ -163,6 +163,12 @@ def test_actors_of_several_hosts_work_together(tmp_path, run_id):
         weights = cluster.block_reader("weights")
         version, arrays = weights.read()
         assert version > 0 and (arrays["w"] == version).all() and reports
+        roles = {"agent", "driver", "learner", "worker"}
+        wait_until(lambda: cluster.traffic().keys() >= roles, PATIENCE_S)
+        traffic = cluster.traffic()
+        assert traffic["worker"]["bytes_raw"] > 100_000  # of observations, which are all alike
+        assert traffic["learner"]["bytes_wire_in"] > traffic["agent"]["refused_handshakes"] == 0
+        assert traffic["agent"]["bytes_wire"] > 50_000 * 4  # weights
     assert left_of(run_id) == []
 
 

@@ -3,8 +3,8 @@
     connect -> probe -> check -> copy the code -> prepare the interpreter -> (start the agent)
 
 `preflight` goes as far as the check and writes nothing anywhere; `bootstrap` goes on, for all hosts
-at the same time. A required host that fails at any step stops all of it, with one table; one that
-is not required is left out, and said.
+at the same time, once all are found good. A required host that fails at any step stops all of it,
+with one table; one that is not required is left out, and said.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class HostCheck:
 def preflight(cluster: ClusterSpec) -> list[HostCheck]:
     """Connect to every host but the local one, and look; nothing is written. Never raises: errors
     are in the rows."""
-    return _for_all(cluster, lambda check: _look(check, cluster))
+    checks = [HostCheck(spec) for spec in cluster.remote_hosts]
+    _for_all(checks, lambda check: _look(check, cluster))
+    return checks
 
 
 def bootstrap(cluster: ClusterSpec, say: Say = lambda host, line: None) -> list[HostCheck]:
@@ -82,7 +84,13 @@ def bootstrap(cluster: ClusterSpec, say: Say = lambda host, line: None) -> list[
     code = Code()
     for host in cluster.remote_hosts:
         code.trees(host.sync)  # too much of it is found out before anybody is connected to
-    checks = _for_all(cluster, lambda check: _make_ready(check, cluster, code, say))
+    good = _good(preflight(cluster), say)
+    _for_all(good, lambda check: _make_ready(check, code, say))
+    return _good(good, say)
+
+
+def _good(checks: Sequence[HostCheck], say: Say) -> list[HostCheck]:
+    """Those without an error. Raises that of the required ones; then nothing is connected."""
     failed = [check for check in checks if check.error is not None]
     if any(check.spec.required for check in failed):
         for check in checks:
@@ -92,17 +100,6 @@ def bootstrap(cluster: ClusterSpec, say: Say = lambda host, line: None) -> list[
         check.close()
         say(check.name, f"left out, it is not required: {check.error}")
     return [check for check in checks if check.error is None]
-
-
-def make_ready(host: HostSpec, cluster: ClusterSpec, code: Code, say: Say) -> HostCheck:
-    """The same for one host; any thread, several at a time. Raises HostError, ConfigError."""
-    check = HostCheck(host)
-    try:
-        _make_ready(check, cluster, code, say)
-    except BaseException:
-        check.close()
-        raise
-    return check
 
 
 class Code:
@@ -151,8 +148,7 @@ def _look(check: HostCheck, cluster: ClusterSpec) -> None:
         check.notes.append(f"pass_env: {', '.join(missing)} is not set here")
 
 
-def _make_ready(check: HostCheck, cluster: ClusterSpec, code: Code, say: Say) -> None:
-    _look(check, cluster)
+def _make_ready(check: HostCheck, code: Code, say: Say) -> None:
     assert check.connection is not None and check.facts is not None
     paths, directory = _bring_code(check, code, say)
     if check.facts.makes_venv and not check.facts.has_made_venv:
@@ -182,9 +178,8 @@ def _bring_code(check: HostCheck, code: Code, say: Say) -> tuple[list[str], str]
     return copied.paths, copied.paths[-1]
 
 
-def _for_all(cluster: ClusterSpec, work: Callable[[HostCheck], None]) -> list[HostCheck]:
-    """Do it for every host but the local one, at the same time; what fails is kept in its row."""
-    checks = [HostCheck(spec) for spec in cluster.remote_hosts]
+def _for_all(checks: Sequence[HostCheck], work: Callable[[HostCheck], None]) -> None:
+    """Do it for each host, at the same time; what fails is kept in its row."""
 
     def careful(check: HostCheck) -> None:
         try:
@@ -195,4 +190,3 @@ def _for_all(cluster: ClusterSpec, work: Callable[[HostCheck], None]) -> list[Ho
     if checks:
         with ThreadPoolExecutor(min(len(checks), _MAX_THREADS), "ssh") as threads:
             list(threads.map(careful, checks))
-    return checks
