@@ -17,7 +17,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from actorrl.algorithms import described, evaluating, far_hosts, restoring, resuming
-from actorrl.algorithms.acting import Acting, policies_of
+from actorrl.algorithms.acting import policies_of
+from actorrl.algorithms.changing import Changing
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.mirror import PolicyMirror
 from actorrl.algorithms.run import Run
@@ -39,7 +40,7 @@ from actorrl.runtime.program import Program
 __all__ = ["Algorithm", "Setup"]
 
 
-class Algorithm(Acting):
+class Algorithm(Changing):
     """Base of the algorithms. Each file gives `config_class` and the methods under "the file's"."""
 
     config_class: ClassVar[type[AlgorithmConfig]]
@@ -120,6 +121,19 @@ class Algorithm(Acting):
         place(program, assumed_offers(spec, this_host(), program), spec.roles)
 
     def _set_up(self, record: RunRecord) -> None:
+        self._stopped = False
+        self._evaluation: dict[str, Any] = {}
+        self._callbacks = (self.config.callbacks_class or DefaultCallbacks)()
+        self._start(record)
+        try:
+            self._callbacks.on_algorithm_init(algorithm=self)
+        except BaseException:
+            self._run.stop(grace_s=0.0)
+            raise
+        self._run.write_status("running")
+
+    def _start(self, record: RunRecord) -> None:
+        """The actors, for the first time or anew with other policies."""
         config = self.config
         recover = functools.partial(restoring.newest_learner_state, str(record.folder.path))
         program = self._program(config, Setup(self.info, self._seed, recover))
@@ -145,11 +159,6 @@ class Algorithm(Acting):
         self._evaluations = evaluating.Evaluations(
             config, self.info, run.refs(evaluating.ROLE), self._mirror
         )
-        self._evaluation: dict[str, Any] = {}
-        self._stopped = False
-        self._callbacks = (config.callbacks_class or DefaultCallbacks)()
-        self._callbacks.on_algorithm_init(algorithm=self)
-        run.write_status("running")
 
     @classmethod
     def plan(cls, config: AlgorithmConfig, info: EnvInfo | None = None) -> Program:

@@ -264,3 +264,110 @@ def test_each_mistake_is_a_sentence_before_anything_starts() -> None:
     assert "policies: A3C learns one policy of one agent; A2C, APPO, DDPG, DQN," in said
     one = PPOConfig().environment("CartPole-v1").multi_agent(policies=["a"])
     assert "'CartPole-v1' has one agent" in config_error(lambda: one)
+
+
+def first_only(agent_id: Any, **kwargs: Any) -> str:
+    return "p0"
+
+
+def by_number(agent_id: Any, **kwargs: Any) -> str:
+    return f"p{agent_id}"
+
+
+def weights_of(algo: Any, *names: str) -> dict[str, Any]:
+    return {name: algo.get_policy(name).get_weights() for name in names}
+
+
+def equal(one: Any, other: Any) -> bool:
+    return all(np.array_equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("algo", ["PPO", pytest.param("DQN", marks=SLOW)])
+def test_policies_are_added_and_removed_while_a_run_goes_on(algo: str, tmp_path: Path) -> None:
+    config = config_class(algo)().environment(CARTPOLES, env_config={"num_agents": 2})
+    config.rollouts(num_rollout_workers=0, num_envs_per_worker=2).debugging(seed=3)
+    config.training(train_batch_size=64, model={"fcnet_hiddens": [8]})
+    if algo == "DQN":
+        config.training(learning_starts=100, samples_per_insert=1.0)
+    config.multi_agent(policies=["p0"], policy_mapping_fn=first_only)
+    with config.build(name="run", results=tmp_path) as run:
+        first = run.train()
+        before = run.get_policy("p0").get_weights()
+        added = run.add_policy("p1", policy_mapping_fn=by_number)
+        assert equal(before, run.get_policy("p0").get_weights()), "what was learned stays"
+        born = added.get_weights()
+        assert not equal(before, born), "a new one begins with its own"
+        row = run.train()
+        assert row["training_iteration"] == 2
+        assert row["timesteps_total"] > first["timesteps_total"]
+        assert row["num_updates"] > first["num_updates"]
+        now = weights_of(run, "p0", "p1")
+        assert not equal(before, now["p0"]) and not equal(born, now["p1"]), "both learn"
+        copied = run.add_policy("p2", type(added), policy=run.get_policy("p1"))
+        assert equal(now["p1"], copied.get_weights())
+        run.remove_policy("p0", policy_mapping_fn=lambda agent, **kwargs: f"p{agent + 1}")
+        assert equal(now["p1"], run.get_policy("p1").get_weights())
+        with pytest.raises(KeyError, match="'p1', 'p2'"):
+            run.get_policy("p0")
+        assert set(run.train()["policy_reward_mean"]) >= {"p1", "p2"}
+        path, last = run.save(), weights_of(run, "p1", "p2")
+    options = {"env": CARTPOLES, "policy_mapping_fn": lambda agent, **kwargs: f"p{agent + 1}"}
+    again = algorithm_class(algo).from_checkpoint(path, name="b", results=tmp_path, **options)
+    with again:
+        restored = weights_of(again, "p1", "p2")
+        assert all(equal(last[name], restored[name]) for name in last)
+        assert again.train()["training_iteration"] == 4
+
+
+def test_processes_started_anew_know_the_new_policy(tmp_path: Path) -> None:
+    config = PPOConfig().environment(CARTPOLES, env_config={"num_agents": 2})
+    config.rollouts(num_rollout_workers=1, num_envs_per_worker=2)
+    config.training(train_batch_size=64, model={"fcnet_hiddens": [8]})
+    config.multi_agent(policies=["p0"], policy_mapping_fn=first_only)
+    with config.build(name="run", results=tmp_path) as run:
+        run.train()
+        run.add_policy("p1", policy_mapping_fn=by_number)
+        row = run.train()
+        assert set(row["policy_reward_mean"]) >= {"p0", "p1"}
+        known = run.workers.foreach_worker(lambda worker: sorted(worker.get_weights()))
+    assert known == [["p0", "p1"]] * 2
+    assert '"policies_changed"' in (tmp_path / "run" / "events.jsonl").read_text()
+
+
+def test_a_change_of_policies_that_cannot_be_changes_nothing(tmp_path: Path) -> None:
+    spaces = {"observation_space": gym.spaces.Discrete(4), "action_space": gym.spaces.Discrete(2)}
+    with unlike().build(name="run", results=tmp_path) as run:
+        for wrong, said in (
+            (lambda: run.add_policy("artist"), "there is a policy 'artist' already"),
+            (lambda: run.add_policy("third", int), "a policy class is not accepted"),
+            (lambda: run.add_policy("third"), "policies.third: its spaces are neither given"),
+            (lambda: run.add_policy("third", config={"lrr": 1}, **spaces), "policies.third.lrr"),
+            (lambda: run.remove_policy("third"), "no policy 'third': this run has 'counter'"),
+            (lambda: run.remove_policy("artist"), "returned 'artist' for agent 'artist'"),
+        ):
+            with pytest.raises(ConfigError, match=said):
+                wrong()
+        assert set(run.train()["policy_reward_mean"]) == {"counter", "artist"}
+    with (
+        PPOConfig()
+        .environment("CartPole-v1")
+        .rollouts(num_workers=0)
+        .build(name="one", results=tmp_path) as run,
+        pytest.raises(ConfigError, match="'CartPole-v1' has one agent"),
+    ):
+        run.add_policy("second")
+
+
+def test_a_mapping_may_change_from_episode_to_episode_and_never_within_one(tmp_path: Path) -> None:
+    def in_turns(agent: Any, episode: Any, **kwargs: Any) -> str:
+        return f"p{(agent + episode.episode_id) % 2}"
+
+    config = PPOConfig().environment(CARTPOLES, env_config={"num_agents": 2})
+    config.rollouts(num_rollout_workers=0, num_envs_per_worker=1)
+    config.training(train_batch_size=128, model={"fcnet_hiddens": [8]})
+    config.multi_agent(policies=["p0", "p1"], policy_mapping_fn=in_turns)
+    with config.build(name="run", results=tmp_path) as run:
+        row = run.train()
+        mean = row["policy_reward_mean"]
+    assert row["episodes_total"] >= 2
+    assert mean["p0"] + mean["p1"] == pytest.approx(row["episode_reward_mean"])

@@ -1,0 +1,198 @@
+"""Policies that are added and removed while a run goes on: the part of Algorithm that does it.
+
+The actors are started anew, in the same run, with the new set of policies: so an actor that dies
+later comes back with that set, and so does a checkpoint. What was learned goes on: weights and
+optimizers of the policies that stay, counters, the window of episodes. What does not: episodes
+under way, and the rows of a replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from actorrl.algorithms import far_hosts, multi_agent, restoring
+from actorrl.algorithms.acting import Acting
+from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.mirror import PolicyMirror, PolicyPart
+from actorrl.algorithms.multi_agent import PolicySpec
+from actorrl.algorithms.run import Run
+from actorrl.data.columns import DEFAULT_POLICY
+from actorrl.errors import ConfigError
+from actorrl.policies.base import Policy
+from actorrl.policies.policy_map import PolicyMap
+from actorrl.roles.settings import State
+
+_GRACE_S = 10.0
+
+
+class Changing(Acting):
+    """Base of Algorithm."""
+
+    config: AlgorithmConfig
+    _run: Run
+    _launch: Any
+    _check_placement: Callable[[], None]
+    _start: Callable[[Any], None]
+
+    def add_policy(
+        self,
+        policy_id: str,
+        policy_cls: Any = None,
+        policy: Any = None,
+        *,
+        observation_space: Any = None,
+        action_space: Any = None,
+        config: Any = None,
+        policy_state: Mapping[str, Any] | None = None,
+        policy_mapping_fn: Callable[..., str] | None = None,
+        policies_to_train: Collection[str] | None = None,
+        **ignored: Any,
+    ) -> PolicyPart:
+        """RLlib's: one more policy, from now on, with the weights of `policy` or `policy_state`
+        where given. Spaces that are not given are those of its agents, or of the other policies
+        where these have all the same. A mapping function replaces the present one.
+
+        Raises ConfigError, with nothing changed, for what cannot be."""
+        specs = self._specs()
+        if policy_id in specs:
+            raise ConfigError(f"add_policy: there is a policy {policy_id!r} already")
+        _refuse_class(policy_id, policy_cls)
+        own = config.to_dict() if isinstance(config, AlgorithmConfig) else dict(config or {})
+        spec = PolicySpec(None, observation_space, action_space, own)
+        specs[policy_id] = self._with_spaces(spec, policy_mapping_fn is None)
+        weights = _weights_of(policy, policy_state)
+        self._change(specs, policy_mapping_fn, policies_to_train)
+        found = self.get_policy(policy_id)
+        assert isinstance(found, PolicyPart)
+        if weights is not None:
+            found.set_weights(weights)
+        return found
+
+    def remove_policy(
+        self,
+        policy_id: str = DEFAULT_POLICY,
+        *,
+        policy_mapping_fn: Callable[..., str] | None = None,
+        policies_to_train: Collection[str] | None = None,
+        **ignored: Any,
+    ) -> None:
+        """RLlib's: one policy less. No agent may be mapped to it any more. Raises ConfigError, with
+        nothing changed, for what cannot be."""
+        specs = self._specs()
+        if policy_id not in specs:
+            known = ", ".join(map(repr, specs))
+            raise ConfigError(f"remove_policy: no policy {policy_id!r}: this run has {known}")
+        if len(specs) == 1:
+            raise ConfigError(f"remove_policy: {policy_id!r} is the only policy of this run")
+        del specs[policy_id]
+        self._change(specs, policy_mapping_fn, policies_to_train)
+
+    def _specs(self) -> dict[str, PolicySpec]:
+        """The present ones, with the spaces that they have."""
+        if self.info.policies is None:
+            raise ConfigError(
+                f"policies: '{self.info.name}' has one agent; policies are added and removed where"
+                " a MultiAgentEnv has several"
+            )
+        given = multi_agent.specs_of(self.config.policies)
+        return {
+            name: given.get(name, PolicySpec())._replace(
+                observation_space=info.raw_observation_space, action_space=info.action_space
+            )
+            for name, info in self.info.policies.items()
+        }
+
+    def _with_spaces(self, spec: PolicySpec, unmapped: bool) -> PolicySpec:
+        """A policy for which no agent is known yet has the spaces of the others."""
+        specs = list(self._specs().values())
+        spaces = {(str(s.observation_space), str(s.action_space)) for s in specs}
+        if not unmapped or len(spaces) > 1:
+            return spec
+        return spec._replace(
+            observation_space=spec.observation_space or specs[0].observation_space,
+            action_space=spec.action_space or specs[0].action_space,
+        )
+
+    def _change(
+        self,
+        specs: Mapping[str, PolicySpec],
+        mapping: Callable[..., str] | None,
+        to_train: Collection[str] | None,
+    ) -> None:
+        """Check all, then go on with these policies."""
+        before = self.config, self.info
+        config = self.config.copy()
+        config.policies = dict(specs)
+        if mapping is not None:
+            config.policy_mapping_fn = mapping
+        if to_train is not None:
+            config.policies_to_train = list(to_train)
+        elif config.policies_to_train is not None:
+            config.policies_to_train = [n for n in config.policies_to_train if n in specs]
+        self.info = restoring.checked(config)
+        config.freeze()
+        self.config = config
+        try:
+            self._check_placement()
+        except BaseException:
+            self.config, self.info = before
+            raise
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        run = self._run
+        run.pause()
+        state, before = run.state(), self.newest_policy()
+        learned = {name: before[name].get_weights() for name in before}
+        run.cluster.stop(_GRACE_S)
+        self._launch = far_hosts.ready(self.config.cluster_spec())
+        try:
+            self._start(run.record)
+        finally:
+            if self._launch is not None:
+                self._launch.close()
+        fresh = self._run.state()["learner"]
+        policies: PolicyMap = self.newest_policy()
+        for name in set(learned) & set(policies):
+            policies[name].set_weights(learned[name])
+        merged = _merged(state["learner"], fresh, policies)
+        self._run.load_state({**state, "learner": merged})
+        self._run.record.on_event({"event": "policies_changed", "policies": list(policies)})
+        self._run.write_status("running")
+
+
+def _merged(learned: State, fresh: State, policies: PolicyMap) -> State:
+    """The learner's state: of policies that stay what was learned, of a new one what it began with.
+    `policies` have the weights that belong to that."""
+    return {
+        **learned,
+        "weights": policies.flat_weights(),
+        **{
+            part: {name: learned[part].get(name, fresh[part][name]) for name in policies}
+            for part in ("update", "filter")
+        },
+    }
+
+
+def _refuse_class(policy_id: str, policy_class: Any) -> None:
+    """The algorithm's own policies are what RLlib's users name here: those are meant anyway."""
+    ours = (PolicyMirror, PolicyPart, Policy)
+    known = isinstance(policy_class, type) and issubclass(policy_class, ours)
+    if policy_class is None or (known and policy_class.__module__.startswith("actorrl.")):
+        return
+    raise ConfigError(
+        f"policies.{policy_id}: a policy class is not accepted, expected None: the algorithm's own"
+        " policy, with a model of yours where you give one"
+    )
+
+
+def _weights_of(policy: Any, state: Mapping[str, Any] | None) -> dict[str, np.ndarray] | None:
+    """By name, from a policy or from its state: {"weights": {...}}, or the weights alone."""
+    if policy is not None:
+        return dict(policy.get_weights())
+    if state is None:
+        return None
+    return dict(state.get("weights", state))
