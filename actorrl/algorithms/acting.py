@@ -10,20 +10,58 @@ from typing import Any
 
 import numpy as np
 
+from actorrl.algorithms import described
+from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.mirror import PolicyMirror, PolicyPart
+from actorrl.algorithms.run import Run
 from actorrl.algorithms.worker_set import WorkerSet
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.roles.worker_view import WorkerView
+from actorrl.runtime.cluster import Cluster
 
 
 class Acting:
-    """Base of Algorithm, which sets these three when its actors have started."""
+    """Base of Algorithm, which sets these when its actors have started."""
 
+    config: AlgorithmConfig
     info: EnvInfo
+    _run: Run
     _mirror: PolicyMirror
     _workers: WorkerSet
+
+    @property
+    def training_iteration(self) -> int:
+        return self._run.counters.training_iteration
+
+    @property
+    def run_folder(self) -> str:
+        """Path of the run folder."""
+        return str(self._run.record.folder.path)
+
+    logdir = run_folder  # RLlib's name
+
+    @property
+    def env_name(self) -> str:
+        return self.info.name
+
+    @property
+    def notices(self) -> list[str]:
+        return described.notices(self.config, self.info)
+
+    def bottleneck(self) -> str:
+        """One sentence: what the run waits for, and the setting that would move it."""
+        return self._run.reporter.bottleneck
+
+    def status(self) -> list[dict[str, Any]]:
+        """A row per actor."""
+        return self._run.cluster.status()
+
+    @property
+    def cluster(self) -> Cluster:
+        """The run's actors and hosts."""
+        return self._run.cluster
 
     def get_policy(self, policy_id: str = DEFAULT_POLICY) -> PolicyMirror | PolicyPart:
         """The policy with the newest weights; what is written to it reaches the learner."""

@@ -30,7 +30,6 @@ from actorrl.experiment.run_folder import RunFolder
 from actorrl.policies.base import Policy
 from actorrl.roles.worker_view import WorkerView
 from actorrl.rollouts.callbacks import DefaultCallbacks
-from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.inventory import this_host
 from actorrl.runtime.memory_limits import check_said
 from actorrl.runtime.offers import assumed_offers
@@ -223,39 +222,7 @@ class Algorithm(Changing):
             self._finish_row(report, started)
         return self.save()
 
-    # ---- looking ------------------------------------------------------------------------
-
-    @property
-    def training_iteration(self) -> int:
-        return self._run.counters.training_iteration
-
-    @property
-    def run_folder(self) -> str:
-        """Path of the run folder."""
-        return str(self._run.record.folder.path)
-
-    logdir = run_folder  # RLlib's name
-
-    @property
-    def env_name(self) -> str:
-        return self.info.name
-
-    @property
-    def notices(self) -> list[str]:
-        return described.notices(self.config, self.info)
-
-    def bottleneck(self) -> str:
-        """One sentence: what the run waits for, and the setting that would move it."""
-        return self._run.reporter.bottleneck
-
-    def status(self) -> list[dict[str, Any]]:
-        """A row per actor."""
-        return self._run.cluster.status()
-
-    @property
-    def cluster(self) -> Cluster:
-        """The run's actors and hosts."""
-        return self._run.cluster
+    # ---- evaluating ---------------------------------------------------------------------
 
     def evaluate(self, *, episodes: int | None = None, explore: bool = False) -> dict[str, Any]:
         """Play episodes on fixed seeds, with the newest weights; or what the user's

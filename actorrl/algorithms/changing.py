@@ -18,7 +18,6 @@ from actorrl.algorithms.acting import Acting
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.mirror import PolicyMirror, PolicyPart
 from actorrl.algorithms.multi_agent import PolicySpec
-from actorrl.algorithms.run import Run
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.errors import ConfigError
 from actorrl.policies.base import Policy
@@ -31,8 +30,6 @@ _GRACE_S = 10.0
 class Changing(Acting):
     """Base of Algorithm."""
 
-    config: AlgorithmConfig
-    _run: Run
     _launch: Any
     _check_placement: Callable[[], None]
     _start: Callable[[Any], None]
