@@ -202,7 +202,7 @@ class Agent:
         """The door of an actor: like ours, with its own keys."""
         if self._config.tcp is None or start.keys is None:
             return None
-        return msgspec.structs.replace(self._config.tcp, keys=start.keys)
+        return msgspec.structs.replace(self._config.tcp, keys=start.keys, listens=start.listens)
 
     # ---- from the starter ---------------------------------------------------------------
 

@@ -68,6 +68,7 @@ class Cast:
             for other in known:
                 callers[other].add(name)
         self._callers = {name: sorted(names) for name, names in callers.items()}
+        self._listeners = permissions.listeners(program.links, self._callers)
 
     def open(self, door: Endpoint) -> None:
         """`door` is the driver's own."""
@@ -162,6 +163,7 @@ class Cast:
             list(at.gpus),
             node.progress_limit_s,
             keys,
+            name in self._listeners,
             self._callers.get(name, []),
             self._seen_of(name) if incarnation > 1 else {},
             self._memory_limit(name, at.host),

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from actorrl.errors import ActorRLError, EnvironmentFailure
 from actorrl.runtime.control import ControlThread
 from actorrl.runtime.failure import Failure
 from actorrl.runtime.mailbox import Mailbox
-from actorrl.runtime.permissions import allowed
+from actorrl.runtime.permissions import allowed, started_with, starters
 from actorrl.runtime.progress import Beat
 from actorrl.runtime.refs import set_process_caller
 from actorrl.wire.blocks import Stamp
@@ -44,6 +45,8 @@ from actorrl.wire.messages import (
 from actorrl.wire.shared_memory import MemoryClient
 
 EXIT_FAILED = 1  # it has said why, in an ActorFailed
+_VISITS_S = 20.0
+_VISITS_POLL_MS = 100
 _PR_SET_PDEATHSIG = 1
 _TRAFFIC_S = 5.0
 
@@ -144,7 +147,10 @@ class _Child:
     def _adopt(self) -> Mailbox:
         spec = self._spec
         cls, args, kwargs, links = cloudpickle.loads(spec.blob)
-        self._door.permit(allowed(spec.name, links, spec.callers))
+        permitted = (spec.name, links, spec.callers)
+        self._door.permit(allowed(*permitted), starters(*permitted))
+        if spec.incarnation == 1:
+            self._await_visitors(started_with(spec.name, links))
         beat = Beat(self._memory, spec.beat_index) if spec.beat_index >= 0 else lambda: None
         mailbox = Mailbox(
             spec.name, spec.incarnation, spec.host, self._door, links, gpus=spec.gpus, beat=beat
@@ -159,6 +165,13 @@ class _Child:
         assert mailbox.actor is not None
         self._control.serve(mailbox.actor)
         return mailbox
+
+    def _await_visitors(self, names: frozenset[str]) -> None:
+        """Of the first cast everybody is there before anybody acts, so that runs repeat; but not
+        for ever, since a host may be lost meanwhile."""
+        deadline = time.monotonic() + _VISITS_S
+        while self._door.awaits(names) and time.monotonic() < deadline and not self._stop_wanted:
+            self._door.receive(_VISITS_POLL_MS, answers_only=True)
 
     def _tell_event(self, event: str, details: dict[str, Any]) -> None:
         self._control.tell(ActorEvent(self._spec.name, self._spec.incarnation, event, details))

@@ -24,6 +24,39 @@ _KINDS: dict[type[LinkKind], Kind] = {
 _CALLS = (Kind.CALL, Kind.TELL)
 
 
+def starters(name: str, links: Mapping[str, Link], callers: Iterable[str]) -> frozenset[str]:
+    """Who may start something with `name`: calls, elements, requests."""
+    sources = {
+        source
+        for link in links.values()
+        if name in link.targets and type(link.kind) in _KINDS
+        for source in link.sources
+    }
+    return frozenset({DRIVER, *callers, *sources} - {name})
+
+
+def started_with(name: str, links: Mapping[str, Link]) -> frozenset[str]:
+    """With whom `name` may start something over a link."""
+    return frozenset(
+        target
+        for link in links.values()
+        if name in link.sources and type(link.kind) in _KINDS
+        for target in link.targets
+    )
+
+
+def listeners(links: Mapping[str, Link], callers: Mapping[str, Iterable[str]]) -> frozenset[str]:
+    """Who has to be dialled from other hosts, of which each costs a port: the driver, the end of
+    each link that is fewer (of two that are as many the target), and who is called by somebody
+    beside these. Everybody else visits them. `callers`: actor -> who may call it."""
+    found = {DRIVER}
+    for link in links.values():
+        if type(link.kind) in _KINDS:
+            found.update(link.targets if len(link.targets) <= len(link.sources) else link.sources)
+    found.update(name for name, known in callers.items() if not found.issuperset(known))
+    return frozenset(found)
+
+
 def allowed(name: str, links: Mapping[str, Link], callers: Iterable[str]) -> Allow:
     """What `name` takes in from other hosts."""
     over_links = {

@@ -4,7 +4,7 @@ What a peer starts (calls, stream elements, requests) arrives in the inbox and i
 it; the answers to what this process started (replies, credits, responses) arrive on the lines. So a
 process that waits for an answer need not look at its inbox. Peers of the same host are reached over
 sockets in the file system and shared memory (`inside`), those of other hosts over TCP (`outside`),
-which has an inbox of its own.
+which has an inbox of its own, or, where it listens to nobody, only dials.
 
 An endpoint belongs to one thread, except where a method says more. The table of peers changes only
 in `take_peers`, which its owner calls, and in `receive`: never in the middle of a send. `drops`
@@ -14,10 +14,7 @@ counts, by reason, what arrived and was not delivered.
 from __future__ import annotations
 
 import collections
-import contextlib
-import os
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import zmq
@@ -26,17 +23,17 @@ from actorrl.errors import WireError
 from actorrl.wire import chunks, sockets
 from actorrl.wire.blocks import BlockReader, BlockWriter
 from actorrl.wire.inside import Inside
+from actorrl.wire.intake import Intake
+from actorrl.wire.keys import Owner
+from actorrl.wire.lines import Lines
 from actorrl.wire.messages import ANSWERS, Message, Peer
 from actorrl.wire.outside import Allow, Outside, Route
 from actorrl.wire.shared_memory import MemoryClient
 from actorrl.wire.sockets import TcpDoor
+from actorrl.wire.visitors import Visitors
 
-# plain numbers: pyzmq's enums cost a microsecond each time they are combined
-_NOBLOCK, _POLLIN, _EVENTS = int(zmq.NOBLOCK), int(zmq.POLLIN), int(zmq.EVENTS)
-_DRAIN = 64  # messages taken from one socket before the others have their turn
+_NOBLOCK = int(zmq.NOBLOCK)  # a plain number: pyzmq's enums cost a microsecond when combined
 _ZERO_COPY_BYTES = 64 * 1024
-
-Take = Callable[[zmq.Socket], Message | None]
 
 
 class Endpoint:
@@ -60,38 +57,35 @@ class Endpoint:
         self._host = host
         self._memory = memory
         self._posted: collections.deque[Callable[[], None]] = collections.deque()
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._wake_lock = threading.Lock()
         self._context = sockets.new_context()
         self._inside = Inside(self._context, name, incarnation, address, memory, self.drops)
         self._outside: Outside | None = None
-        self._lines: dict[str, zmq.Socket] = {}
-        self._unreachable: dict[str, str] = {}
-        self._watched: dict[Any, Callable[[], None]] = {}
-        self._takes: dict[Any, Take] = {}
-        self._all = zmq.Poller()
-        self._answers = zmq.Poller()
-        self._attend(self._inside.inbox, self._inside.take_from_inbox, self._all)
-        for poller in (self._all, self._answers):
-            poller.register(self._wake_fd, zmq.POLLIN)
-        if tcp is not None:
-            self._open_to_others(tcp)
-
-    def _attend(self, socket: zmq.Socket, take: Take, *pollers: zmq.Poller) -> None:
-        self._takes[socket] = take
-        for poller in pollers:
-            poller.register(socket, zmq.POLLIN)
+        self._visitors = Visitors()
+        self._starters: frozenset[str] = frozenset()
+        self._intake = Intake(self._accepts)
+        self._intake.attend(self._inside.inbox, self._inside.take_from_inbox, answers=False)
+        try:
+            if tcp is not None:
+                self._open_to_others(tcp)
+        except WireError:
+            self._intake.close()
+            self._inside.inbox.close()
+            self._context.term()
+            if memory is not None:
+                memory.close()
+            raise
+        me = Owner(name, incarnation)
+        self._lines = Lines(me, host, self._inside, self._outside, self._intake)
 
     # ---- other hosts --------------------------------------------------------------------
 
     def _open_to_others(self, tcp: TcpDoor) -> None:
-        arguments = (self._context, tcp, self.drops, self._on_broken, self._on_offender)
-        try:
-            self._outside = Outside(*arguments)
-        except WireError:
-            self.close()
-            raise
-        self._attend(self._outside.inbox, self._outside.take_from_inbox, self._all)
+        told = (self._on_broken, self._on_offender, self._on_visit)
+        self._outside = Outside(self._context, tcp, self.drops, self._visitors, *told)
+        if self._outside.inbox is not None:
+            self._intake.attend(self._outside.inbox, self._outside.take_from_inbox, answers=False)
+        else:
+            self._intake.mix()
 
     @property
     def tcp_address(self) -> str:
@@ -103,13 +97,44 @@ class Endpoint:
         """Why peers of other hosts cannot be reached, by name: within 5 s, and until they can. Any
         thread."""
         found = {} if self._outside is None else self._outside.keeper.trouble
-        return self._unreachable | {line.rstrip("!"): reason for line, reason in found.items()}
+        lines = {line.rstrip("!"): reason for line, reason in found.items()}
+        return self._visitors.trouble() | self._lines.unreachable | lines
 
-    def permit(self, allow: Allow) -> None:
+    def permit(self, allow: Allow, starters: frozenset[str] = frozenset()) -> None:
         """From now on take in from other hosts what `allow(source, kind, name)` says; before, and
-        beside it, nothing but answers."""
+        beside it, nothing but answers. `starters` are all that `allow` knows: they are visited
+        where this process does not listen."""
         if self._outside is not None:
             self._outside.allow = allow
+            self._starters = starters
+            self._visit()
+
+    def _visit(self) -> None:
+        """Whoever does not listen has a line to each listener that may start something with it."""
+        if self._outside is None or self._outside.inbox is not None:
+            return
+        for name in self._starters:
+            peer = self.peers.get(name)
+            if peer is not None and peer.tcp and self._lines.is_far(peer):
+                self._lines.to(name, peer)
+
+    def _on_visit(self, name: str) -> None:
+        self._posted.append(lambda: self._welcome(name))
+
+    def _welcome(self, name: str) -> None:
+        """A peer has come that was absent, or whose connection is another than before."""
+        assert self._outside is not None
+        self._intake.mix(self._outside.inbox)
+        peer = self.peers.get(name)
+        if peer is not None and self._visitors.way_back(name, peer) is not None:
+            self._visitors.absent.discard(name)
+            self.on_peers([name])
+
+    def awaits(self, names: Iterable[str]) -> bool:
+        """Whether some of these peers are up, and have not come yet: see after `receive`."""
+        if self._outside is not None:
+            self._intake.mix(self._outside.inbox)  # else a visit would not be seen there
+        return self._visitors.await_any(names)
 
     def metrics(self) -> dict[str, int]:
         """What went to and came from other hosts (see `Outside.metrics`), and all drops. Any
@@ -125,7 +150,8 @@ class Endpoint:
     def _renew(self, name: str) -> None:
         """What was in flight is gone: as after a restart of the peer, but for its incarnation."""
         if name in self.peers:
-            self._hang_up(name)
+            self._lines.hang_up(name)
+            self._visit()
             self.on_peers([name])
 
     def _on_offender(self) -> None:
@@ -140,12 +166,6 @@ class Endpoint:
             self._outside.admit(table, self._host)
         self._posted.append(lambda: self._adopt(table))
         self.wake()
-
-    def wake(self) -> None:
-        """End a `receive` that waits; any thread, even after `close`."""
-        with self._wake_lock:
-            if self._wake_fd >= 0:
-                os.eventfd_write(self._wake_fd, 1)
 
     def take_peers(self) -> None:
         """Look at the newest table that was posted; tells `on_peers` what has changed."""
@@ -164,37 +184,30 @@ class Endpoint:
         self.peers = self._inside.peers = table
         for name in changed:
             self._forget(name)
+        if self._outside is not None:
+            self._visitors.look(table, self._host)
+            self._visit()
         if changed:
             self.on_peers(sorted(changed))
 
-    def _hang_up(self, name: str) -> None:
-        """Close the lines to a peer; the next send dials anew."""
-        for line_name in (name, name + "!"):
-            line = self._lines.pop(line_name, None)
-            if line is not None:
-                self._all.unregister(line)
-                self._answers.unregister(line)
-                del self._takes[line]
-                if self._outside is not None:
-                    self._outside.hang_up(line)
-                line.close(linger=0)
-
     def _forget(self, name: str) -> None:
         """A peer is gone, or another now."""
-        self._hang_up(name)
-        self._unreachable.pop(name, None)
+        self._lines.hang_up(name)
+        self._lines.unreachable.pop(name, None)
         self._inside.forget(name)
         if self._outside is not None:
             self._outside.forget(name)
 
     def knows(self, name: str) -> bool:
         """Whether the peer is up, as far as is known. `name!` is its control lane."""
-        return name.rstrip("!") in self.peers
+        if name.endswith("!"):
+            name = name[:-1]
+        return name in self.peers and name not in self._visitors.absent
 
     def incarnation_of(self, name: str) -> int:
         """The peer's incarnation, 0 while it is down."""
         peer = self.peers.get(name)
-        return peer.incarnation if peer is not None else 0
+        return peer.incarnation if peer is not None and name not in self._visitors.absent else 0
 
     def ledger_pages(self, slot: str, nbytes: int) -> memoryview | None:
         """Words that outlive the slot's processes, as long as the agent; None of another host's
@@ -225,11 +238,15 @@ class Endpoint:
         """
         if not self.knows(to):
             return False
-        line = self._lines.get(to)
-        if line is None and (line := self._dial(to)) is None:
-            return False
         message.source, message.incarnation = self.name, self.incarnation
-        if self._is_far(self.peers[to.rstrip("!")]):
+        peer = self.peers[to[:-1] if to.endswith("!") else to]
+        is_far = self._lines.is_far(peer)
+        if is_far and not peer.tcp:
+            return self._send_back(to.rstrip("!"), peer, message)
+        line = self._lines.to(to, peer)
+        if line is None:
+            return False
+        if is_far:
             parts = self._outside.encode(message)  # type: ignore[union-attr]
         else:
             parts = self._inside.encode(to, message, num_slots)
@@ -239,42 +256,40 @@ class Endpoint:
             return False
         return True
 
+    def _send_back(self, to: str, peer: Peer, message: Message) -> bool:
+        """To a visitor, on its own connection."""
+        route = self._visitors.way_back(to, peer)
+        if route is None or self._outside is None or self._outside.inbox is None:
+            return False
+        parts = [route, *self._outside.encode(message)]
+        try:
+            self._outside.inbox.send_multipart(parts, flags=_NOBLOCK, copy=_copy(parts))
+        except zmq.Again:
+            return False
+        except zmq.ZMQError:  # what was in flight is gone with its connection
+            self._visitors.lost(to)
+            self._posted.append(lambda: self.on_peers([to]))
+            return False
+        return True
+
     def answer(self, to: Message, message: Message, num_slots: int = 0) -> bool:
         """Answer a message that came into the inbox; False if its sender has gone."""
         message.source, message.incarnation = self.name, self.incarnation
-        if isinstance(to.route, Route):
+        route = to.route
+        if isinstance(route, Route):
             assert self._outside is not None
-            inbox, route, parts = self._outside.inbox, to.route.id, self._outside.encode(message)
+            socket, parts = route.socket, self._outside.encode(message)
+            if route.id:
+                parts.insert(0, route.id)
         else:
-            inbox, route = self._inside.inbox, to.route
-            parts = self._inside.encode(to.source, message, num_slots)
+            socket = self._inside.inbox
+            parts = [route, *self._inside.encode(to.source, message, num_slots)]
         try:
-            inbox.send_multipart([route, *parts], flags=_NOBLOCK, copy=_copy(parts))
+            socket.send_multipart(parts, flags=_NOBLOCK, copy=_copy(parts))
         except zmq.ZMQError:  # gone, or it does not read
             self.drops["answer to a peer that has gone"] += 1
             return False
         return True
-
-    def _is_far(self, peer: Peer) -> bool:
-        return self._outside is not None and peer.host != self._host
-
-    def _dial(self, to: str) -> zmq.Socket | None:
-        """A new line; None to who cannot be reached from here, with the reason in `trouble`."""
-        peer = self.peers[to.rstrip("!")]
-        try:
-            if self._is_far(peer):
-                assert self._outside is not None
-                line, take = self._outside.dial(to, peer), self._outside.take_from_line
-            elif self._host and peer.host != self._host:
-                raise WireError(f"{to} is on host {peer.host}; this process reaches its own only")
-            else:
-                line, take = self._inside.dial(to, peer), self._inside.take_from_line
-        except WireError as error:
-            self._unreachable[to.rstrip("!")] = str(error)
-            return None
-        self._lines[to] = line
-        self._attend(line, take, self._all, self._answers)
-        return line
 
     # ---- versioned state ----------------------------------------------------------------
 
@@ -290,57 +305,37 @@ class Endpoint:
 
     def receive(self, timeout_ms: int, answers_only: bool = False) -> list[Message]:
         """What has arrived, waiting at most `timeout_ms` (0: do not wait) for the first of it."""
-        self.take_peers()
-        poller = self._answers if answers_only else self._all
-        received: list[Message] = []
-        for socket, _ in poller.poll(timeout_ms):
-            if socket == self._wake_fd:
-                self._clear_wake()
-            elif socket in self._watched:
-                self._watched[socket]()
-            else:
-                self._drain(socket, received)
-        self.take_peers()
+        if self._posted:
+            self.take_peers()
+        received = self._intake.receive(timeout_ms, answers_only)
+        if self._posted:
+            self.take_peers()
         return received
 
     def watch(self, source: Any, action: Callable[[], None]) -> None:
         """Run `action` in `receive` whenever the socket or descriptor `source` can be read."""
-        self._watched[source] = action
-        self._all.register(source, zmq.POLLIN)
+        self._intake.watch(source, action)
 
-    def _clear_wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wake_fd)
+    def wake(self) -> None:
+        """End a `receive` that waits; any thread, even after `close`."""
+        self._intake.wake()
 
-    def _drain(self, socket: zmq.Socket, received: list[Message]) -> None:
-        take = self._takes[socket]
-        for _ in range(_DRAIN):
-            if not int(socket.getsockopt(_EVENTS)) & _POLLIN:  # an exception costs ten times more
-                return
-            message = take(socket)
-            if message is None:
-                continue
-            if self.is_current(message):
-                received.append(message)
-            else:
-                self.drops["from an old incarnation"] += 1
+    def _accepts(self, message: Message) -> bool:
+        if self.is_current(message):
+            return True
+        self.drops["from an old incarnation"] += 1
+        return False
 
     def close(self) -> None:
         """What was sent still leaves, within a second. Idempotent."""
         if self._context.closed:
             return
-        for line in self._lines.values():
-            if self._outside is not None:
-                self._outside.hang_up(line)
-            line.close()
-        self._lines.clear()
+        self._lines.close()
         self._inside.inbox.close()
         if self._outside is not None:
             self._outside.close()
         self._context.term()
-        with self._wake_lock:  # the number may soon be somebody else's descriptor
-            os.close(self._wake_fd)
-            self._wake_fd = -1
+        self._intake.close()
         if self._memory is not None:
             self._memory.close()
 

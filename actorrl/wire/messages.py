@@ -33,6 +33,7 @@ class Kind(enum.IntEnum):
     REQUEST = 7  # one request of a request link
     RESPONSE = 8  # its answer
     REPORT = 9  # metrics; may be lost, is counted
+    VISIT = 10  # who does not listen is here: what is meant for it goes back on this connection
 
 
 ANSWERS = (Kind.REPLY, Kind.FAILURE, Kind.CREDIT, Kind.RESPONSE)  # to what the receiver started
@@ -127,6 +128,7 @@ class StartActor(msgspec.Struct, tag=True):
     gpus: list[str]
     progress_limit_s: float  # without a beat for so long it is killed
     keys: KeyPair | None = None  # of this incarnation, where there are other hosts
+    listens: bool = True  # to other hosts; else it visits them
     callers: list[str] = []
     seen: dict[str, tuple[int, int]] = {}  # of states that it writes: version and epoch that
     # readers have had of its predecessor, perhaps on other hosts

@@ -1,5 +1,8 @@
 """An endpoint's half between hosts: an inbox that others can dial, and what may come through it.
 
+Who does not listen has no inbox: it takes what others start on the lines that it has dialled
+(`visitors`).
+
 On TCP a sender is who its key says. A message whose header names somebody else, one from a key that
 is no longer listed, one that its sender may not send, and one that is malformed are dropped and
 counted; whoever goes on sending malformed or false ones is cut off.
@@ -23,6 +26,7 @@ from actorrl.wire.doorkeeper import Doorkeeper, key_of
 from actorrl.wire.keys import Owner
 from actorrl.wire.messages import ANSWERS, Kind, Message, Peer
 from actorrl.wire.sockets import TcpDoor
+from actorrl.wire.visitors import Visitors
 
 MAX_OFFENCES = 8  # malformed or false messages of one key, until it is cut off
 MAX_PARTS = 4096
@@ -34,8 +38,10 @@ Allow = Callable[[str, Kind, str], bool]  # source, kind, link or method
 
 
 class Route(NamedTuple):
-    """How an answer finds its way back to another host."""
+    """How an answer finds its way back to another host: to a connection of the inbox, or (no id) on
+    the line that it came from."""
 
+    socket: zmq.Socket
     id: bytes
 
 
@@ -54,8 +60,10 @@ class Outside:
         context: zmq.Context,
         door: TcpDoor,
         drops: collections.Counter[str],
+        visitors: Visitors,
         on_broken: Callable[[str], None],
         on_offender: Callable[[], None],
+        on_visit: Callable[[str], None],
     ) -> None:
         self.offenders: set[str] = set()
         self.allow: Allow = lambda source, kind, name: False
@@ -64,12 +72,20 @@ class Outside:
         self._door = door
         self._drops = drops
         self._on_offender = on_offender
+        self._on_visit = on_visit
+        self._visitors = visitors
         self._offences: collections.Counter[str] = collections.Counter()
         self._bytes: collections.Counter[str] = collections.Counter()
         self._compressor = Compressor()
         self._lines: dict[zmq.Socket, _Line] = {}
+        self.inbox: zmq.Socket | None = None
+        self.address = ""
+        if door.listens:
+            self._listen()
+
+    def _listen(self) -> None:
         try:
-            self.inbox, self.address = sockets.tcp_router(context, door, INBOX)
+            self.inbox, self.address = sockets.tcp_router(self._context, self._door, INBOX)
         except WireError:
             self.keeper.close()
             raise
@@ -105,7 +121,8 @@ class Outside:
             self.keeper.hung_up(line.name, forget=False)
 
     def forget(self, name: str) -> None:
-        """A peer is gone, or another: how it went with its lines does not matter any more."""
+        """A peer is gone, or another: how it went with its lines does not matter any more. Its
+        successor may have visited already."""
         for line in (name, name + "!"):
             self.keeper.hung_up(line, forget=True)
 
@@ -127,21 +144,32 @@ class Outside:
         owner = self.keeper.owner(INBOX, key)
         if owner is None and self._door.security == "curve":
             self._drops["from a key that is not listed"] += 1
-            _cut(parts, self.inbox)
+            _cut(parts, socket)
             return None
         message = self._decode(parts, key, owner)
-        if message is None or not self._may_send(message):
+        if message is None:
             return None
-        message.route = Route(route.bytes)
+        if message.kind is Kind.VISIT:
+            self._visitors.came(message, route.bytes)
+            self._on_visit(message.source)
+            return None
+        if not (self._visitors.is_answer(message, route.bytes) or self._may_send(message)):
+            return None
+        message.route = Route(socket, route.bytes)
         return message
 
     def take_from_line(self, socket: zmq.Socket) -> Message | None:
         parts = _received(socket)
         _, owner, key = self._lines[socket]
         message = self._decode(parts, key, owner)
-        if message is not None and message.kind not in ANSWERS:
+        if message is None or message.kind in ANSWERS:
+            return message
+        if self.inbox is not None:  # it is reached there, and nowhere else
             self._offence(key, "not an answer", parts)
             return None
+        if not self._may_send(message):
+            return None
+        message.route = Route(socket, b"")
         return message
 
     def _decode(self, parts: list[zmq.Frame], key: str, owner: Owner | None) -> Message | None:
@@ -169,7 +197,8 @@ class Outside:
         if not key or self._offences[key] < MAX_OFFENCES:
             return
         self.keeper.ban(key)
-        _cut(parts, self.inbox)
+        if self.inbox is not None:
+            _cut(parts, self.inbox)
         if key not in self.offenders:
             self.offenders.add(key)
             self._drops["peer cut off"] += 1
@@ -188,9 +217,11 @@ class Outside:
 
     def close(self) -> None:
         """All lines are hung up."""
-        sockets.end_monitor(self.inbox)
+        if self.inbox is not None:
+            sockets.end_monitor(self.inbox)
         self.keeper.close()
-        self.inbox.close()
+        if self.inbox is not None:
+            self.inbox.close()
 
 
 def _received(socket: zmq.Socket) -> list[zmq.Frame]:

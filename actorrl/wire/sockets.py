@@ -64,6 +64,7 @@ class TcpDoor(msgspec.Struct, frozen=True, kw_only=True):
     ports: tuple[int, int] = (43000, 43099)  # the first free one is taken, both ends included
     advertise: str = ""  # the address that others dial; empty: the same as `bind`
     security: Literal["curve", "none"] = "curve"
+    listens: bool = True  # False: it dials only, and whoever wants to reach it waits for that
 
 
 def new_context() -> zmq.Context:

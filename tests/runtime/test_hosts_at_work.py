@@ -24,10 +24,10 @@ from tests.runtime.clusters import QUICK, is_alive, left_of, rows, wait_until
 PATIENCE_S = 60.0
 
 
-def spec(*hosts: HostSpec, **failure) -> ClusterSpec:
+def spec(*hosts: HostSpec, ports: tuple[int, int] = (43200, 43399), **failure) -> ClusterSpec:
     return ClusterSpec(
         hosts=hosts,
-        network=NetworkSpec(ports=(43200, 43399)),
+        network=NetworkSpec(ports=ports),
         failure=FailureSpec(**failure),
         roles={"worker": RoleSpec(place="spread")},
     )
@@ -141,9 +141,12 @@ def everybody_is_heard(cluster: Cluster, more_than: dict[str, int], workers: int
 
 
 def test_actors_of_several_hosts_work_together(tmp_path, run_id):
+    """Of the actors only the learner listens: the range has a port for it, for the driver's three
+    listeners and for the three agents, which here are of one machine."""
     reports: list = []
+    first = 24_000 + os.getpid() % 900 * 8
     cluster = cluster_over(
-        spec(HERE, ONE, TWO),
+        spec(HERE, ONE, TWO, ports=(first, first + 6)),
         tmp_path,
         run_id=run_id,
         on_report=lambda link, source, body: reports.append(body["version"]),

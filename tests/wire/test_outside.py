@@ -43,13 +43,22 @@ class World:
         self.doors: list[Endpoint] = []
         self.keys: dict[str, KeyPair] = {}
 
-    def add(self, name: str, host: str, incarnation: int = 1, permits: bool = True) -> Endpoint:
+    def add(
+        self,
+        name: str,
+        host: str,
+        incarnation: int = 1,
+        permits: bool = True,
+        visits: tuple[str, ...] = (),
+    ) -> Endpoint:
+        """`visits`: it does not listen, and goes to these."""
         keys = self.keys[f"{name}.{incarnation}"] = KeyPair.new()
         address = f"ipc://{self._folder}/{name}.{incarnation}"
         memory = MemoryClient(self._memory_address)
-        door = Endpoint(name, incarnation, address, memory, host, TcpDoor(keys=keys, ports=PORTS))
+        tcp = TcpDoor(keys=keys, ports=PORTS, listens=not visits)
+        door = Endpoint(name, incarnation, address, memory, host, tcp)
         if permits:
-            door.permit(lambda source, kind, name: True)
+            door.permit(lambda source, kind, name: True, frozenset(visits))
         self.table[name] = Peer(incarnation, address, host, door.tcp_address, keys.public)
         self.doors.append(door)
         self.announce()
@@ -579,6 +588,90 @@ def test_nothing_crosses_in_clear(world):
         assert text not in wire.seen
 
 
+# ---- who does not listen --------------------------------------------------------------------
+
+
+def test_who_does_not_listen_is_reached_on_the_line_that_it_has_dialled(world):
+    a = world.add("a", "one")
+    told: list[list[str]] = []
+    a.on_peers = told.append
+    b = world.add("b", "two", visits=("a",))
+    assert b.tcp_address == "" and world.table["b"].tcp == ""
+    until(lambda: a.knows("b"), a, b)
+    assert a.incarnation_of("b") == 1 and told[-1] == ["b"]
+    big = {"x": np.arange(400_000)}
+    for number in range(20):
+        assert a.send("b", Message(Kind.REQUEST, "link", number, big))
+    got = receive(b, 20)
+    assert [message.body for message in got] == list(range(20))
+    assert (got[3].arrays["x"] == big["x"]).all()
+    assert b.answer(got[3], Message(Kind.RESPONSE, "link", "three", big))
+    assert b.send("a", say(7))
+    answer, told_us = sorted(receive(a, 2), key=lambda message: message.kind, reverse=True)
+    assert (answer.kind, answer.body, answer.source) == (Kind.RESPONSE, "three", "b")
+    assert (told_us.body, a.answer(told_us, Message(Kind.REPLY, "hello", 8))) == (7, True)
+    assert receive(b)[0].body == 8
+
+
+def test_who_waits_for_a_visitors_answer_finds_the_rest_later_and_in_order(world):
+    a, b = world.add("a", "one"), world.add("b", "two", visits=("a",))
+    until(lambda: a.knows("b"), a, b)
+    a.send("b", say(1))
+    (question,) = receive(b)
+    for number in range(50):
+        b.send("a", say(number))
+    b.answer(question, Message(Kind.REPLY, "hello", "answer"))
+    got: list[Message] = []
+    until(lambda: bool(got.extend(a.receive(20, answers_only=True)) or got), b)
+    assert [message.body for message in got] == ["answer"]
+    assert [message.body for message in receive(a, 50)] == list(range(50))
+
+
+def test_a_visitor_that_is_started_again_is_absent_until_it_has_come(world):
+    a, old = world.add("a", "one"), world.add("b", "two", visits=("a",))
+    until(lambda: a.knows("b"), a, old)
+    world.table["b"] = msgspec.structs.replace(world.table["b"], incarnation=2, key="")
+    world.announce()
+    assert not a.knows("b") and not a.knows("b!") and not a.send("b", say(1))
+    assert a.incarnation_of("b") == 0
+    new = world.add("b", "two", 2, visits=("a",))
+    until(lambda: a.knows("b"), a, new)
+    assert a.send("b", say(2))
+    assert receive(new)[0].body == 2 and old.receive(0) == []
+
+
+def test_a_visitor_whose_connection_is_lost_comes_again_and_what_was_in_flight_is_told(world):
+    a = world.add("a", "one")
+    with Wire(a.tcp_address) as wire:
+        b = world.add("b", "two", visits=("a",))
+        here = world.table["a"]
+        b.post_peers({"a": msgspec.structs.replace(here, tcp=wire.address)})
+        until(lambda: a.knows("b"), a, b)
+        told: list[list[str]] = []
+        a.on_peers = told.append
+    b.post_peers({"a": here})
+    until(lambda: ["b"] in told and a.knows("b"), a, b)
+    assert a.send("b", say(3))
+    assert receive(b)[0].body == 3
+
+
+def test_a_visitor_takes_nothing_that_it_does_not_permit(world):
+    a = world.add("a", "one")
+    b = world.add("b", "two", visits=("a",))
+    b.permit(lambda source, kind, name: (source, name) == ("a", "mine"), frozenset({"a"}))
+    until(lambda: a.knows("b"), a, b)
+    a.send("b", Message(Kind.TELL, "yours"))
+    a.send("b", Message(Kind.TELL, "mine"))
+    assert [message.name for message in receive(b)] == ["mine"]
+    assert b.drops["not allowed"] == 1
+
+
+def test_nobody_answers_without_a_visit(world):
+    a, b = world.add("a", "one"), world.add("b", "two")
+    b.send("a", Message(Kind.REPLY, "hello", 1, number=1))
+    until(lambda: a.drops["not allowed"] == 1, a)
+
+
 def test_a_lost_connection_is_dialled_anew_and_told_as_a_loss(world):
     a, b = world.add("a", "one"), world.add("b", "two")
     told: list[list[str]] = []
@@ -603,7 +696,7 @@ def test_the_end_of_a_line_that_is_not_watched_any_more_stops_nothing_else(world
     a.send("b", say(1))
     receive(b)
     outside = a._outside
-    outside.hang_up(a._lines["b"])  # its owner has not closed it yet
+    outside.hang_up(a._lines.to("b", world.table["b"]))  # its owner has not closed it yet
     until(lambda: "b" not in outside.keeper._monitors.values(), a)
     world.doors.remove(b)
     b.close()
