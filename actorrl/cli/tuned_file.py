@@ -105,6 +105,13 @@ def _mistakes(body: dict[str, Any]) -> list[str]:
     for key, kind in expected.items():
         if body.get(key) is not None and type(body[key]) is not kind:
             errors.append(f"{key}: {body[key]!r} is not accepted, expected {kind.__name__}")
+    config = body.get("config")
+    for key, value in (config if isinstance(config, dict) else {}).items():
+        if isinstance(value, dict) and "grid_search" in value:
+            errors.append(
+                f"{key}: grid_search tries several values, which `actorrl tune` will do and does"
+                " not yet, expected one of them"
+            )
     if body.get("num_samples", 1) != 1:
         errors.append("num_samples: one run per command so far, only 1 is accepted")
     return errors + _mistakes_of_criterion(body.get("pass"))
