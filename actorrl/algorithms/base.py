@@ -10,13 +10,13 @@ from __future__ import annotations
 import functools
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from actorrl.algorithms import described, evaluating, far_hosts, restoring, resuming
+from actorrl.algorithms import described, evaluating, far_hosts, planning, restoring, resuming
 from actorrl.algorithms.acting import policies_of
 from actorrl.algorithms.changing import Changing
 from actorrl.algorithms.config import AlgorithmConfig
@@ -27,13 +27,10 @@ from actorrl.algorithms.setup import Setup, acting_policy, as_config
 from actorrl.algorithms.worker_set import WorkerSet
 from actorrl.envs.check import EnvInfo
 from actorrl.experiment.run_folder import RunFolder
+from actorrl.experiment.upload import Target
 from actorrl.policies.base import Policy
 from actorrl.roles.worker_view import WorkerView
 from actorrl.rollouts.callbacks import DefaultCallbacks
-from actorrl.runtime.inventory import this_host
-from actorrl.runtime.memory_limits import check_said
-from actorrl.runtime.offers import assumed_offers
-from actorrl.runtime.placement import place
 from actorrl.runtime.program import Program
 
 __all__ = ["Algorithm", "Setup"]
@@ -84,9 +81,12 @@ class Algorithm(Changing):
         keep: int | None = None,
         run_folder: RunFolder | None = None,
         announce: bool = True,
+        logger_creator: Callable[[dict[str, Any]], Any] | None = None,
+        upload_dir: Target | None = None,
     ) -> None:
         """Check everything, make the run folder, start the actors. `run_folder` goes on in an
-        existing one; `announce` says on stderr how it starts. Raises ConfigError,
+        existing one; `announce` says on stderr how it starts; what `logger_creator(settings)`
+        returns gets each result (`on_result`); see Uploader for `upload_dir`. Raises ConfigError,
         EnvironmentFailure, RunFolderError, PlacementError before anything is created, RunFailed if
         an actor cannot start."""
         self.config = as_config(type(self).config_class, config, env).copy()
@@ -105,7 +105,12 @@ class Algorithm(Changing):
             folder = run_folder or make_folder(who, name, results)
             folder.acquire(self.run_id)
             try:
-                self._set_up(RunRecord(folder, who, keep))
+                record = RunRecord(folder, who, keep)
+                if upload_dir is not None:
+                    record.upload_to(upload_dir)
+                if logger_creator is not None:
+                    record.loggers.append(logger_creator(self.config.to_dict()))
+                self._set_up(record)
             except BaseException:
                 folder.release()
                 raise
@@ -114,10 +119,7 @@ class Algorithm(Changing):
                 self._launch.close()
 
     def _check_placement(self) -> None:
-        """Before anything is made or reached."""
-        spec = self.config.cluster_spec()
-        program = type(self).plan(self.config, self.info)
-        place(program, assumed_offers(spec, this_host(), program), spec.roles)
+        planning.check_placement(type(self), self.config, self.info)
 
     def _set_up(self, record: RunRecord) -> None:
         self._stopped = False
@@ -135,7 +137,7 @@ class Algorithm(Changing):
         """The actors, for the first time or anew with other policies."""
         config = self.config
         recover = functools.partial(restoring.newest_learner_state, str(record.folder.path))
-        program = self._program(config, Setup(self.info, self._seed, recover))
+        program = planning.program_of(type(self), config, Setup(self.info, self._seed, recover))
         program.limit_progress(config.progress_limit_s)
         params = described.params(self.name, config, self.info, program, self._seed)
         record.folder.write_params({**params, "stop": self.stop_criteria, "keep": record.keep})
@@ -162,22 +164,7 @@ class Algorithm(Changing):
     @classmethod
     def plan(cls, config: AlgorithmConfig, info: EnvInfo | None = None) -> Program:
         """The Program of a run; starts nothing."""
-        info = info or restoring.checked(config)
-        # Spaces and models that cannot be are refused here, not by an actor that has been started.
-        acting_policy(config, info, cls.make_policy)(0, config.greediest_env())
-        return cls._program(config, Setup(info, config.seed or 0, lambda: None))
-
-    @classmethod
-    def _program(cls, config: AlgorithmConfig, setup: Setup) -> Program:
-        """The file's Program, and what its actors ask of their hosts."""
-        program = cls.program(config, setup)
-        evaluating.add_evaluators(program, config, setup.info)
-        for role, needed in config.memory_needs(setup.info).items():
-            program.require(role, mem=needed.num_bytes, because=needed.arithmetic)
-            check_said(role, config.cluster_spec().role(role), *needed)
-        for role, spec in config.cluster_spec().roles.items():
-            program.require(role, cpu=spec.cpu, gpu=spec.gpu, mem=spec.mem)
-        return program
+        return planning.plan(cls, config, info)
 
     # ---- training -----------------------------------------------------------------------
 
@@ -204,7 +191,7 @@ class Algorithm(Changing):
         row = run.row(report, time.monotonic() - started)
         row["evaluation"] = self._evaluation
         self._callbacks.on_train_result(algorithm=self, result=row)
-        run.record.writer.write(row)
+        run.record.write(row)
         run.record.save_recovery_if_due(run.state, self._about)
         run.write_status("running")
         return row

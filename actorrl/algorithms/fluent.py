@@ -116,10 +116,12 @@ class FluentConfig(Config, dict=True):
         with it."""
         return []
 
-    def build(self, env: Any = None, **options: Any) -> Algorithm:
+    def build(self, env: Any = None, logger_creator: Any = None, **options: Any) -> Algorithm:
         """Start the run; see `Algorithm` for the options."""
         if env is not None:
             self.environment(env)
+        if logger_creator is not None:
+            options["logger_creator"] = logger_creator
         algorithm: Any = type(self).algorithm  # type: ignore[attr-defined]  # AlgorithmConfig's
         built: Algorithm = algorithm(self, **options)
         return built

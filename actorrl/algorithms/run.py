@@ -165,7 +165,7 @@ class Run:
         state = "failed" if self._has_failed() else "stopped"
         left = self.cluster.stop(grace_s)
         self.write_status(state)
-        self.record.folder.release()
+        self.record.close()
         return left
 
     def _has_failed(self) -> bool:

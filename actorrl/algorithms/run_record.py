@@ -17,6 +17,7 @@ from actorrl.errors import CheckpointError
 from actorrl.experiment.checkpoints import CheckpointKeeper, write_checkpoint
 from actorrl.experiment.results import ResultWriter
 from actorrl.experiment.run_folder import RunFolder, default_name, default_results_dir
+from actorrl.experiment.upload import Target, Uploader
 from actorrl.roles.settings import State
 
 _log = logging.getLogger(__name__)
@@ -48,9 +49,31 @@ class RunRecord:
         self.writer = ResultWriter(folder)
         self.actors_changed = threading.Event()
         self.num_envs_recreated = 0
+        self.loggers: list[Any] = []  # of the user's: on_result(row), close()
+        self._uploader: Uploader | None = None
         self.who = who
         self.keep = keep
         self._keeper = CheckpointKeeper(folder, keep)
+
+    def upload_to(self, target: Target) -> None:
+        """From now on copies of the folder go there. Raises ConfigError."""
+        self._uploader = Uploader(self.folder.path, target)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """A row of results, also to the user's own loggers."""
+        self.writer.write(row)
+        for logger in self.loggers:
+            logger.on_result(dict(row))
+
+    def close(self) -> None:
+        """The run has ended."""
+        for logger in self.loggers:
+            close = getattr(logger, "close", None)
+            if close is not None:
+                close()
+        if self._uploader is not None and not self._uploader.finish():
+            _log.warning("upload_dir: the last copy takes long and is left")
+        self.folder.release()
 
     def on_event(self, event: Mapping[str, Any]) -> None:
         """A line of events.jsonl; what happened to actors shows in the next status."""
@@ -88,7 +111,9 @@ class RunRecord:
     ) -> str:
         """A checkpoint in `folder`, or among the run's own; its path. Raises CheckpointError."""
         if folder is None:
-            return str(self._keeper.save(iteration, state, about))
+            path = self._keeper.save(iteration, state, about)
+            self._upload_soon()
+            return str(path)
         path = Path(folder).expanduser() / f"checkpoint_{iteration:06d}"
         return str(write_checkpoint(path, state, about))
 
@@ -102,6 +127,11 @@ class RunRecord:
         """A disk that refuses costs this checkpoint, not the run: the ones before it are whole."""
         try:
             self._keeper.save_recovery(state, about)
+            self._upload_soon()
         except CheckpointError as error:
             _log.warning("%s", error)
             self.on_event({"event": "checkpoint_failed", "reason": str(error)})
+
+    def _upload_soon(self) -> None:
+        if self._uploader is not None:
+            self._uploader.upload_soon()

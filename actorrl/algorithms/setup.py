@@ -127,10 +127,13 @@ def _policy_map(
 
 def as_config(
     config_class: type[AlgorithmConfig],
-    config: AlgorithmConfig | dict[str, Any] | None,
+    config: Any,
     env: Any,
 ) -> AlgorithmConfig:
-    """RLlib's ways to say it: a config object, a dict, or nothing, and `env` beside it."""
+    """RLlib's ways to say it: a config object, a dict, or nothing, and `env` beside it; its first
+    release had the two the other way round."""
+    if isinstance(config, str) and (env is None or isinstance(env, dict | AlgorithmConfig)):
+        config, env = env, config
     if config is None or isinstance(config, dict):
         config = config_class().update_from_dict(config or {})
     elif not isinstance(config, config_class):
