@@ -24,6 +24,7 @@ from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.links import Item
 from actorrl.runtime.program import Program, State, Stream
 from actorrl.runtime.supervisor import Policy
+from tests.faults.measures import Measure
 from tests.runtime.clusters import left_of, rows, wait_until
 
 CREDIT = 3
@@ -246,6 +247,8 @@ def test_without_memory_for_a_slab_elements_travel_as_frames(monkeypatch, tmp_pa
         wait_for_more(tmp_path, 30)
         drops = cluster.ref("producer/0").drops.call().result()
         assert drops["no memory for a slab: sent as frames"] > 5
+    note = f"{drops['no memory for a slab: sent as frames']} elements sent as frames, none lost"
+    Measure("no memory for a slab", "producer/0", note=note).keep()
     assert [event for event in events if event["event"] == "actor_exited"] == []
     assert lost_by_events(events) == (0, 0)
 
@@ -271,6 +274,10 @@ def test_a_consumer_that_stands_still_holds_its_producers_and_nothing_is_lost(tm
         # One more: the consumer may stand between giving the credit back and saying so.
         assert unfinished <= 2 * CREDIT + 1, "no more than the credit is in flight"
         os.kill(consumer, signal.SIGCONT)
+        moment = time.time()
         wait_for_more(tmp_path, 20)
+        seconds = time.time() - moment
         assert cluster.num_restarts() == 0
     assert lost_by_events(events) == (0, 0)
+    note = f"producers wait, {unfinished} elements in flight; then 20 more are through"
+    Measure("consumer stands still", "consumer/0", recover_s=seconds, note=note).keep()

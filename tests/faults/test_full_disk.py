@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from actorrl.errors import CheckpointError, RunFailed
 from actorrl.experiment.checkpoints import newest_whole, read_checkpoint
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.experiment.state_files import append_line, read_json_lines
+from tests.faults.measures import Measure
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
 
@@ -60,7 +62,7 @@ def test_a_run_on_a_full_disk_keeps_its_checkpoint_says_why_it_ends_and_can_be_r
         algo.train()
         kept = Path(algo.save())
         state = read_checkpoint(kept)
-        filler = fill(small_disk)
+        filler, moment = fill(small_disk), time.time()
         with pytest.raises(CheckpointError, match=r"No space left.*earlier ones are kept"):
             algo.save()
         algo._run.record.save_recovery(
@@ -69,12 +71,17 @@ def test_a_run_on_a_full_disk_keeps_its_checkpoint_says_why_it_ends_and_can_be_r
         with pytest.raises(RunFailed, match=r"No space left.*actorrl resume run"):
             for _ in range(200):  # the last page of a file may have room for some rows
                 algo.train()
+        told_s = time.time() - moment
     folder = RunFolder.open(small_disk / "run")
     assert newest_whole(folder) == kept
     assert read_checkpoint(kept)["training_iteration"] == state["training_iteration"]
     filler.unlink()
+    moment = time.time()
     algo = resume(folder)
     try:
         assert algo.train()["training_iteration"] == state["training_iteration"] + 1
+        note = "checkpoints fail at once and the run goes on; it ends when a row has no room;"
+        note += " `actorrl resume` with room again: learns"
+        Measure("disk full", "driver", told_s, None, time.time() - moment, note=note).keep()
     finally:
         algo.stop()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket as posix
 import time
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from actorrl.runtime.launch import Prepared
 from actorrl.runtime.launchers.loopback import LoopbackLauncher
 from actorrl.runtime.program import Program, Report, Request, State, Stream
 from actorrl.runtime.refs import DRIVER
+from tests.faults.measures import Measure
 from tests.runtime.clusters import QUICK, is_alive, left_of, rows, wait_until
 
 PATIENCE_S = 60.0
@@ -173,6 +176,21 @@ def test_actors_of_several_hosts_work_together(tmp_path, run_id):
         assert traffic["learner"]["bytes_wire_in"] > traffic["agent"]["refused_handshakes"] == 0
         assert traffic["agent"]["bytes_wire"] > 50_000 * 4  # weights
     assert left_of(run_id) == []
+
+
+def test_ports_that_others_have_taken_are_passed_over(tmp_path, run_id):
+    with contextlib.ExitStack() as stack:
+        for port in (43200, 43201, 43203):
+            taken = stack.enter_context(posix.socket())
+            with contextlib.suppress(OSError):  # by somebody else: all the better
+                taken.bind(("127.0.0.1", port))
+                taken.listen()
+        begun = time.monotonic()
+        with cluster_over(spec(HERE, ONE), tmp_path, 1, run_id=run_id) as cluster:
+            wait_until(lambda: everybody_is_heard(cluster, {}, 1), PATIENCE_S)
+            seconds = time.monotonic() - begun
+    note = "seconds from nothing to samples of the other host, three ports of the range taken"
+    Measure("port taken", "all", recover_s=seconds, note=note).keep()
 
 
 def test_a_lost_host_is_left_out_its_actors_go_on_elsewhere_and_it_comes_back(tmp_path, run_id):

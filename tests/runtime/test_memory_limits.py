@@ -6,6 +6,7 @@ import contextlib
 import re
 import socket as posix
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from actorrl.runtime.memory_limits import check_said, memory_limit
 from actorrl.runtime.placement import Host
 from actorrl.runtime.program import Program
 from actorrl.runtime.supervisor import Policy
+from tests.faults.measures import of_events
 from tests.runtime.clusters import Worker, cluster_of, rows, wait_until
 
 GB = 10**9
@@ -77,9 +79,11 @@ def test_an_actor_that_eats_memory_is_ended_and_started_again_and_the_others_nev
         eater, other = cluster.ref("worker/0"), cluster.ref("worker/1")
         pids = [ref.pid.call().result() for ref in (eater, other)]
         other.eat.call(100 * MB).result()  # which is within its limit
+        moment = time.time()
         eater.eat.tell(400 * MB)
         wait_until(lambda: cluster.num_restarts() == 1, PATIENCE_S)
         assert eater.pid.call().result() != pids[0] and other.pid.call().result() == pids[1]
+        of_events("out of memory: its limit", "worker/0", moment, events).keep()
         (ended,) = [event for event in events if event["event"] == "actor_exited"]
         assert ended["actor"] == "worker/0" and ended["rss_bytes"] > 210 * MB
         assert re.match(TOLD, ended["reason"])
