@@ -177,7 +177,9 @@ class FaultyRun(runs.Run):
             word: sum(e[word] for e in self.event_list(kind) if e["time"] >= moment)
             for kind, word in _LOST.items()
         }
-        return ", ".join(f"{n} {word.removesuffix('_lost')}" for word, n in sums.items() if n)
+        words = [f"{n} {word.removesuffix('_lost')}" for word, n in sums.items() if n]
+        most = [e["elements_at_most"] for e in self.event_list("host_lost") if e["time"] >= moment]
+        return ", ".join([*words, *(f"up to {n} elements in flight" for n in most)])
 
     def stop_for(self, victim: str, seconds: float) -> Measure:
         """SIGSTOP for a while: nobody is ended, nobody is started again."""

@@ -200,7 +200,12 @@ def all_are(cluster: Cluster, names: list[str], incarnation: int) -> bool:
 
 @pytest.mark.parametrize(
     "victims",
-    [["producer/0"], ["producer/0", "producer/1"], ["consumer/0"], ["consumer/0", "producer/1"]],
+    [
+        pytest.param(["producer/0"], marks=pytest.mark.slow),
+        ["producer/0", "producer/1"],
+        pytest.param(["consumer/0"], marks=pytest.mark.slow),
+        ["consumer/0", "producer/1"],
+    ],
     ids=" and ".join,
 )
 def test_whoever_is_killed_the_counts_agree_with_the_checkers(victims, tmp_path, run_id):
