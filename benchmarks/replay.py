@@ -3,20 +3,39 @@
 A round inserts 512 transitions in chunks of 64, samples 512 and updates their priorities, in a
 buffer that holds 100,000. Against cpprb (C++) and RLlib's buffer. Budget: at least half of cpprb,
 at least 20 times RLlib, on small observations. Bytes: all columns and the tree, per Atari
-transition, against the 56,448 bytes of two stacked observations; budget a seventh.
+transition, against the 56,448 bytes of two stacked observations; budget a seventh, and a fiftieth
+with `storage: lz4` on the frames of a trained policy: `PONG_CHECKPOINT` names a checkpoint of APEX
+(without it the play is random, whose frames are barer).
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
-from actorrl.data.columns import ACTIONS, DISCOUNTS, INDICES, NEXT_OBS, OBS, REWARDS
+from actorrl.algorithms.apex_dqn import APEXConfig, make_policy
+from actorrl.data.columns import (
+    ACTIONS,
+    DISCOUNTS,
+    INDICES,
+    NEXT_OBS,
+    NEXT_Q_VALUES,
+    OBS,
+    Q_VALUES,
+    REWARDS,
+)
+from actorrl.envs.check import check_env
+from actorrl.envs.vector import make_vector
+from actorrl.experiment.checkpoints import read_checkpoint
 from actorrl.replay.frame_store import RingFrameStore
 from actorrl.replay.prioritized import PrioritizedReplay
+from actorrl.rollouts.collector import Collector
+from actorrl.rollouts.postprocess import NStep
 from benchmarks.harness.pairing import Case, Sample, Side, Window
 from benchmarks.peers import peer
 
@@ -26,11 +45,13 @@ _BATCH, _CHUNK = 512, 64
 _WINDOW_S = 2.0
 _STACKED_BYTES = 2 * 4 * 84 * 84
 _ATARI_ROWS, _ATARI_FRAGMENT = 20_000, 50
+_CHECKPOINT = "PONG_CHECKPOINT"
 
 
 def cases(peers: bool) -> list[Case]:
     found = [
-        Case("bytes per Atari transition", "bytes", _bytes(), _two_stacks(), "<= 1/7", pairs=1)
+        Case("bytes per Atari transition", "bytes", _bytes(), _two_stacks(), "<= 1/7", pairs=1),
+        Case("the same with lz4", "bytes", _packed(), _two_stacks(), "<= 1/50", _played(), pairs=1),
     ]
     if peers:
         found += [
@@ -105,6 +126,42 @@ def _bytes_per_transition() -> float:
             DISCOUNTS: np.full(_ATARI_FRAGMENT, 0.97, np.float32),
         }
         replay.add(rows, np.ones(_ATARI_FRAGMENT))
+    return replay.nbytes / len(replay)
+
+
+def _packed() -> Side:
+    @contextlib.contextmanager
+    def opened() -> Iterator[Window]:
+        played = _bytes_of_play()
+        yield lambda: Sample(played)
+
+    return Side("actorrl", opened)
+
+
+def _played() -> str:
+    checkpoint = os.environ.get(_CHECKPOINT)
+    return f"played by {Path(checkpoint).name}" if checkpoint else "random play"
+
+
+def _bytes_of_play() -> float:
+    """A full buffer of n-step rows from Pong, as a worker makes them."""
+    config = APEXConfig(num_workers=1, replay_capacity=_ATARI_ROWS, storage="lz4")
+    info = check_env("ALE/Pong-v5", {})
+    envs = config.num_envs_per_worker
+    policy = make_policy(config, info, 1, np.arange(envs))
+    if checkpoint := os.environ.get(_CHECKPOINT):
+        policy.load_flat(read_checkpoint(checkpoint)["learner"]["weights"], 1)
+    vector = make_vector(info.env, {}, envs, seed=1)
+    collector = Collector(vector, policy, _ATARI_FRAGMENT)
+    n_step = NStep(config.n_step, config.gamma, envs)
+    settings = config.shard(info, seed=1, num_shards=1, with_q_values=True)
+    replay = None
+    while replay is None or len(replay) < _ATARI_ROWS:
+        rows = n_step.add(collector.collect().columns)
+        rows = {k: v for k, v in rows.items() if k not in (Q_VALUES, NEXT_Q_VALUES)}
+        replay = replay or settings.make(rows)
+        settings.add(replay, rows, stream=0)
+    vector.close()
     return replay.nbytes / len(replay)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 
 from actorrl.data import columns as c
-from actorrl.replay.frame_store import RingFrameStore
+from actorrl.replay.frame_store import FRAME_STORES
 from actorrl.replay.prioritized import PrioritizedReplay
 from actorrl.replay.uniform import UniformReplay
 
@@ -24,12 +24,14 @@ class BufferSettings:
     eps: float = 1e-6
     seed: int = 0
     num_frames: int = 0  # of the frame ring; 0: observations are stored as they are
+    storage: str = "raw"  # of frames; see FRAME_STORES
     overlap_frames: int = 0  # with which a fragment repeats the end of its worker's last one
 
     def make(self, rows: Mapping[str, np.ndarray], index: int = 0, incarnation: int = 1) -> Replay:
         """The buffer of actor `index`, for rows like the first ones."""
         frames = rows.get(c.FRAMES)
-        store = None if frames is None else RingFrameStore(self.num_frames, frames.shape[1:])
+        make_store = FRAME_STORES[self.storage]
+        store = None if frames is None else make_store(self.num_frames, frames.shape[1:])
         seed = self.seed + 1009 * index + incarnation
         if self.alpha is None:
             return UniformReplay(

@@ -134,3 +134,9 @@ def test_a_batch_larger_than_the_replay_is_refused_with_both_numbers():
     assert any(
         "101 rows cannot come from replay_capacity 100" in line for line in config.validate()
     )
+
+
+def test_compressed_replay_is_refused_where_no_frames_are_stacked():
+    config = APEXConfig().environment("CartPole-v1").training(storage="lz4")
+    with pytest.raises(ConfigError, match="storage: lz4 is for stacked frames, CartPole-v1 has"):
+        config.program()

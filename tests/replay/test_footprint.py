@@ -38,3 +38,15 @@ def test_the_estimate_is_what_a_full_buffer_takes(alpha, capacity, shape, dtype,
     found = footprint(settings, obs_bytes, action_bytes=8, frame_stack=frame_stack)
     assert found.num_bytes == replay.nbytes
     assert found.arithmetic.endswith(f"= {replay.nbytes:,} B")
+
+
+def test_compressed_frames_are_assumed_to_shrink_to_a_quarter_and_do():
+    settings = BufferSettings(capacity=256, alpha=None, num_frames=512, storage="lz4")
+    full = rows(np.zeros((256, 84, 84), np.uint8), frame_stack=4)
+    replay = settings.make(full)
+    settings.add(replay, full, stream=0)
+    found = footprint(settings, obs_bytes=7056, action_bytes=8, frame_stack=4)
+    assert "512 frames x 1,764 B (storage lz4: 1/4 assumed)" in found.arithmetic
+    assert replay.nbytes < found.num_bytes
+    batch = replay.sample(4)
+    assert batch[c.OBS].shape == (4, 4, 84, 84) and not batch[c.OBS].any()
