@@ -95,6 +95,7 @@ def _gate(name: str, body: dict[str, Any]) -> Gate:
         last = _launch("run", shlex.split(body["launch"]), stop)
     else:
         last = [sys.executable, "-m", body["script"], "--seed", "SEED", "--results", "FOLDER"]
+        last += ["--most", str(stop["timesteps_total"])]
     before = [_launch("before", shlex.split(body["before"]), {})] if "before" in body else []
     budget = ", ".join(f"{key} {value:g}" for key, value in stop.items())
     return Gate(name, [*before, last], Criterion(**criterion), budget, body.get("quick", False))

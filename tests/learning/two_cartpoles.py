@@ -1,6 +1,6 @@
 """Two policies, each with a pole of its own, in one environment, until both of them balance.
 
-python -m tests.learning.two_cartpoles --seed N --results FOLDER; the run is called `run`.
+python -m tests.learning.two_cartpoles --seed N --results FOLDER --most ENV_STEPS; the run is `run`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from actorrl import make_multi_agent
 from actorrl.algorithms.ppo import PPOConfig
 
 ENOUGH = 450.0
-MOST_ENV_STEPS = 300_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--results", required=True)
+    parser.add_argument("--most", type=int, required=True)
     flags = parser.parse_args()
     config = (
         PPOConfig()
@@ -32,7 +32,7 @@ def main() -> None:
     with config.build(results=flags.results, name="run") as algo:
         while True:
             row = algo.train()
-            if row["timesteps_total"] >= MOST_ENV_STEPS:
+            if row["timesteps_total"] >= flags.most:
                 break
             means = row["policy_reward_mean"]
             if len(means) == 2 and min(means.values()) >= ENOUGH:
