@@ -130,7 +130,7 @@ class Caller:
         self._check_usable(to, method)
         future = Future(self, to, method, timeout_s)
         deadline = None if timeout_s == NO_LIMIT else future.deadline
-        message = Message(Kind.CALL, method, [args, kwargs], deadline=deadline)
+        message = Message(Kind.CALL, method, [list(args), kwargs], deadline=deadline)
         with self._turns.take():
             self._look_up()
             self._number += 1
@@ -153,7 +153,7 @@ class Caller:
 
     def _send(self, future: Future, line: str, message: Message) -> None:
         """Now, or when its slot is up again; not before what waits for the same slot already."""
-        queued = any(other == line for other, _ in self._unsent.values())
+        queued = bool(self._unsent) and any(other == line for other, _ in self._unsent.values())
         future.sent = not queued and self._door.send(line, message)
         if not future.sent:
             self._unsent[future.number] = (line, message)
@@ -164,7 +164,9 @@ class Caller:
             self._look_up()
             if not self._door.knows(to):
                 raise ActorDied(f"{to} is not up: {method}() was not sent", executed="no")
-            if not self._door.send(_line(to, lane), Message(Kind.TELL, method, [args, kwargs])):
+            if not self._door.send(
+                _line(to, lane), Message(Kind.TELL, method, [list(args), kwargs])
+            ):
                 raise CallError(f"{to} does not keep up: {method}() was not sent", executed="no")
 
     def wait(self, future: Future) -> None:
@@ -233,6 +235,8 @@ class Caller:
 
     def _send_waiting(self) -> None:
         """What waited for its slot to be up, in order."""
+        if not self._unsent:
+            return
         blocked: set[str] = set()
         for number, (line, message) in list(self._unsent.items()):
             if line in blocked or not self._door.knows(line):

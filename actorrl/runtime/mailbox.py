@@ -167,9 +167,9 @@ class Mailbox:
 
     def _blocked_by(self) -> str | None:
         """Why no step can be taken now; None if one can."""
-        if any(not out.ready for out in self._awaited):
+        if self._awaited and any(not out.ready for out in self._awaited):
             return "credit"
-        if any(state.version == 0 for state in self._needed):
+        if self._needed and any(state.version == 0 for state in self._needed):
             return "state"
         if not self._steps or not getattr(self._actor, "has_work", lambda: True)():
             return "input"

@@ -20,7 +20,8 @@ from typing import Any
 import zmq
 
 from actorrl.errors import WireError
-from actorrl.wire import chunks, sockets
+from actorrl.wire import parts as parts_of
+from actorrl.wire import sockets
 from actorrl.wire.blocks import BlockReader, BlockWriter
 from actorrl.wire.inside import Inside
 from actorrl.wire.intake import Intake
@@ -31,9 +32,6 @@ from actorrl.wire.outside import Allow, Outside, Route
 from actorrl.wire.shared_memory import MemoryClient
 from actorrl.wire.sockets import TcpDoor
 from actorrl.wire.visitors import Visitors
-
-_NOBLOCK = int(zmq.NOBLOCK)  # a plain number: pyzmq's enums cost a microsecond when combined
-_ZERO_COPY_BYTES = 64 * 1024
 
 
 class Endpoint:
@@ -251,7 +249,7 @@ class Endpoint:
         else:
             parts = self._inside.encode(to, message, num_slots)
         try:
-            line.send_multipart(parts, flags=_NOBLOCK, copy=_copy(parts))
+            parts_of.send(line, parts)
         except zmq.Again:
             return False
         return True
@@ -263,7 +261,7 @@ class Endpoint:
             return False
         parts = [route, *self._outside.encode(message)]
         try:
-            self._outside.inbox.send_multipart(parts, flags=_NOBLOCK, copy=_copy(parts))
+            parts_of.send(self._outside.inbox, parts)
         except zmq.Again:
             return False
         except zmq.ZMQError:  # what was in flight is gone with its connection
@@ -285,7 +283,7 @@ class Endpoint:
             socket = self._inside.inbox
             parts = [route, *self._inside.encode(to.source, message, num_slots)]
         try:
-            socket.send_multipart(parts, flags=_NOBLOCK, copy=_copy(parts))
+            parts_of.send(socket, parts)
         except zmq.ZMQError:  # gone, or it does not read
             self.drops["answer to a peer that has gone"] += 1
             return False
@@ -338,8 +336,3 @@ class Endpoint:
         self._intake.close()
         if self._memory is not None:
             self._memory.close()
-
-
-def _copy(parts: list[Any]) -> bool:
-    """Zero-copy sends cost a handshake with ZeroMQ's collector: worth it for large frames only."""
-    return all(chunks.nbytes(part) < _ZERO_COPY_BYTES for part in parts)

@@ -1,10 +1,10 @@
 """A data message as ZeroMQ frames, and back: `[header][payload][array]...`, without copies.
 
 The header is msgpack and holds everything but the value: who speaks, which incarnation, which
-call or link, and the table of arrays (name, dtype, shape, place). An array is a frame of its own,
-or a stretch of a slab of shared memory that both sides have mapped; between hosts its frame may be
-compressed. Ownership: a sender may not write to an array after handing it over; a receiver's view
-keeps the whole message alive, so whoever stores must copy.
+call or link, and the table of arrays (name, dtype, shape, place). A small payload is in it. An
+array is a frame of its own, or a stretch of a slab of shared memory that both sides have mapped;
+between hosts its frame may be compressed. Ownership: a sender may not write to an array after
+handing it over; a receiver's view keeps the whole message alive, so whoever stores must copy.
 
 Every number is checked against what has arrived before anything is allocated or viewed.
 """
@@ -27,6 +27,7 @@ from actorrl.wire.messages import PROTOCOL_VERSION, Kind, Message
 
 MAX_HEADER_BYTES = 64 * 1024
 MAX_NAME = 256  # characters of an actor's or a link's name
+INLINE_BYTES = 1024  # a payload of so many goes with the header: each frame costs microseconds
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
 MAX_ARRAYS = 1024
 MAX_DIMENSIONS = 16
@@ -65,6 +66,7 @@ class Header(msgspec.Struct, array_like=True, gc=False):
     slot: int
     generation: int  # of the slab; 0: none
     arrays: list[ArrayEntry]
+    inline: bytes = b""  # a small payload, in place of a frame of its own
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -75,7 +77,7 @@ def encode(message: Message, generation: int = 0, offsets: list[int] | None = No
     """The frames of a message. `offsets` says where in the slab `message.arrays` already lie."""
     payload, inner = values.pack(message.body)
     entries = []
-    frames: list[Buffer] = [b"", payload]
+    frames: list[Buffer] = []
     for array in inner:
         entries.append(_entry("", array, -1))
         frames.append(_raw(array))
@@ -85,17 +87,16 @@ def encode(message: Message, generation: int = 0, offsets: list[int] | None = No
             frames.append(_raw(array))
     # a point in time and not what remains: a message may wait long before it is decoded
     deadline_ms = -1 if message.deadline is None else int(message.deadline * 1000)
-    frames[0] = _header(message, deadline_ms, generation, entries)
-    return frames
+    return _head(message, deadline_ms, generation, entries, payload) + frames
 
 
 def encode_compressed(message: Message, compressor: Compressor) -> tuple[list[Buffer], int]:
     """The frames of a message to another host, and the bytes that they hold when unpacked."""
     payload, inner = values.pack(message.body)
     entries = []
-    frames: list[Buffer] = [b"", payload]
+    frames: list[Buffer] = []
     room = MAX_UNPACKED_BYTES
-    raw_nbytes = len(payload)
+    raw_nbytes = 0
     for name, array in itertools.chain((("", array) for array in inner), message.arrays.items()):
         entry = _entry(name, array, -1)
         packed = compressor.shrink(message.name, name, array, room)
@@ -108,12 +109,20 @@ def encode_compressed(message: Message, compressor: Compressor) -> tuple[list[Bu
     deadline_ms = -1
     if message.deadline is not None:
         deadline_ms = max(0, int((message.deadline - time.monotonic()) * 1000))
-    frames[0] = header = _header(message, deadline_ms, 0, entries)
-    return frames, raw_nbytes + len(header)
+    head = _head(message, deadline_ms, 0, entries, payload)
+    return head + frames, raw_nbytes + sum(map(len, head))
 
 
-def _header(message: Message, deadline_ms: int, generation: int, arrays: list[ArrayEntry]) -> bytes:
-    return _encoder.encode(
+def _head(
+    message: Message,
+    deadline_ms: int,
+    generation: int,
+    arrays: list[ArrayEntry],
+    payload: bytes,
+) -> list[Buffer]:
+    """The header, and the payload unless it is inside."""
+    is_small = len(payload) <= INLINE_BYTES
+    header = _encoder.encode(
         Header(
             PROTOCOL_VERSION,
             int(message.kind),
@@ -125,8 +134,10 @@ def _header(message: Message, deadline_ms: int, generation: int, arrays: list[Ar
             message.slot,
             generation,
             arrays,
+            payload if is_small else b"",
         )
     )
+    return [header] if is_small else [header, payload]
 
 
 def check_sendable(arrays: dict[str, np.ndarray]) -> None:
@@ -151,11 +162,10 @@ def _raw(array: np.ndarray) -> Buffer:
 def decode(frames: list[Any], open_slab: OpenSlab | None = None, outside: bool = False) -> Message:
     """The message in `frames`; its arrays are views. Raises WireError, and nothing else, for bytes
     that are not a message of this protocol. `outside` says that it comes from another host."""
-    if len(frames) < 2:
-        raise WireError(f"a message has at least 2 frames, got {len(frames)}")
+    if not frames:
+        raise WireError("a message has at least 1 frame")
     header = _decode_header(frames[0])
-    if len(frames[1]) > MAX_PAYLOAD_BYTES:
-        raise WireError(f"payload of {len(frames[1])} bytes, at most {MAX_PAYLOAD_BYTES}")
+    payload, first = _payload(header, frames)
     slab = None
     if header.generation:
         if open_slab is None:
@@ -163,8 +173,11 @@ def decode(frames: list[Any], open_slab: OpenSlab | None = None, outside: bool =
         if len(header.source) > MAX_NAME or len(header.name) > MAX_NAME:
             raise WireError("a slab's names are shorter")
         slab = open_slab(header.source, header.incarnation, header.name, header.generation)
-    named, inner = _decode_arrays(header.arrays, frames, slab)
-    body = values.unpack(frames[1], inner)
+    named: dict[str, np.ndarray] = {}
+    inner: list[np.ndarray] = []
+    if header.arrays or len(frames) > first:
+        named, inner = _decode_arrays(header.arrays, frames, first, slab)
+    body = values.unpack(payload, inner)
     return Message(
         kind=_KINDS[header.kind],
         name=header.name,
@@ -176,6 +189,17 @@ def decode(frames: list[Any], open_slab: OpenSlab | None = None, outside: bool =
         deadline=_deadline(header.deadline_ms, outside),
         slot=header.slot,
     )
+
+
+def _payload(header: Header, frames: list[Any]) -> tuple[Any, int]:
+    """The payload, and the index of the first frame that is an array's."""
+    if header.inline:
+        return header.inline, 1
+    if len(frames) < 2:
+        raise WireError("a message without a payload")
+    if len(frames[1]) > MAX_PAYLOAD_BYTES:
+        raise WireError(f"payload of {len(frames[1])} bytes, at most {MAX_PAYLOAD_BYTES}")
+    return frames[1], 2
 
 
 def _deadline(deadline_ms: int, outside: bool) -> float | None:
@@ -201,11 +225,10 @@ def _decode_header(frame: Any) -> Header:
 
 
 def _decode_arrays(
-    entries: list[ArrayEntry], frames: list[Any], slab: np.ndarray | None
+    entries: list[ArrayEntry], frames: list[Any], next_frame: int, slab: np.ndarray | None
 ) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
     named: dict[str, np.ndarray] = {}
     inner: list[np.ndarray] = []
-    next_frame = 2
     room = MAX_UNPACKED_BYTES
     for entry in entries:
         count = _checked_count(entry.name, entry.dtype, entry.shape)

@@ -9,10 +9,10 @@ import zmq
 
 from actorrl.errors import WireError
 from actorrl.wire import frames, sockets
+from actorrl.wire import parts as parts_of
 from actorrl.wire.messages import Message, Peer
 from actorrl.wire.shared_memory import MemoryClient, SlabReader, SlabWriter
 
-_NOBLOCK = int(zmq.NOBLOCK)  # a plain number: pyzmq's enums cost a microsecond when combined
 SLAB_THRESHOLD_BYTES = 32 * 1024  # below this a frame is cheaper than a slab
 
 
@@ -75,14 +75,14 @@ class Inside:
 
     def take_from_inbox(self, socket: zmq.Socket) -> Message | None:
         """The next message that waits there, unless it is malformed."""
-        route, *parts = socket.recv_multipart(flags=_NOBLOCK, copy=False)
+        route, *parts = parts_of.receive(socket)
         message = self._decode(parts)
         if message is not None:
             message.route = route.bytes
         return message
 
     def take_from_line(self, socket: zmq.Socket) -> Message | None:
-        return self._decode(socket.recv_multipart(flags=_NOBLOCK, copy=False))
+        return self._decode(parts_of.receive(socket))
 
     def _decode(self, parts: list[zmq.Frame]) -> Message | None:
         try:

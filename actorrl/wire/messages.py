@@ -18,7 +18,7 @@ from actorrl.errors import WireError
 from actorrl.wire.keys import KeyPair
 from actorrl.wire.sockets import TcpDoor
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 
 class Kind(enum.IntEnum):

@@ -7,7 +7,7 @@ the place. Nothing is ever pickled here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -19,6 +19,9 @@ _ARRAY = 1
 _TUPLE = 2
 _FIRST_REGISTERED = 16
 _MAX_DEPTH = 64
+_SCALARS = frozenset({str, float, bool, bytes, int, type(None)})
+_TEXT = frozenset({str})
+_PLAIN_DEPTH = 8
 _INT_RANGE = range(-(2**63), 2**64)
 
 _encoder = msgspec.msgpack.Encoder()
@@ -44,9 +47,34 @@ def pack(value: Any) -> tuple[bytes, list[np.ndarray]]:
         return b"\xc0", []
     arrays: list[np.ndarray] = []
     try:
+        if _is_plain(value, _PLAIN_DEPTH):  # most are, and calls and credits are many
+            return _encoder.encode(value), arrays
+    except (OverflowError, UnicodeError):
+        pass  # what follows says where
+    try:
         return _encoder.encode(_lower(value, arrays, "value", 0)), arrays
     except (OverflowError, UnicodeError) as error:  # a key beyond 64 bits, a lone surrogate
         raise WireError(f"cannot send this value: {error}") from None
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether msgpack has all of it as it is."""
+    cls = type(value)
+    if cls in _SCALARS:
+        return True
+    if depth == 0:
+        return False
+    if cls is list:
+        return _are_plain(value, depth - 1)
+    if cls is dict:
+        return _TEXT.issuperset(map(type, value)) and _are_plain(value.values(), depth - 1)
+    return False
+
+
+def _are_plain(items: Collection[Any], depth: int) -> bool:
+    if _SCALARS.issuperset(map(type, items)):
+        return True
+    return all(_is_plain(item, depth) for item in items)
 
 
 def _lower(value: Any, arrays: list[np.ndarray], path: str, depth: int) -> Any:
@@ -100,6 +128,14 @@ def _key(key: Any, path: str) -> Any:
 
 def unpack(payload: bytes | memoryview, arrays: list[np.ndarray]) -> Any:
     """The inverse of `pack`. Raises WireError for bytes that are no value."""
+    try:
+        return (_decoder if not arrays else _decoder_with(arrays)).decode(payload)
+    except Exception as error:  # also whatever a registered type's decoder trips over
+        raise WireError(f"not a value: {type(error).__name__}: {error}") from None
+
+
+def _decoder_with(arrays: list[np.ndarray]) -> msgspec.msgpack.Decoder:
+    """One that knows the arrays by their numbers."""
 
     def extension(code: int, data: memoryview) -> Any:
         if code == _ARRAY:
@@ -112,7 +148,7 @@ def unpack(payload: bytes | memoryview, arrays: list[np.ndarray]) -> Any:
         return _decoders[code](bytes(data))
 
     decoder = msgspec.msgpack.Decoder(ext_hook=extension)
-    try:
-        return decoder.decode(payload)
-    except Exception as error:  # also whatever a registered type's decoder trips over
-        raise WireError(f"not a value: {type(error).__name__}: {error}") from None
+    return decoder
+
+
+_decoder = _decoder_with([])

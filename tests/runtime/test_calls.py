@@ -39,7 +39,7 @@ def test_a_call_that_is_answered_returns_the_value():
     door = HandDoor(up=(B,))
     future = call(caller_of(door), k=2)
     ((to, message),) = door.sent
-    assert (to, message.kind, message.name, message.body) == (B, Kind.CALL, "add", [(1,), {"k": 2}])
+    assert (to, message.kind, message.name, message.body) == (B, Kind.CALL, "add", [[1], {"k": 2}])
     assert not future.done()
     answer(door, message, 5)
     assert future.done() and future.result() == 5

@@ -61,10 +61,23 @@ def test_arrays_of_any_layout_come_back_in_order():
         np.testing.assert_array_equal(back.arrays[name], sent)
 
 
+def test_a_small_value_goes_with_the_header_and_a_large_one_has_a_frame():
+    limit = frames.INLINE_BYTES
+    for size, count in ((0, 1), (limit - 3, 1), (limit, 2), (100_000, 2)):
+        for arrays in ({}, {"a": np.arange(4)}):
+            sent = Message(Kind.ITEM, "x", b"x" * size, arrays)
+            parts = as_bytes(frames.encode(sent))
+            assert len(parts) == count + len(arrays)
+            got = frames.decode(parts)
+            assert got.body == sent.body and got.arrays.keys() == arrays.keys()
+    with pytest.raises(WireError, match="more frames than"):
+        frames.decode([*as_bytes(frames.encode(Message(Kind.ITEM, "x"))), b"\xc0"])
+
+
 def test_received_arrays_are_views_that_cannot_be_written():
     parts = as_bytes(frames.encode(Message(Kind.ITEM, "x", None, {"a": np.arange(4)})))
     array = frames.decode(parts).arrays["a"]
-    assert np.shares_memory(array, np.frombuffer(parts[2], np.int64))
+    assert np.shares_memory(array, np.frombuffer(parts[-1], np.int64))
     assert not array.flags.writeable
 
 
