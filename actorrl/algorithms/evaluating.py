@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from actorrl.algorithms import playing
+from actorrl.algorithms import multi_agent, playing
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.mirror import PolicyMirror
 from actorrl.algorithms.playing import EVALUATION_SEED
+from actorrl.algorithms.setup import acting_policy
 from actorrl.data.fragment import Episode
 from actorrl.envs.check import EnvInfo
 from actorrl.errors import CallError, EnvironmentFailure
@@ -36,12 +37,15 @@ def add_evaluators(program: Program, config: AlgorithmConfig, info: EnvInfo) -> 
         config.env_config,
         0,
         make_policy,
+        multi_agent.mapping_of(config) if info.policies is not None else None,
+        info.raw_spaces(),
         count=config.evaluation_num_workers,
     )
 
 
 def _greedy_policy(config: AlgorithmConfig, info: EnvInfo, seed: int, indices: np.ndarray) -> Any:
-    return config.algorithm.make_policy(config, info, seed, config.greediest_env())
+    make = acting_policy(config, info, config.algorithm.make_policy)
+    return make(seed, config.greediest_env())
 
 
 class Evaluations:

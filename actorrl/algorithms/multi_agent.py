@@ -20,7 +20,6 @@ from actorrl.envs.multi_agent import Tick, space_of
 from actorrl.envs.preprocessors import preprocessor_for, problem_with
 from actorrl.envs.registry import EnvContext, resolve
 from actorrl.errors import ConfigError, EnvironmentFailure
-from actorrl.rollouts.callbacks import watches_episodes
 from actorrl.rollouts.multi_agent import EpisodeInfo, MappingFn, with_accepted_arguments
 
 if TYPE_CHECKING:
@@ -105,16 +104,6 @@ def lines(config: AlgorithmConfig) -> list[str]:
         )
     if config.policy_mapping_fn is not None and not callable(config.policy_mapping_fn):
         wrong.append(f"policy_mapping_fn: {config.policy_mapping_fn!r} is no function")
-    if specs and watches_episodes(config.callbacks_class):
-        wrong.append(
-            "callbacks_class: callbacks of episodes are not built for several agents, expected one"
-            " without on_episode_*"
-        )
-    if specs and config.evaluation_num_workers:
-        wrong.append(
-            f"evaluation_num_workers: {config.evaluation_num_workers} is not accepted with several"
-            " policies, expected 0: the driver plays"
-        )
     unknown = [name for name in config.policies_to_train or () if name not in specs]
     if unknown:
         wrong.append(f"policies_to_train: no policy {unknown[0]!r}, expected of {', '.join(specs)}")

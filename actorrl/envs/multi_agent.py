@@ -138,6 +138,7 @@ class MultiAgentVector:
         self._env = env
         self._seed = seed
         self._started = [False] * len(contexts)
+        self.last_infos: list[Any] = [{}] * len(contexts)  # by agent, of each one's last step
         self.notices: list[str] = []
         self.envs = [] if first is None else [self._checked(first)]
         self.envs += [self._make(i) for i in range(len(self.envs), len(contexts))]
@@ -181,9 +182,9 @@ class MultiAgentVector:
                 )
             if len(returned) == 4:  # RLlib's old form
                 self._note_old_form(True)
-                obs, rewards, terminateds, _ = returned
+                obs, rewards, terminateds, self.last_infos[i] = returned
                 return tick_of(obs, rewards, terminateds, {})
-            obs, rewards, terminateds, truncateds, _ = returned
+            obs, rewards, terminateds, truncateds, self.last_infos[i] = returned
             return tick_of(obs, rewards, terminateds, truncateds)
         except Exception as error:
             raise self._failure(error, "step", i) from error

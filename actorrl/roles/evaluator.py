@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from actorrl.envs.base_env import AgentsVector, make_agents_vector
+from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import VectorEnv, make_vector
-from actorrl.policies.base import Policy
 from actorrl.roles import torch_setup
 from actorrl.roles.settings import MakePolicy
 from actorrl.rollouts.collector import Collector
 from actorrl.rollouts.evaluation import ROWS, Playing
+from actorrl.rollouts.multi_agent import MultiAgentCollector
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.answering import Later
 
@@ -22,7 +25,7 @@ _MOST_ENVS = 20
 @dataclasses.dataclass
 class _Request:
     playing: Playing
-    env: VectorEnv
+    env: VectorEnv | AgentsVector
     later: Later
 
 
@@ -30,12 +33,21 @@ class Evaluator(Actor):
     """One request at a time, a few rows per step, so that it is seen to go on."""
 
     def __init__(
-        self, env: Any, env_config: dict[str, Any], seed: int, make_policy: MakePolicy
+        self,
+        env: Any,
+        env_config: dict[str, Any],
+        seed: int,
+        make_policy: MakePolicy,
+        mapping_fn: Callable[..., str] | None = None,
+        raw_spaces: Mapping[str, Any] | None = None,
     ) -> None:
+        """The last two where there are several agents, as in WorkerSettings."""
         self._env = env
         self._env_config = env_config
         self._seed = seed
         self._make_policy = make_policy
+        self._mapping_fn = mapping_fn
+        self._raw_spaces = raw_spaces or {}
 
     def on_start(self) -> None:
         torch_setup.use_threads(1, self.context.inline)
@@ -45,15 +57,25 @@ class Evaluator(Actor):
     def evaluate(self, weights: np.ndarray, episodes: int, explore: bool, seed: int) -> Later:
         """Rows [environment, return, length] of so many episodes; the same arguments give the same
         rows. Environments are made for each evaluation."""
-        policy: Policy = self._make_policy(self._seed, np.arange(1))
+        policy = self._make_policy(self._seed, np.arange(1))
         policy.load_flat(weights, version=1)
-        num_envs = min(episodes, _MOST_ENVS)
-        env = make_vector(self._env, self._env_config, num_envs, seed=seed)
-        collector = Collector(env, policy, ROWS, explore=explore)
-        playing = Playing(collector, num_envs, episodes)
+        collector = self._collector(policy, min(episodes, _MOST_ENVS), explore, seed)
+        playing = Playing(collector, collector.env.num_envs, episodes)
         self._finish()  # whoever asked before waits no longer
-        self._request = _Request(playing, env, Later())
+        self._request = _Request(playing, collector.env, Later())
         return self._request.later
+
+    def _collector(
+        self, policy: Any, num_envs: int, explore: bool, seed: int
+    ) -> Collector | MultiAgentCollector:
+        if self._mapping_fn is None:
+            env = make_vector(self._env, self._env_config, num_envs, seed=seed)
+            return Collector(env, policy, ROWS, explore=explore)
+        contexts = [EnvContext(self._env_config, 0, i) for i in range(num_envs)]
+        agents = make_agents_vector(self._env, contexts, seed=seed)
+        return MultiAgentCollector(
+            agents, policy, self._mapping_fn, self._raw_spaces, ROWS, explore=explore
+        )
 
     def has_work(self) -> bool:
         return self._request is not None

@@ -9,7 +9,7 @@ import cloudpickle
 from actorrl import failpoints
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.fragment import Fragment
-from actorrl.data.sample_batch import SampleBatch
+from actorrl.data.sample_batch import MultiAgentBatch
 from actorrl.envs.base_env import AgentsVector, make_agents_vector
 from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import VectorEnv, make_vector
@@ -26,7 +26,13 @@ from actorrl.roles.settings import (
     WorkerSettings,
 )
 from actorrl.roles.worker_view import WorkerView
-from actorrl.rollouts.callbacks import EpisodeWatcher, call_user, overrides, watches_episodes
+from actorrl.rollouts.callbacks import (
+    AgentsWatcher,
+    EpisodeWatcher,
+    call_user,
+    overrides,
+    watches_episodes,
+)
 from actorrl.rollouts.collector import Collector
 from actorrl.rollouts.multi_agent import MultiAgentCollector
 from actorrl.runtime.actor import Actor, remote
@@ -60,12 +66,12 @@ class Sampling:
         self.view = WorkerView(index + 1, self.policies(), self)
         self._callbacks = settings.callbacks() if settings.callbacks is not None else None
         self._sample_ends = overrides(settings.callbacks, "on_sample_end")
-        if (
-            self._callbacks is not None
-            and watches_episodes(settings.callbacks)
-            and isinstance(self.collector, Collector)
-        ):
-            self.collector.watcher = EpisodeWatcher(self._callbacks, self.env, self.view)
+        if self._callbacks is not None and watches_episodes(settings.callbacks):
+            watched = self._callbacks, self.env, self.view
+            if isinstance(self.collector, Collector):
+                self.collector.watcher = EpisodeWatcher(*watched)
+            else:
+                self.collector.watcher = AgentsWatcher(*watched)
 
     def refresh(self) -> int:
         """Load newer weights if there are any; the version that acts from now on. Those of a new
@@ -92,7 +98,8 @@ class Sampling:
         if self._writer is not None:
             self._writer.write(fragment)
         if self._callbacks is not None and self._sample_ends:
-            samples = SampleBatch.from_fragment(fragment)
+            whole = MultiAgentBatch.from_fragment(fragment)
+            samples = MultiAgentBatch.wrap_as_needed(whole.policy_batches, whole.count)
             call_user(self._callbacks, "on_sample_end", worker=self.view, samples=samples)
         recreated = self.env.num_recreated - self._num_recreated
         if recreated:

@@ -103,11 +103,12 @@ class BaseEnvView:
         self.vector_env = vector
 
     def get_sub_environments(self) -> list[Any]:
-        return list(getattr(self.vector_env, "envs", []))
+        found = getattr(self.vector_env, "get_sub_environments", None)
+        return list(found() if found is not None else getattr(self.vector_env, "envs", []))
 
 
-class EpisodeWatcher:
-    """Follows B environments step by step and calls the user's class. Belongs to a collector."""
+class _Caller:
+    """Belongs to a collector; calls the user's class."""
 
     def __init__(self, callbacks: DefaultCallbacks, vector: Any, worker: Any) -> None:
         self._callbacks = callbacks
@@ -117,6 +118,33 @@ class EpisodeWatcher:
             "base_env": BaseEnvView(vector),
             "policies": worker.policy_map,
         }
+
+    def _call(self, method: str, i: int, episode: Any) -> None:
+        call_user(self._callbacks, method, **self._shown, episode=episode, env_index=i)
+
+
+class AgentsWatcher(_Caller):
+    """Follows environments with several agents. The collector's own EpisodeInfo is the episode."""
+
+    def begin(self, i: int, episode: Any, tick: Any) -> None:
+        episode.last["observation"] = dict(tick.obs)
+        self._call("on_episode_start", i, episode)
+
+    def after_step(self, i: int, episode: Any, tick: Any, actions: Mapping[Any, Any]) -> None:
+        infos = getattr(self._vector, "last_infos", None)
+        told = {"observation": tick.obs, "action": actions, "reward": tick.rewards}
+        for what, by_agent in {**told, "info": infos[i] if infos else {}}.items():
+            episode.last.setdefault(what, {}).update(by_agent)
+        self._call("on_episode_step", i, episode)
+        if tick.ended:
+            self._call("on_episode_end", i, episode)
+
+
+class EpisodeWatcher(_Caller):
+    """Follows B environments step by step."""
+
+    def __init__(self, callbacks: DefaultCallbacks, vector: Any, worker: Any) -> None:
+        super().__init__(callbacks, vector, worker)
         self._episodes: dict[int, RunningEpisode] = {}
         self._num_begun = 0
         self._ended: list[dict[str, float]] = []
@@ -126,7 +154,7 @@ class EpisodeWatcher:
         for b in np.flatnonzero(age == 0).tolist():
             self._num_begun += 1
             self._episodes[b] = RunningEpisode(self._num_begun, b, obs[b])
-            self._call("on_episode_start", b)
+            self._call("on_episode_start", b, self._episodes[b])
 
     def after_step(self, columns: Mapping[str, np.ndarray], t: int, obs: np.ndarray) -> None:
         """Row t is written; obs [B, ...] followed it."""
@@ -142,9 +170,9 @@ class EpisodeWatcher:
                 "reward": reward,
                 "info": None if infos is None else infos[b],
             }
-            self._call("on_episode_step", b)
+            self._call("on_episode_step", b, episode)
             if columns[c.TERMINATEDS][t, b] or columns[c.TRUNCATEDS][t, b]:
-                self._call("on_episode_end", b)
+                self._call("on_episode_end", b, episode)
                 metrics = self._episodes.pop(b).custom_metrics
                 self._ended.append({str(name): float(x) for name, x in metrics.items()})
 
@@ -152,9 +180,6 @@ class EpisodeWatcher:
         """Custom metrics of the episodes that ended since the last call, in order of their ends."""
         ended, self._ended = self._ended, []
         return ended
-
-    def _call(self, method: str, b: int) -> None:
-        call_user(self._callbacks, method, **self._shown, episode=self._episodes[b], env_index=b)
 
 
 def call_user(callbacks: DefaultCallbacks, method: str, **arguments: Any) -> None:

@@ -20,6 +20,7 @@ from actorrl.envs.base_env import AgentsVector
 from actorrl.envs.multi_agent import Tick
 from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.errors import EnvironmentFailure
+from actorrl.rollouts.callbacks import AgentsWatcher
 from actorrl.rollouts.collector import Act, ActingPolicy
 from actorrl.rollouts.lanes import Lane, Row, stack
 
@@ -46,6 +47,24 @@ class EpisodeInfo:
     agent_rewards: dict[Any, float] = field(default_factory=dict)
     policy_rewards: dict[str, float] = field(default_factory=dict)
     policy_of: dict[Any, str] = field(default_factory=dict)
+    user_data: dict[str, Any] = field(default_factory=dict)  # of the user's callbacks, as RLlib's
+    custom_metrics: dict[str, float] = field(default_factory=dict)
+    last: dict[str, dict[Any, Any]] = field(default_factory=dict)  # for callbacks: what -> agent
+
+    def get_agents(self) -> list[Any]:
+        return list(self.policy_of)
+
+    def last_observation_for(self, agent_id: Any) -> Any:
+        return self.last.get("observation", {}).get(agent_id)
+
+    def last_action_for(self, agent_id: Any) -> Any:
+        return self.last.get("action", {}).get(agent_id)
+
+    def last_reward_for(self, agent_id: Any) -> Any:
+        return self.last.get("reward", {}).get(agent_id)
+
+    def last_info_for(self, agent_id: Any) -> Any:
+        return self.last.get("info", {}).get(agent_id)
 
     def policy_for(self, agent_id: Any) -> str:
         return self.policy_of[agent_id]
@@ -73,6 +92,7 @@ class MultiAgentCollector:
         self.explore = explore
         self.num_steps_total = 0
         self.timers = {"env_s": 0.0, "policy_s": 0.0, "total_s": 0.0}
+        self.watcher: AgentsWatcher | None = None  # calls the user's callbacks
         self._map = with_accepted_arguments(mapping_fn)
         self._preprocessors = {name: preprocessor_for(s) for name, s in raw_spaces.items()}
         self._first_env_index = first_env_index
@@ -137,7 +157,7 @@ class MultiAgentCollector:
             if episode is None:
                 self._begin(i, tick)
             else:
-                self._hear(i, episode, tick)
+                self._hear(i, episode, tick, actions[i])
                 stepped += 1
         self.timers["env_s"] += perf_counter() - between
         return stepped
@@ -174,6 +194,8 @@ class MultiAgentCollector:
         self._episodes[i] = episode
         for agent, obs in tick.obs.items():
             self._enter(i, episode, agent, obs)
+        if self.watcher is not None:
+            self.watcher.begin(i, episode, tick)
 
     def _enter(self, i: int, episode: EpisodeInfo, agent: Any, obs: Any) -> None:
         """An agent's first observation of an episode."""
@@ -202,7 +224,7 @@ class MultiAgentCollector:
             episode.policy_of[agent] = name
         return name
 
-    def _hear(self, i: int, episode: EpisodeInfo, tick: Tick) -> None:
+    def _hear(self, i: int, episode: EpisodeInfo, tick: Tick, actions: dict[Any, Any]) -> None:
         episode.length += 1
         for agent, reward in tick.rewards.items():
             self._reward(i, episode, agent, reward)
@@ -216,6 +238,8 @@ class MultiAgentCollector:
                 lane.outcome(seen, terminated, truncated)
             elif obs is not None and not (tick.ended or terminated or truncated):
                 self._enter(i, episode, agent, obs)
+        if self.watcher is not None:
+            self.watcher.after_step(i, episode, tick, actions)
         if tick.ended:
             self._end(i, episode, tick)
 
@@ -249,6 +273,7 @@ class MultiAgentCollector:
                 episode.env_index,
                 episode.total_reward,
                 episode.length,
+                {str(name): float(x) for name, x in episode.custom_metrics.items()},
                 policy_returns=dict(sorted(episode.policy_rewards.items())),
             )
         )

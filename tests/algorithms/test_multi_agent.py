@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from actorrl import DefaultCallbacks
 from actorrl.algorithms import multi_agent
 from actorrl.algorithms.a3c import A3CConfig
 from actorrl.algorithms.impala import IMPALAConfig
@@ -371,3 +372,47 @@ def test_a_mapping_may_change_from_episode_to_episode_and_never_within_one(tmp_p
         mean = row["policy_reward_mean"]
     assert row["episodes_total"] >= 2
     assert mean["p0"] + mean["p1"] == pytest.approx(row["episode_reward_mean"])
+
+
+class Watching(DefaultCallbacks):
+    """Asserts what it is told; its metrics say that it was called."""
+
+    def on_episode_start(self, *, episode: Any, policies: Any, **kwargs: Any) -> None:
+        assert episode.length == 0 and episode.last_observation_for("counter") == 0
+        assert episode.last_action_for("counter") is None and set(policies) == {"counter", "artist"}
+        episode.user_data["paid"] = 0.0
+
+    def on_episode_step(self, *, episode: Any, env_index: int, base_env: Any, **kw: Any) -> None:
+        assert base_env.get_sub_environments()[env_index].t == episode.length
+        paid = episode.last_action_for("counter") == 1
+        assert episode.last_reward_for("counter") == float(paid)
+        episode.user_data["paid"] += paid
+
+    def on_episode_end(self, *, episode: Any, **kwargs: Any) -> None:
+        assert episode.agent_rewards["counter"] == episode.user_data["paid"]
+        assert sorted(episode.get_agents()) == ["artist", "counter"]
+        assert episode.policy_for("artist") == "artist"
+        episode.custom_metrics["steps"] = episode.length
+
+    def on_sample_end(self, *, samples: Any, **kwargs: Any) -> None:
+        assert set(samples.policy_batches) == {"counter", "artist"} and samples.count > 0
+
+
+def test_callbacks_see_the_episodes_of_all_agents(tmp_path: Path) -> None:
+    config = unlike().callbacks(Watching)
+    with config.build(results=tmp_path, name="run") as algo:
+        metrics = algo.train()["custom_metrics"]
+    assert (metrics["steps_min"], metrics["steps_max"], metrics["steps_mean"]) == (8, 8, 8)
+
+
+def test_evaluators_play_with_all_policies(tmp_path: Path) -> None:
+    config = unlike().rollouts(num_workers=1)
+    config.evaluation(evaluation_interval=1, evaluation_duration=5, evaluation_num_workers=2)
+    with config.build(results=tmp_path, name="run") as algo:
+        weights = algo.get_weights()
+        evaluation = algo.train()["evaluation"]
+        assert [row["role"] for row in algo.status()].count("evaluator") == 2
+        algo.set_weights(weights)
+        algo._evaluations._evaluators = []  # from now on the driver plays
+        assert evaluation["episodes"] == 5 and evaluation["episode_len_mean"] == 8
+        assert algo.evaluate()["episode_reward_mean"] == evaluation["episode_reward_mean"]
