@@ -65,6 +65,8 @@ class BCConfig(ActorCriticConfig):
                 self.reader(0)
             except DatasetError as error:
                 lines.append(f"input: {error}")
+        if self.output is not None:
+            lines.append("output: BC plays no episodes that could be recorded, expected null")
         if self.model.use_lstm:
             lines.append("model.use_lstm: true is not accepted, BC learns from single rows")
         if self.num_workers:

@@ -72,6 +72,10 @@ class EvolutionConfig(AlgorithmConfig):
         lines = super().validate()
         if self.recreate_failed_envs:
             lines.append("recreate_failed_envs: half a pair cannot be counted, expected false")
+        if self.output is not None:
+            lines.append(
+                "output: only seeds and returns leave a worker of ES and ARS, expected null"
+            )
         if self.num_pairs() < self.resolved_num_workers():
             lines.append(
                 f"num_workers: {self.resolved_num_workers()} workers for {self.num_pairs()} pairs a"

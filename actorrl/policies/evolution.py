@@ -58,8 +58,13 @@ class EvolutionPolicy(Policy):
         if frame_stack > 1:
             raise ConfigError(f"env: evolution strategies do not see stacks of {observation_space}")
         self.model_config = model_config or ModelConfig()
-        if self.model_config.use_lstm or self.model_config.fcnet_activation not in _ACTIVATIONS:
-            raise ConfigError("model: evolution strategies take layers with tanh or relu, no LSTM")
+        if self.model_config.use_lstm:
+            raise ConfigError("model.use_lstm: true with evolution strategies, expected false")
+        if self.model_config.fcnet_activation not in _ACTIVATIONS:
+            raise ConfigError(
+                f"model.fcnet_activation: {self.model_config.fcnet_activation!r} with evolution"
+                f" strategies, expected one of {', '.join(_ACTIVATIONS)}"
+            )
         self.discrete = isinstance(action_space, Discrete)
         self._bounded = is_bounded(action_space)
         self._action_noise = action_noise
