@@ -13,7 +13,8 @@ from actorrl.algorithms import actor_states, far_hosts
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.reporting import Reporter
 from actorrl.algorithms.run_record import RunRecord
-from actorrl.errors import ActorDied, ActorRLError
+from actorrl.errors import ActorDied, ActorRLError, RemoteError, RunFailed
+from actorrl.roles.learner import LearningDiverged
 from actorrl.roles.settings import State
 from actorrl.rollouts.episodes import EpisodeWindow
 from actorrl.runtime.cluster import Cluster
@@ -97,6 +98,10 @@ class Run:
             try:
                 report: dict[str, Any] = future.result()
                 return report
+            except RemoteError as error:
+                if error.type_name == LearningDiverged.__name__:
+                    raise RunFailed(error.remote_message) from None
+                raise
             except ActorDied:
                 self.cluster.check()
                 folder, spec = str(self.record.folder.path), self._config.cluster_spec()

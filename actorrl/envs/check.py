@@ -51,7 +51,8 @@ def check_env(env: EnvLike, env_config: Mapping[str, Any] | None = None) -> EnvI
         _try_out(vector)
         return _describe(found.env, found.name, found.notice, vector)
     except EnvironmentFailure as error:
-        raise EnvironmentFailure(str(error), error.user_traceback, during_check=True) from error
+        text = f"'{found.name}', tried out before the run: {error}"
+        raise EnvironmentFailure(text, error.user_traceback, during_check=True) from error
     except ValueError as error:  # a space that no preprocessor takes
         raise EnvironmentFailure(
             f"environment '{found.name}': {error}", during_check=True
@@ -70,7 +71,10 @@ def _try_out(vector: VectorEnv) -> None:
     result = vector.step(_one_action(vector.action_space, obs[0].ravel()[:mask_size]))
     _check_obs(result.obs, vector.observation_space, "step")
     if not np.isfinite(result.rewards).all():
-        raise EnvironmentFailure(f"step() returned the reward {result.rewards[0]}")
+        raise EnvironmentFailure(
+            f"environment 0: step() returned the reward {result.rewards[0]}, expected a finite"
+            " number"
+        )
 
 
 def _one_action(space: gym.Space[Any], mask: np.ndarray) -> Any:
@@ -92,7 +96,7 @@ def _check_obs(obs: np.ndarray, space: gym.spaces.Box, phase: str) -> None:
     outside = ~((obs[0] >= space.low) & (obs[0] <= space.high))
     first = tuple(np.argwhere(outside)[0].tolist())
     raise EnvironmentFailure(
-        f"{phase}() returned an observation that is not in observation_space: "
+        f"environment 0: {phase}() returned an observation that is not in observation_space: "
         f"element {list(first)} is {obs[0][first]}, allowed are {space.low[first]} to "
         f"{space.high[first]}"
     )

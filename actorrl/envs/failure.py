@@ -30,10 +30,13 @@ def failure(
 
 
 def user_traceback(error: BaseException) -> str:
-    """The traceback of `error`, from the first frame on that is neither ours nor Gymnasium's."""
+    """The traceback of `error`, from the first frame on that is neither ours nor Gymnasium's; empty
+    where all are, since it was us who found what is wrong."""
     frames = list(traceback.extract_tb(error.__traceback__))
-    while len(frames) > 1 and _is_ours(frames[0].filename):
+    while frames and _is_ours(frames[0].filename):
         frames.pop(0)
+    if not frames:
+        return ""
     lines = ["Traceback (most recent call last):\n"]
     lines += traceback.format_list(frames)
     lines += traceback.format_exception_only(type(error), error)

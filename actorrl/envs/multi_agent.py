@@ -17,6 +17,7 @@ from typing import Any
 import gymnasium as gym
 
 from actorrl.envs.failure import Phase, failure
+from actorrl.envs.numbers import reward_number
 from actorrl.envs.registry import EnvContext, EnvLike, make_env, resolve
 
 ALL = "__all__"
@@ -223,7 +224,7 @@ def tick_of(obs: Any, rewards: Any, terminateds: Any, truncateds: Any) -> Tick:
     all_truncated = bool(ended["u"].pop(ALL, False))
     return Tick(
         obs=_by_agent(obs, said),
-        rewards={agent: float(r) for agent, r in _by_agent(rewards, said).items()},
+        rewards={agent: reward_number(r) for agent, r in _by_agent(rewards, said).items()},
         terminateds={agent: bool(flag) for agent, flag in ended["t"].items()},
         truncateds={agent: bool(flag) for agent, flag in ended["u"].items()},
         ended=all_terminated or all_truncated,

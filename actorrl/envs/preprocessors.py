@@ -174,6 +174,8 @@ def problem_with(space: spaces.Space[Any], obs: Any) -> str | None:
     """
     if isinstance(space, spaces.Dict | spaces.Tuple):
         return _structure_problem(space, obs)
+    if obs is None or isinstance(obs, str | bytes):
+        return f"{obs!r}, but observation_space is {space}"
     if np.shape(obs) != space.shape:
         return f"of shape {np.shape(obs)}, but observation_space has {space.shape}"
     return None if _is_counted(space, np.asarray(obs)) else f"{obs!r} that is not in {space}"

@@ -11,6 +11,7 @@ import numpy as np
 
 from actorrl.envs.failure import Phase, failure
 from actorrl.envs.multi_agent import MultiAgentEnv
+from actorrl.envs.numbers import NotANumber, check_numbers, reward_number
 from actorrl.envs.old_form import notice_about, todays_form
 from actorrl.envs.preprocessors import preprocessor_for, problem_with
 from actorrl.envs.registry import EnvContext
@@ -68,7 +69,7 @@ class PythonVector:
                 raw[i] = self._recreate(i, failure)
         self._ended = np.zeros(self.num_envs, np.bool_)
         self._seed = None
-        return self._preprocessor.transform(raw)
+        return self._transformed(raw, "reset")
 
     def step(self, actions: Any) -> StepResult:
         raw = self._empty(self.num_envs)
@@ -86,7 +87,7 @@ class PythonVector:
             except EnvironmentFailure as failure:
                 raw[i] = self._recreate(i, failure)
                 broken.append(i)
-        obs = self._preprocessor.transform(raw)
+        obs = self._transformed(raw, "step")
         ended = terminateds | truncateds
         if self.autoreset == "next_step":
             self._ended = ended
@@ -178,7 +179,8 @@ class PythonVector:
                     "Gymnasium's API says"
                 )
             obs, reward, terminated, truncated, self.last_infos[i] = returned
-            return self._checked(obs, "step"), float(reward), bool(terminated), bool(truncated)
+            checked, number = self._checked(obs, "step"), reward_number(reward)
+            return checked, number, bool(terminated), bool(truncated)
         except Exception as error:
             raise self._failure(error, "step", i) from error
 
@@ -198,6 +200,14 @@ class PythonVector:
         if self._raw_space.shape is None:
             return False
         return np.asarray(obs).dtype.kind == "f" and np.dtype(self._raw_space.dtype).kind in "iub"
+
+    def _transformed(self, raw: Any, phase: Phase) -> np.ndarray:
+        obs = self._preprocessor.transform(raw)
+        try:
+            check_numbers(obs, phase)
+        except NotANumber as error:
+            raise self._failure(error, phase, error.env_index) from error
+        return obs
 
     def _reset_in_place(self, obs: np.ndarray, envs: np.ndarray) -> np.ndarray:
         raw = self._empty(len(envs))

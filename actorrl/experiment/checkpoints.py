@@ -200,10 +200,9 @@ class CheckpointKeeper:
         return path
 
     def recovery_due(self, now: float) -> bool:
-        """Whether the interval has passed; the first question starts it. `now` is monotonic."""
-        if self._last_recovery is None:
-            self._last_recovery = now
-        if now - self._last_recovery < self._recovery_interval_s:
+        """Whether there is none yet, or the interval has passed. `now` is monotonic."""
+        last = self._last_recovery
+        if last is not None and now - last < self._recovery_interval_s:
             return False
         self._last_recovery = now
         return True

@@ -22,6 +22,7 @@ from actorrl.policies.policy_map import SEPARATOR
 from actorrl.roles import torch_setup
 from actorrl.roles.phases import Phases
 from actorrl.roles.settings import Body, LearnerSettings, Metrics, Recovery, State, Update
+from actorrl.roles.statistics import described
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.mailbox import Later
 
@@ -211,7 +212,10 @@ class Learner(Actor):
         self.phases.lap("gather")
         metrics = self.update(batch, self.timesteps_total)
         self.update.policy.note_observations(batch)
-        self.finish_update(metrics, started)
+        try:
+            self.finish_update(metrics, started)
+        except LearningDiverged as error:
+            raise LearningDiverged(f"{error}\nits batch:\n{described(batch)}") from None
         return metrics
 
     def finish_update(self, metrics: Metrics, started: float) -> None:
@@ -233,7 +237,8 @@ class Learner(Actor):
             if not math.isfinite(number) and name.endswith("loss"):
                 raise LearningDiverged(
                     f"{name} is {number} at update {self.num_updates + 1}: lower lr, or set"
-                    " grad_clip; the newest recovery checkpoint is from before"
+                    " grad_clip; the newest checkpoint of the run is from before (the first one"
+                    " is written after the first iteration)"
                 )
             self._stats[name].append(number)
 

@@ -14,6 +14,8 @@ import numpy as np
 from actorrl.data import columns as c
 from actorrl.data.fragment import Episode, Fragment, single_group
 from actorrl.data.frame_stack import frame_rows
+from actorrl.envs.failure import failure
+from actorrl.envs.numbers import NotANumber, check_rewards, check_rows
 from actorrl.envs.vector import StepResult, VectorEnv
 from actorrl.rollouts.callbacks import EpisodeWatcher
 from actorrl.rollouts.episodes import EpisodeTracker
@@ -90,6 +92,7 @@ class Collector:
         version = self.policy.version
         columns = self._allocate()
         self._fill(columns)
+        self._check_numbers(columns)
         num_env_steps = int(np.count_nonzero(columns[c.VALID]))
         self.num_steps_total += num_env_steps
         self.timers["total_s"] += perf_counter() - started
@@ -101,6 +104,15 @@ class Collector:
             worker_index=self.worker_index,
             state_out=self._state,
         )
+
+    def _check_numbers(self, columns: dict[str, np.ndarray]) -> None:
+        """Our own loop over environments has checked each step; a vectoriser of theirs has not."""
+        try:
+            if self.env.frame_stack == 1:
+                check_rows(columns[c.OBS], "step")
+            check_rewards(columns[c.REWARDS])
+        except NotANumber as error:
+            raise failure(error, "step", self.worker_index + 1, error.env_index) from error
 
     def _finished_episodes(self, columns: dict[str, np.ndarray]) -> list[Episode]:
         ended = columns[c.TERMINATEDS] | columns[c.TRUNCATEDS]

@@ -30,10 +30,13 @@ def reason(exited: ActorExited, failed: ActorFailed | None) -> str:
 def root_cause(
     verdict: Fail, exited: ActorExited, failed: ActorFailed | None, log_hint: str
 ) -> ActorRLError:
-    """What ended the run, for its user: an environment's failure as such, else the traceback, or
-    the end of the log of a process that could say nothing."""
+    """What ended the run, for its user: an environment's failure as such, what the actor itself
+    said is beyond repair, else the traceback, or the end of the log of a process that could say
+    nothing."""
     if failed is not None and failed.type_name == EnvironmentFailure.__name__:
         return EnvironmentFailure(failed.message, failed.user_traceback)
+    if failed is not None and failed.fatal:
+        return RunFailed(f"{verdict.slot}: {failed.message}{log_hint}")
     lines = (failed.traceback if failed is not None else exited.log_tail).strip().splitlines()
     detail = "\n".join(_crash(lines) or lines[-_TAIL_LINES:])
     memory = f"\n  its memory at last: {_size(exited.rss_bytes)}" if exited.rss_bytes else ""

@@ -1,3 +1,5 @@
+import math
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -182,6 +184,53 @@ def test_the_traceback_is_the_users_own():
     assert 'raise RuntimeError("no licence")' in text
     assert text.endswith("RuntimeError: no licence\n")
     assert "python_vector.py" not in text and "registry.py" not in text
+
+
+class Later(ConstantReward):
+    """Well-behaved until its third step, then what it was told to return."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config, self.steps = config, 0
+
+    def step(self, action):
+        self.steps += 1
+        obs, reward = np.zeros(2, np.float32), 1.0
+        if self.steps == 3 and self.config.vector_index == 1:
+            obs = np.array(self.config.get("obs", obs), np.float32)
+            reward = self.config.get("reward", reward)
+        return obs, reward, False, False, {}
+
+
+@pytest.mark.parametrize(
+    ("returned", "reason"),
+    [
+        ({"obs": [0, math.nan]}, r"an observation whose element \[1\] is nan, expected a number"),
+        ({"reward": math.nan}, "the reward nan, expected a finite number"),
+        ({"reward": math.inf}, "the reward inf, expected a finite number"),
+        ({"reward": "1.0"}, "the reward '1.0', expected a finite number"),
+        ({"reward": None}, "the reward None, expected a finite number"),
+        ({"reward": [1.0, 2.0]}, r"the reward \[1.0, 2.0\], expected a finite number"),
+    ],
+)
+def test_what_is_no_number_is_refused_at_once_and_not_with_a_stack_of_ours(returned, reason):
+    vector = make_vector(Later, returned, 3, worker_index=2)
+    vector.reset()
+    for _ in range(2):
+        vector.step(np.zeros(3, np.int64))
+    with pytest.raises(EnvironmentFailure, match=reason) as caught:
+        vector.step(np.zeros(3, np.int64))
+    assert "environment 1 of worker 2 failed in step" in str(caught.value)
+    assert caught.value.user_traceback == ""
+
+
+def test_infinite_observations_are_numbers():
+    infinite = {"obs": [math.inf, -math.inf]}
+    vector = make_vector(Later, infinite, 3)
+    vector.reset()
+    for _ in range(3):
+        result = vector.step(np.zeros(3, np.int64))
+    assert np.isinf(result.obs[1]).all()
 
 
 def test_fractions_are_not_cut_off_in_silence():

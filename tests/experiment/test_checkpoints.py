@@ -285,7 +285,7 @@ def test_what_a_crash_left_half_written_is_no_checkpoint_and_is_removed(run):
     assert names(run.checkpoints) == ["checkpoint_000001"] and names(run.recovery) == []
 
 
-def test_recovery_is_due_once_per_interval(run):
+def test_recovery_is_due_at_once_and_then_once_per_interval(run):
     keeper = CheckpointKeeper(run, recovery_interval_s=60.0)
     due = [now for now in range(1000, 1200, 10) if keeper.recovery_due(float(now))]
-    assert due == [1060, 1120, 1180]
+    assert due == [1000, 1060, 1120, 1180]

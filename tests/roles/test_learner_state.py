@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -142,8 +143,10 @@ def test_a_loss_that_is_no_number_ends_the_learner_before_it_is_published() -> N
     make = functools.partial(_nan, node.args[0].make_update)
     node.args = (worlds.learner(make, 64), *node.args[1:])
     with worlds.running(program) as cluster:
-        with pytest.raises(LearningDiverged, match="total_loss is nan at update 3: lower lr"):
+        with pytest.raises(LearningDiverged, match="total_loss is nan at update 3: lower lr") as e:
             worlds.train(cluster, min_updates=5)
+        obs = r"  obs \[\d+, \d+, 4\]: -?[\d.]+ to [\d.]+, mean -?[\d.e-]+$"
+        assert re.search(obs, str(e.value), re.MULTILINE)
         assert worlds.actor(cluster).num_updates == 2
 
 

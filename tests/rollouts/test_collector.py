@@ -1,3 +1,4 @@
+import re
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -8,9 +9,12 @@ from hypothesis import strategies as st
 
 from actorrl.data import columns as c
 from actorrl.data.frame_stack import stack_frames_numpy
+from actorrl.envs.native_vector import NativeVector
 from actorrl.envs.vector import make_vector
+from actorrl.errors import EnvironmentFailure
 from actorrl.rollouts.collector import Collector
 from actorrl.testing.probe_envs import reward_of
+from tests.rollouts.conftest import ShownPolicy
 
 MODES = ("next_step", "same_step")
 ROWS = (1, 3, 10, 11, 64)
@@ -262,3 +266,28 @@ def test_the_same_seed_gives_the_same_fragments():
     one, same, other = run(1), run(1), run(2)
     np.testing.assert_array_equal(one.columns[c.OBS], same.columns[c.OBS])
     assert (one.columns[c.OBS] != other.columns[c.OBS]).any()
+
+
+class Still(ShownPolicy):
+    def act(self, obs, state, explore):
+        return SimpleNamespace(actions=np.zeros(len(obs), np.int64), extras={}, state=state)
+
+
+@pytest.mark.parametrize("what", ["observation whose element [0] is nan", "reward inf"])
+def test_what_is_no_number_in_a_vectoriser_of_theirs_is_refused(what):
+    vector = make_vector("CartPole-v1", {}, 3, seed=0, worker_index=2)
+    assert isinstance(vector, NativeVector)
+    collector = Collector(vector, Still(), 4, worker_index=1)
+    collector.collect()
+    step = vector.env.step
+
+    def broken(actions):
+        obs, rewards, *rest = step(actions)
+        array, value = (obs[:, 0], np.nan) if "nan" in what else (rewards, np.inf)
+        array[2] = value
+        return obs, rewards, *rest
+
+    vector.env.step = broken
+    with pytest.raises(EnvironmentFailure, match=re.escape(what)) as caught:
+        collector.collect()
+    assert "environment 2 of worker 2 failed in step" in str(caught.value)

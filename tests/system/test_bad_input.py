@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
+import re
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
+from actorrl.algorithms.a2c import A2C as A2CAlgorithm
+from actorrl.algorithms.a2c import A2CConfig
+from actorrl.algorithms.ppo import PPO
 from actorrl.cli.main import run as run_command
-from actorrl.errors import EXIT_FAILED, EXIT_USAGE
+from actorrl.errors import EXIT_FAILED, EXIT_USAGE, CheckpointError
+from actorrl.experiment.run_folder import RunFolder
 from tests.system import runs
 
 Refused = Callable[..., list[str]]
@@ -223,6 +231,19 @@ def damage(checkpoint: Path, what: str) -> None:
     files = sorted(path for path in checkpoint.iterdir() if path.is_file())
     if what == "without its manifest":
         (checkpoint / "manifest.json").unlink()
+    elif what == "of another version":
+        manifest = checkpoint / "manifest.json"
+        text = manifest.read_text()
+        assert '"format_version": 1' in text
+        manifest.write_text(text.replace('"format_version": 1', '"format_version": 7'))
+    elif what == "with a flipped bit":
+        target = checkpoint / "state.json"
+        data = bytearray(target.read_bytes())
+        data[len(data) // 2] ^= 1
+        target.write_bytes(data)
+    elif what == "a pickle":
+        for path in files:
+            path.write_bytes(pickle.dumps(Bomb()))
     elif what == "cut off":
         largest = max(files, key=lambda path: path.stat().st_size)
         largest.write_bytes(largest.read_bytes()[:-100])
@@ -230,7 +251,25 @@ def damage(checkpoint: Path, what: str) -> None:
         shutil.rmtree(checkpoint)
 
 
-@pytest.mark.parametrize("what", ["without its manifest", "cut off", "gone"])
+class Bomb:
+    """Pickled: makes a folder when it is loaded."""
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, ("exploded",)
+
+
+# how checkpoints are damaged -> what is said of one that is named itself
+DAMAGES = {
+    "without its manifest": "has no manifest.json",
+    "cut off": "its manifest says",
+    "with a flipped bit": "state.json is damaged, its sha256 differs",
+    "of another version": "format version 7, this actorrl reads 1",
+    "a pickle": "its manifest.json is damaged",
+    "gone": "",
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
 @pytest.mark.parametrize("command", ["resume", "evaluate"])
 def test_a_run_without_a_whole_checkpoint_is_refused(
     what: str, command: str, whole_run: Path, tmp_path: Path, refused: Refused
@@ -241,6 +280,67 @@ def test_a_run_without_a_whole_checkpoint_is_refused(
     damage_all(folder, what)
     lines = refused(command, str(folder))
     assert any(line.startswith("error: ") and "checkpoint" in line for line in lines)
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("what", [what for what in DAMAGES if what != "gone"])
+def test_a_damaged_checkpoint_is_refused_with_the_reason_and_never_executed(
+    what: str, whole_run: Path, tmp_path: Path, refused: Refused
+) -> None:
+    checkpoint = tmp_path / "checkpoint_000004"
+    shutil.copytree(whole_run / "results/run/checkpoints/checkpoint_000004", checkpoint)
+    damage(checkpoint, what)
+    lines = refused("evaluate", str(checkpoint))
+    assert DAMAGES[what] in lines[0] or what == "without its manifest"  # then it is no checkpoint
+    with pytest.raises(CheckpointError, match=re.escape(DAMAGES[what])):
+        A2CAlgorithm.from_checkpoint(str(checkpoint))
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_checkpoint_of_something_else_is_refused_naming_both(
+    whole_run: Path, tmp_path: Path, refused: Refused
+) -> None:
+    checkpoint = str(whole_run / "results/run/checkpoints/checkpoint_000004")
+    lines = refused("rollout", checkpoint, "--run", "PPO", "--env", "CartPole-v1")
+    assert "was trained by A2C, not by PPO" in lines[0]
+    lines = refused("rollout", checkpoint, "--run", "A2C", "--env", "Acrobot-v1")
+    assert "observation_space is 'Box(" in lines[0] and "this run has 'Box(" in lines[0]
+    with pytest.raises(CheckpointError, match="was trained by A2C"):
+        PPO.from_checkpoint(checkpoint)
+    other = A2CConfig().environment("Acrobot-v1").rollouts(num_workers=0).build(results=tmp_path)
+    try:
+        with pytest.raises(CheckpointError, match="observation_space is 'Box"):
+            other.restore(checkpoint)
+    finally:
+        other.stop()
+
+
+def test_a_run_that_another_driver_owns_is_refused_naming_its_pid(
+    whole_run: Path, tmp_path: Path, refused: Refused
+) -> None:
+    shutil.copytree(whole_run / "results", tmp_path / "results")
+    folder = tmp_path / "results" / "run"
+    RunFolder.open(folder).acquire("another")
+    owner = json.loads((folder / "owner.json").read_text())
+    parent = psutil.Process().parent()
+    assert parent is not None
+    owner |= {"pid": parent.pid, "start_time": parent.create_time()}
+    (folder / "owner.json").write_text(json.dumps(owner))
+    lines = refused("resume", str(folder), "--stop", "training_iteration=6")
+    assert str(parent.pid) in lines[0] and "run" in lines[0]
+
+
+def test_a_loss_that_is_no_number_leaves_a_checkpoint_from_before_and_shows_the_batch(
+    tmp_path: Path, refused: Refused
+) -> None:
+    words = [*A2C, "--set", "lr=1e30", "--set", "grad_clip=null", "--quiet"]
+    words += ["--stop", "timesteps_total=100000", "--name", "run", "--results", "results"]
+    lines = refused("launch", *words, code=EXIT_FAILED)
+    said = "\n".join(lines)
+    assert re.search(r"^error: .*loss is \w+ at update \d+: lower lr", said, re.MULTILINE)
+    assert re.search(r"^  obs \[\d+, \d+, 4\]: .* to .*, mean ", said, re.MULTILINE)
+    assert list((tmp_path / "results" / "run" / "recovery").iterdir())
+    assert run_command(["evaluate", "results/run", "--episodes", "1"]) == 0
 
 
 def test_an_interrupted_checkpoint_is_passed_over_for_the_whole_one_before_it(

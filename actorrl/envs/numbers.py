@@ -1,0 +1,71 @@
+"""What an environment returns where numbers belong: refused before it reaches a network, whose
+weights would all turn into NaN without a word."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+
+def reward_number(reward: Any) -> float:
+    """Raises TypeError or ValueError, in a sentence, for what is no finite number."""
+    try:
+        number = math.nan if isinstance(reward, str | bytes) else float(reward)
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isfinite(number):
+        return number
+    raise ValueError(f"step() returned the reward {_shown(reward)}, expected a finite number")
+
+
+def check_numbers(obs: np.ndarray, phase: str) -> None:
+    """Of B observations [B, ...]. Raises NotANumber if one of them holds NaN."""
+    if not _may_hold_nan(obs):
+        return
+    nowhere = np.argwhere(np.isnan(obs))
+    if len(nowhere):
+        env_index, *element = nowhere[0].tolist()
+        raise NotANumber(
+            f"{phase}() returned an observation whose element {element} is nan, expected a number",
+            env_index,
+        )
+
+
+def check_rows(obs: np.ndarray, phase: str) -> None:
+    """The same of [T, B, ...]."""
+    if _may_hold_nan(obs):
+        for row in obs:
+            check_numbers(row, phase)
+
+
+def _may_hold_nan(array: np.ndarray) -> bool:
+    """Quick, and certain where it says no: a sum of infinities is NaN as well."""
+    if array.dtype.kind != "f":
+        return False
+    with np.errstate(all="ignore"):
+        return math.isnan(array.sum())
+
+
+def check_rewards(rewards: np.ndarray) -> None:
+    """Of T steps of B environments [T, B]. Raises NotANumber."""
+    with np.errstate(all="ignore"):
+        total = rewards.sum()
+    if not math.isfinite(total):
+        wrong = np.argwhere(~np.isfinite(rewards))
+        if len(wrong):
+            row, env_index = wrong[0].tolist()
+            text = f"step() returned the reward {rewards[row, env_index]}, expected a finite number"
+            raise NotANumber(text, env_index)
+
+
+class NotANumber(ValueError):
+    def __init__(self, text: str, env_index: int) -> None:
+        super().__init__(text)
+        self.env_index = env_index
+
+
+def _shown(value: Any, most: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
