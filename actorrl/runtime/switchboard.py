@@ -15,9 +15,10 @@ import zmq
 
 from actorrl.errors import WireError
 from actorrl.wire import sockets
-from actorrl.wire.doorkeeper import Doorkeeper
+from actorrl.wire.doorkeeper import Doorkeeper, key_of
 from actorrl.wire.keys import Owner
 from actorrl.wire.messages import AgentHello, Beat, Control, decode_control, encode_control
+from actorrl.wire.outside import MAX_OFFENCES
 from actorrl.wire.sockets import TcpDoor
 
 _CONTROL, _BEATS = "control", "beats"
@@ -31,6 +32,7 @@ class Switchboard:
         self.address = f"ipc://{directory}/driver.ctl"
         self.beat_address = f"ipc://{directory}/driver.beat"
         self.drops: collections.Counter[str] = collections.Counter()
+        self._offences: collections.Counter[str] = collections.Counter()  # by key
         self._admitted: dict[str, int] = {}  # host -> incarnation
         self._routes: dict[str, tuple[zmq.Socket, bytes]] = {}
         self._keeper: Doorkeeper | None = None
@@ -142,8 +144,20 @@ class Switchboard:
                 if owner is None:
                     self.drops["from a key that is not listed"] += 1
                     continue
-            with contextlib.suppress(WireError):
-                yield parts[0].bytes, owner, decode_control(parts[-1].buffer)
+            try:
+                message = decode_control(parts[-1].buffer)
+            except WireError:
+                self._offence(key_of(parts[-1]) if owner is not None else "")
+                continue
+            yield parts[0].bytes, owner, message
+
+    def _offence(self, key: str) -> None:
+        """Nonsense has come: whoever goes on sending it is heard no more, and its host is lost."""
+        self.drops["malformed"] += 1
+        self._offences[key] += 1
+        if key and self._keeper is not None and self._offences[key] == MAX_OFFENCES:
+            self._keeper.ban(key)
+            self.drops["agent cut off"] += 1
 
     def close(self) -> None:
         if self._keeper is not None:
