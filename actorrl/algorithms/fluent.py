@@ -89,12 +89,12 @@ class FluentConfig(Config, dict=True):
             if key in FIXED and not known:
                 lines += _unless_fixed(written, value, FIXED[key])
             elif key in NO_EFFECT and not known:
-                self._note(f"{written}: changes nothing here")
+                self.note(f"{written}: changes nothing here")
             else:
                 wrong = apply(self, {key: value})
                 lines += [f"{written}{line.removeprefix(key)}" for line in wrong]
                 if key in OLD and not wrong:
-                    self._note(f"{written}: is called {self.ALIASES[key]} now")
+                    self.note(f"{written}: is called {self.ALIASES[key]} now")
         return lines
 
     @property
@@ -102,7 +102,8 @@ class FluentConfig(Config, dict=True):
         """What a user may want to know of the spellings that were used: shown when a run starts."""
         return list(self.__dict__.get("notices", ()))
 
-    def _note(self, notice: str) -> None:
+    def note(self, notice: str) -> None:
+        """One more, once."""
         self.__dict__["notices"] = list(dict.fromkeys([*self.notices, notice]))
 
     def _set(self, settings: dict[str, Any]) -> Self:

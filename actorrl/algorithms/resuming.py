@@ -12,9 +12,11 @@ from actorrl.errors import CheckpointError
 from actorrl.experiment.checkpoints import newest_whole, read_checkpoint
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.experiment.state_files import read_json_lines
+from actorrl.runtime.inventory import this_host
 
 if TYPE_CHECKING:
     from actorrl.algorithms.base import Algorithm
+    from actorrl.algorithms.config import AlgorithmConfig
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +29,8 @@ def from_checkpoint(
     config = restoring.config_of(path, env, options.pop("policy_mapping_fn", None))
     if not issubclass(config.algorithm, cls):
         raise CheckpointError(f"{path}: was trained by {config.algorithm.__name__}")
+    config.num_workers = options.pop("num_workers", config.num_workers)
+    _do_without_gpus(config)
     algo: Algorithm = config.algorithm(config, **options)
     return _restored(algo, path)
 
@@ -50,12 +54,25 @@ def resume(
         config.num_workers = num_workers
     params = folder.read_params()
     config.cluster(hosts if hosts is not None else params.get("host_list"))
+    _do_without_gpus(config)
     criteria = stop if stop else params.get("stop", {})
     algo: Algorithm = config.algorithm(
         config, stop=criteria, keep=params.get("keep"), run_folder=folder, announce=False
     )
     folder.append_event("run_resumed", checkpoint=str(path), **_lost_since(path, folder))
     return _restored(algo, path, rewind=True)
+
+
+def _do_without_gpus(config: AlgorithmConfig) -> None:
+    """What was trained on a GPU goes on without one, where there is none: the checkpoint says what
+    its machine had, not what is needed."""
+    if config.cluster_spec().remote_hosts or this_host().gpus:
+        return
+    for key in ("num_gpus", "num_gpus_per_worker"):
+        asked = getattr(config, key)
+        if asked:
+            setattr(config, key, 0.0)
+            config.note(f"{key}: {asked:g} in the checkpoint, and there is none here: on the CPU")
 
 
 def _newest_whole(folder: RunFolder) -> Path:

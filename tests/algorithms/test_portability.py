@@ -1,0 +1,90 @@
+"""A checkpoint goes on with another number of workers, and on a machine without a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from actorrl.algorithms.base import Algorithm
+from actorrl.algorithms.registry import config_class
+from actorrl.algorithms.resuming import resume
+from actorrl.experiment.checkpoints import read_checkpoint, read_manifest, write_checkpoint
+from actorrl.experiment.run_folder import RunFolder
+from actorrl.runtime.inventory import gpu_ids
+
+BATCHES = {"PPO": 256, "IMPALA": 128, "APEX": 32, "SAC": 32, "ES": 4}
+
+
+def trained(name: str, tmp_path: Path, **settings: Any) -> tuple[str, dict[str, Any]]:
+    """A checkpoint of a short run on CartPole, and the run's last result."""
+    config = config_class(name)().environment("CartPole-v1").debugging(seed=1)
+    config.rollouts(**{"num_workers": 2, "num_envs_per_worker": 4, **settings})
+    if name == "ES":
+        config.training(episodes_per_batch=4)
+    else:
+        config.training(train_batch_size=BATCHES[name])
+    with config.build(results=tmp_path, name="before") as algo:
+        row = algo.train()
+        return algo.save(), row
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PPO",
+        pytest.param("APEX", marks=pytest.mark.slow),
+        pytest.param("IMPALA", marks=pytest.mark.slow),
+        pytest.param("SAC", marks=pytest.mark.slow),
+        pytest.param("ES", marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_goes_on_with_another_number_of_workers(name: str, tmp_path: Path) -> None:
+    path, row = trained(name, tmp_path)
+    weights = read_checkpoint(path)["learner"]["weights"]
+    for workers in (1, 3):
+        algo = config_class(name).algorithm.from_checkpoint(
+            path, results=tmp_path, name=f"{workers}", num_workers=workers
+        )
+        with algo:
+            assert algo.workers.num_remote_workers() == workers
+            np.testing.assert_array_equal(algo.newest_policy().flat_weights(), weights)
+            after = algo.train()
+        assert after["training_iteration"] == row["training_iteration"] + 1
+        assert after["timesteps_total"] > row["timesteps_total"]
+        assert after["num_updates"] > row["num_updates"]
+
+
+def test_a_run_in_one_process_takes_over_from_one_with_other_environments(tmp_path: Path) -> None:
+    path, row = trained("PPO", tmp_path)
+    config = config_class("PPO")().environment("CartPole-v1").training(train_batch_size=64)
+    config.rollouts(num_workers=0, num_envs_per_worker=3)
+    with config.build(results=tmp_path, name="after") as algo:
+        algo.restore(path)
+        assert algo.train()["training_iteration"] == row["training_iteration"] + 1
+
+
+def with_gpu(path: str, to: Path) -> str:
+    """The same checkpoint, as a machine with a GPU would have written it."""
+    about = read_manifest(path).about
+    about["config"] = {**about["config"], "num_gpus": 1.0, "num_gpus_per_worker": 0.5}
+    return str(write_checkpoint(to, read_checkpoint(path), about))
+
+
+@pytest.mark.skipif(bool(gpu_ids()), reason="this machine has a GPU")
+def test_what_was_trained_on_a_gpu_goes_on_without_one_and_says_so(tmp_path: Path) -> None:
+    path, row = trained("PPO", tmp_path, num_workers=0)
+    folder = RunFolder.open(tmp_path / "before")
+    from_gpu = with_gpu(path, folder.checkpoints / "checkpoint_000009")
+    with Algorithm.from_checkpoint(from_gpu, results=tmp_path, name="after") as algo:
+        assert algo.notices == [
+            "num_gpus: 1 in the checkpoint, and there is none here: on the CPU",
+            "num_gpus_per_worker: 0.5 in the checkpoint, and there is none here: on the CPU",
+        ]
+        assert algo.train()["training_iteration"] == row["training_iteration"] + 1
+    (folder.checkpoints / Path(path).name).rename(tmp_path / "aside")
+    algo = resume(folder)
+    algo.stop()
+    assert algo.config.num_gpus == 0
