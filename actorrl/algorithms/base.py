@@ -99,7 +99,7 @@ class Algorithm(Changing):
         self._check_placement()
         if announce:
             described.announce(self.name, self.config, self.info)
-        self._launch = far_hosts.ready(self.config.cluster_spec())
+        self._launch = self._ready_hosts()
         try:
             who = RunName(self.run_id, self.name, self.info.name)
             folder = run_folder or make_folder(who, name, results)
@@ -120,6 +120,10 @@ class Algorithm(Changing):
 
     def _check_placement(self) -> None:
         planning.check_placement(type(self), self.config, self.info)
+
+    def _ready_hosts(self) -> Any:
+        plan = functools.partial(planning.plan, type(self), self.config, self.info)
+        return far_hosts.ready(self.config.cluster_spec(), plan)
 
     def _set_up(self, record: RunRecord) -> None:
         self._stopped = False

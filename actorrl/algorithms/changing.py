@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from actorrl.algorithms import far_hosts, multi_agent, restoring
+from actorrl.algorithms import multi_agent, restoring
 from actorrl.algorithms.acting import Acting
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.mirror import PolicyMirror, PolicyPart
@@ -32,6 +32,7 @@ class Changing(Acting):
 
     _launch: Any
     _check_placement: Callable[[], None]
+    _ready_hosts: Callable[[], Any]
     _start: Callable[[Any], None]
 
     def add_policy(
@@ -145,7 +146,7 @@ class Changing(Acting):
         state, before = run.state(), self.newest_policy()
         learned = {name: before[name].get_weights() for name in before}
         run.cluster.stop(_GRACE_S)
-        self._launch = far_hosts.ready(self.config.cluster_spec())
+        self._launch = self._ready_hosts()
         try:
             self._start(run.record)
         finally:

@@ -9,21 +9,27 @@ from typing import TYPE_CHECKING
 
 from actorrl.algorithms import actor_states, restoring
 from actorrl.errors import ActorDied
+from actorrl.runtime import permissions
 from actorrl.runtime.host_specs import ClusterSpec
+from actorrl.runtime.program import Program
 from actorrl.runtime.refs import ActorRef
+from actorrl.runtime.ways_needed import host_pairs
 
 if TYPE_CHECKING:
     from actorrl.runtime.launchers.over_ssh import SshLauncher
 
 
-def ready(spec: ClusterSpec) -> SshLauncher | None:
-    """None where there is this machine alone. Raises HostError, VersionError, ConfigError, before
-    anything is made here."""
+def ready(spec: ClusterSpec, plan: Callable[[], Program]) -> SshLauncher | None:
+    """None where there is this machine alone; else the hosts are made ready for what `plan` gives.
+    Raises HostError, VersionError, ConfigError, before anything is made here."""
     if not spec.remote_hosts:
         return None
     from actorrl.runtime.launchers.over_ssh import SshLauncher  # paramiko only where it is needed
 
-    launch = SshLauncher(spec, say=lambda line: print(line, file=sys.stderr, flush=True))
+    program = plan()
+    known = {name: permissions.blob(program, name)[1] for name in program.nodes}
+    pairs = host_pairs(program, spec, permissions.callers_in(known))
+    launch = SshLauncher(spec, lambda line: print(line, file=sys.stderr, flush=True), pairs)
     launch.bootstrap()
     return launch
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 from typing import Any
 
-from actorrl.errors import ProgramError, WireError
+from actorrl.errors import WireError
 from actorrl.runtime import causes, permissions, tables
 from actorrl.runtime.chronicle import Chronicle
 from actorrl.runtime.fleet import Fleet
@@ -62,12 +61,10 @@ class Cast:
         self._failures: dict[tuple[str, int], ActorFailed] = {}
         self._blobs: dict[str, bytes] = {}
         self._seen: dict[str, tuple[int, int]] = {}  # link -> see StartActor
-        callers: dict[str, set[str]] = collections.defaultdict(set)
+        known: dict[str, set[str]] = {}
         for name in program.nodes:
-            self._blobs[name], known = _blob(program, name)
-            for other in known:
-                callers[other].add(name)
-        self._callers = {name: sorted(names) for name, names in callers.items()}
+            self._blobs[name], known[name] = permissions.blob(program, name)
+        self._callers = permissions.callers_in(known)
         self._listeners = permissions.listeners(program.links, self._callers)
 
     def open(self, door: Endpoint) -> None:
@@ -220,15 +217,3 @@ class Cast:
 
     def _host_of(self, name: str) -> str | None:
         return LOCAL if name == DRIVER else self.supervisor.slots[name].host
-
-
-def _blob(program: Program, name: str) -> tuple[bytes, set[str]]:
-    """What makes the actor, for its process alone to open; and whom it can call."""
-    node = program.nodes[name]
-    try:
-        return permissions.pickled((node.cls, node.args, node.kwargs, program.links))
-    except Exception as error:
-        raise ProgramError(
-            f"{name}: {node.cls.__name__} and its arguments cannot be sent to a process of their"
-            f" own: {error}; make in on_start what belongs to one process"
-        ) from error

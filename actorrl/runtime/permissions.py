@@ -5,13 +5,15 @@ Calls are for the driver, and for those actors that were given a reference when 
 
 from __future__ import annotations
 
+import collections
 import io
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import cloudpickle
 
-from actorrl.runtime.program import Link, LinkKind, Report, Request, Stream
+from actorrl.errors import ProgramError
+from actorrl.runtime.program import Link, LinkKind, Program, Report, Request, Stream
 from actorrl.runtime.refs import DRIVER, ActorRef
 from actorrl.wire.messages import Kind
 from actorrl.wire.outside import Allow
@@ -22,6 +24,20 @@ _KINDS: dict[type[LinkKind], Kind] = {
     Report: Kind.REPORT,
 }
 _CALLS = (Kind.CALL, Kind.TELL)
+
+
+def is_dialled(kind: LinkKind) -> bool:
+    """Whether its ends talk to each other, as those of states do not."""
+    return type(kind) in _KINDS
+
+
+def callers_in(blobs: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """Actor -> who may call it, from whom each actor knows."""
+    callers: dict[str, set[str]] = collections.defaultdict(set)
+    for name, known in blobs.items():
+        for other in known:
+            callers[other].add(name)
+    return {name: sorted(names) for name, names in callers.items()}
 
 
 def starters(name: str, links: Mapping[str, Link], callers: Iterable[str]) -> frozenset[str]:
@@ -92,3 +108,16 @@ def pickled(value: Any) -> tuple[bytes, set[str]]:
     finder = _Finder(file)
     finder.dump(value)
     return file.getvalue(), finder.found
+
+
+def blob(program: Program, name: str) -> tuple[bytes, set[str]]:
+    """What makes the actor, for its process alone to open; and whom it can call. Raises
+    ProgramError."""
+    node = program.nodes[name]
+    try:
+        return pickled((node.cls, node.args, node.kwargs, program.links))
+    except Exception as error:
+        raise ProgramError(
+            f"{name}: {node.cls.__name__} and its arguments cannot be sent to a process of their"
+            f" own: {error}; make in on_start what belongs to one process"
+        ) from error

@@ -12,7 +12,7 @@ from actorrl.errors import HostError
 from actorrl.runtime.host_specs import LOCAL, ClusterSpec, HostSpec
 from actorrl.runtime.launch import Prepared
 from actorrl.runtime.launchers.agent_process import SshAgentProcess
-from actorrl.runtime.launchers.reachability import Reach, reach, tunnel_warning
+from actorrl.runtime.launchers.reachability import Pair, Reach, reach, tunnel_warning
 from actorrl.runtime.launchers.ssh import HostCheck, bootstrap
 from actorrl.runtime.strays import HOST_VARIABLE
 from actorrl.wire.sockets import is_loopback, tcp_address
@@ -24,10 +24,17 @@ Say = Callable[[str], None]
 
 
 class SshLauncher:
-    """See the module. `say` hears what takes time, and warnings; any thread calls it."""
+    """See the module. `say` hears what takes time, and warnings; any thread calls it. `pairs` are
+    the hosts that have to reach each other (who dials, who is dialled); None: all do."""
 
-    def __init__(self, cluster: ClusterSpec, say: Say = lambda line: None) -> None:
+    def __init__(
+        self,
+        cluster: ClusterSpec,
+        say: Say = lambda line: None,
+        pairs: frozenset[Pair] | None = None,
+    ) -> None:
         self._cluster = cluster
+        self._pairs = pairs
         self._say = say
         self._ready: dict[str, HostCheck] = {}
         self._left_out: dict[str, str] = {}
@@ -56,7 +63,9 @@ class SshLauncher:
         self._say(f"{host}: {line}")
 
     def _learn_ways(self, checks: list[HostCheck]) -> None:
-        found: Reach = reach([check.prober() for check in checks], self._cluster.network)
+        found: Reach = reach(
+            [check.prober() for check in checks], self._cluster.network, self._pairs
+        )
         with self._lock:
             self._address.update(found.address)
 
@@ -96,6 +105,8 @@ class SshLauncher:
         return _EVERYWHERE if any(not is_loopback(each) for each in dialled) else _LOOPBACK
 
     def way(self, viewer: str, host: str, port: int) -> str:
+        if self._pairs is not None and (viewer, host) not in self._pairs:
+            return ""  # nobody there has anything to say to anybody here
         with self._lock:
             address = self._address.get((viewer, host))
             known = self._forwards.get((viewer, host, port))
