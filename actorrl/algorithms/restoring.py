@@ -14,6 +14,7 @@ from actorrl.envs.check import EnvInfo, check_env
 from actorrl.envs.registry import resolve
 from actorrl.errors import CheckpointError, ConfigError
 from actorrl.experiment.checkpoints import newest_whole, read_checkpoint, read_manifest, require
+from actorrl.experiment.epochs import next_epoch
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.models import registry as models
 from actorrl.roles.settings import Recovery, State
@@ -102,6 +103,6 @@ def newest_learner_state(folder: str) -> Recovery | None:
         return None
     damaged: list[str] = []
     path = newest_whole(RunFolder.open(folder), damaged)
-    if path is None:
-        return Recovery(None, None, damaged)
-    return Recovery(read_checkpoint(path)["learner"], str(path), damaged)
+    state = read_checkpoint(path)["learner"] if path is not None else None
+    epoch = next_epoch(Path(folder), int(state.get("epoch", 1)) if state is not None else 1)
+    return Recovery(state, str(path) if path is not None else None, damaged, epoch)

@@ -93,11 +93,13 @@ class Learner(Actor):
         self._publish()
 
     @remote
-    def recover(self, state: State | None, checkpoint: str | None, damaged: list[str]) -> None:
+    def recover(
+        self, state: State | None, checkpoint: str | None, damaged: list[str], epoch: int
+    ) -> None:
         """Go on from a checkpoint that the driver has read, unless the learner has done so: on
         another host it could not."""
         if not self._has_recovered:
-            self._recover(Recovery(state, checkpoint, damaged))
+            self._recover(Recovery(state, checkpoint, damaged, epoch))
             self._publish()
 
     def _recover(self, found: Recovery) -> None:
@@ -105,6 +107,7 @@ class Learner(Actor):
         self._has_recovered = True
         if found.state is not None:
             self._load(found.state)
+        self.epoch = max(self.epoch, found.epoch)
         notes = self.context.notes_of_predecessor(2)
         updates, timesteps = notes or (0, 0)
         self.context.event(

@@ -83,6 +83,7 @@ class Recovery(NamedTuple):
     state: State | None  # as `Learner.get_state` returned it; None: there was none
     checkpoint: str | None  # where it was found
     damaged: list[str]  # newer ones that had to be passed over, and why
+    epoch: int  # not taken before in this run
 
 
 MakeUpdate = Callable[[str], Update]  # device -> update

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actorrl.algorithms.a2c import A2CConfig
+from actorrl.algorithms.restoring import newest_learner_state
 from actorrl.algorithms.resuming import resume
 from actorrl.experiment.run_folder import RunFolder
 
@@ -19,3 +20,13 @@ def test_a_resumed_run_keeps_as_many_checkpoints_as_it_was_started_with(tmp_path
             algo.save()
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
     assert names == ["checkpoint_000003", "checkpoint_000004"]
+
+
+def test_a_learner_that_recovers_twice_from_one_checkpoint_has_two_epochs(tmp_path):
+    config = A2CConfig().environment("CartPole-v1").rollouts(num_workers=0, num_envs_per_worker=2)
+    with config.training(train_batch_size=100).build(results=tmp_path, name="run") as algo:
+        algo.train()
+        algo.save()
+    found = [newest_learner_state(str(tmp_path / "run")) for _ in range(2)]
+    assert [each.epoch for each in found] == [2, 3]
+    assert found[0].checkpoint == found[1].checkpoint

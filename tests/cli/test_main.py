@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
 
 import pytest
 
+from actorrl.cli import main
 from actorrl.cli.main import COMMANDS, LATER, run
+from actorrl.errors import EXIT_OK
 
 HEAVY = ("torch", "gymnasium", "zmq", "multiprocessing.managers")
 # Runs a command line in a fresh interpreter and prints which of HEAVY it imported.
@@ -94,3 +97,16 @@ def test_mistakes_on_the_command_line_take_one_line_and_exit_2(
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("actorrl ")
+
+
+def test_the_command_ends_without_searching_for_cycles(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["actorrl", "--version"])
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    try:
+        with pytest.raises(SystemExit) as end:
+            main.main()
+        assert (end.value.code, gc.isenabled()) == (EXIT_OK, False)
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+        gc.enable()

@@ -197,3 +197,10 @@ def kill(cluster: Cluster, name: str) -> None:
     os.kill(pid, signal.SIGKILL)
     while any(row["name"] == name and row["pid"] == pid for row in cluster.status()):
         cluster.poll(0.05)
+
+
+def test_a_learner_that_recovers_takes_the_epoch_that_nobody_had_before() -> None:
+    with worlds.running(program_of("A2C", seed=0)) as cluster:
+        learner = cluster.ref("learner/0")
+        learner.recover.call(None, None, [], 9).result()
+        assert learner.get_state.call().result()["epoch"] == 9
