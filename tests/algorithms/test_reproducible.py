@@ -74,6 +74,26 @@ def test_local_replay_gives_the_same_rows_twice(num_workers: int, tmp_path: Path
     assert one[-1]["timesteps_total"] - one[-2]["timesteps_total"] >= 1000
 
 
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "algo", ["TD3", pytest.param("DDPG", marks=SLOW), pytest.param("SAC", marks=SLOW)]
+)
+def test_continuous_actions_with_replay_give_the_same_rows_twice(algo: str, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"env": "Pendulum-v1", "num_workers": 0, "random_steps": 100}
+    settings |= {"learning_starts": 1200, "samples_per_insert": 4.0}
+    one, other = (rows_of(tmp_path, name, algo, 2, **settings) for name in ("a", "b"))
+    assert one == other and one[-1]["num_updates"] > 10
+
+
+def test_learning_from_a_dataset_gives_the_same_rows_twice(tmp_path: Path) -> None:
+    recorded = str(tmp_path / "data")
+    rows_of(tmp_path, "recording", "A2C", 3, num_workers=0, output=recorded)
+    one, other = (rows_of(tmp_path, name, "BC", 5, input_=recorded) for name in ("a", "b"))
+    assert one == other and one[-1]["num_updates"] == 500
+
+
 @pytest.mark.parametrize("algo", ["ES", "ARS"])
 def test_evolution_gives_the_same_rows_twice(algo: str, tmp_path: Path) -> None:
     sizes = {"ES": {"episodes_per_batch": 8}, "ARS": {"num_rollouts": 4, "rollouts_used": 2}}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from actorrl.algorithms.registry import names
 from actorrl.cli.tuned_file import example_names, read_tuned_file
 from actorrl.errors import ConfigError
 
@@ -69,4 +70,9 @@ def test_a_name_that_is_neither_file_nor_example_is_told() -> None:
 @pytest.mark.parametrize("name", example_names())
 def test_packaged_examples_are_well_formed_and_say_when_they_pass(name: str) -> None:
     tuned = read_tuned_file(name)
-    assert tuned.algo is not None and "timesteps_total" in tuned.stop and tuned.criterion
+    assert tuned.algo is not None and tuned.criterion
+    assert {"timesteps_total", "num_updates"} & set(tuned.stop), "it ends at some time"
+
+
+def test_every_algorithm_has_a_packaged_example() -> None:
+    assert {str(read_tuned_file(name).algo) for name in example_names()} == set(names())

@@ -127,3 +127,23 @@ def test_a_chain_of_five_has_the_values_one_sixteenth_to_one(T, next_step, targe
         found = targets(values=values[here], **columns)
         values = torch.stack([found[(here == s)].mean() for s in range(5)] + [torch.tensor(9.9)])
     np.testing.assert_allclose(values[:5], [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(("rho_bar", "value"), [(1e9, 0.9), (1.0, 0.5)])
+def test_a_bandit_behaved_in_by_another_policy_is_valued_as_far_as_rho_bar_lets_it(rho_bar, value):
+    """Behaviour .1/.9, policy .9/.1, rewards 1/0: with weights cut at 1 it is the value of the
+    policy between both, of probabilities min(behaviour, policy), here one half each."""
+    best = torch.arange(10)[None] < 1  # [1, 10]: one episode in ten takes the first arm
+    columns = {
+        "behaviour_logp": torch.where(best, 0.1, 0.9).double().log(),
+        "target_logp": torch.where(best, 0.9, 0.1).double().log(),
+        "rewards": best.double(),
+        "terminateds": torch.ones_like(best),
+        "truncateds": torch.zeros_like(best),
+        "valid": torch.ones_like(best),
+    }
+
+    def targets(**given):
+        return vtrace(**given, gamma=GAMMA, rho_bar=rho_bar).vs
+
+    assert fixed_point(columns, targets) == pytest.approx(value, abs=1e-6)
