@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from actorrl.algorithms.apex_dqn import APEXConfig, make_policy
 from actorrl.data.columns import (
@@ -145,6 +146,7 @@ def _played() -> str:
 
 def _bytes_of_play() -> float:
     """A full buffer of n-step rows from Pong, as a worker makes them."""
+    torch.set_num_threads(1)
     config = APEXConfig(num_workers=1, replay_capacity=_ATARI_ROWS, storage="lz4")
     info = check_env("ALE/Pong-v5", {})
     envs = config.num_envs_per_worker

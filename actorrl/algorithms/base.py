@@ -31,6 +31,7 @@ from actorrl.experiment.upload import Target
 from actorrl.policies.base import Policy
 from actorrl.roles.worker_view import WorkerView
 from actorrl.rollouts.callbacks import DefaultCallbacks
+from actorrl.runtime.launchers import early
 from actorrl.runtime.program import Program
 
 __all__ = ["Algorithm", "Setup"]
@@ -94,7 +95,7 @@ class Algorithm(Changing):
         self.info = restoring.checked(self.config)
         self.config.freeze()
         self.stop_criteria = dict(stop or {})
-        self.run_id = secrets.token_hex(8)
+        self.run_id = early.run_id()
         self._seed = self.config.seed if self.config.seed is not None else secrets.randbits(31)
         self._check_placement()
         if announce:

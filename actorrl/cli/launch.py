@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from actorrl.cli.early_agent import early_agent
 from actorrl.cli.interrupts import Interrupted, Interrupts
 from actorrl.cli.options import how_to_end, how_to_show, what_to_train, where_results_are
 
@@ -34,7 +35,7 @@ def command(ctx: click.Context, **flags: Any) -> int:
 
     Ctrl-C once writes a checkpoint and ends, twice kills, three times leaves at once.
     """
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, early_agent():
         try:
             return _launch(ctx.obj or [], flags, interrupts)
         except Interrupted:  # before the first iteration: there is nothing to save

@@ -43,6 +43,20 @@ def main() -> None:
         os._exit(code)  # not multiprocessing's exit hook: it would join what may be stuck
 
 
+def main_early() -> None:
+    """Entry point of an agent that was started before its run; the path of its log comes first."""
+    log = b""
+    while not log.endswith(b"\n"):
+        part = os.read(0, 1)
+        if not part:  # it was not needed
+            os._exit(0)
+        log += part
+    with open(log[:-1], "ab") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    main()
+
+
 def _read_config() -> AgentConfig:
     """Reads no byte too many: on another host, standard input goes on as the lifeline."""
     source = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115

@@ -1,4 +1,4 @@
-"""Imported by the agent's forkserver alone: imports what the Program names, before any fork.
+"""Imported by the agent's forkserver: imports what the Program names, before any fork.
 
 3.11's forkserver swallows import errors of what it preloads, and dies of any other; here they are
 said in the agent's log, and the actors go on without (each imports for itself, and tells its own
@@ -8,12 +8,27 @@ error). What was preloaded must have started no thread: it would be missing in e
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import os
 import sys
 import traceback
+from multiprocessing import forkserver
 from pathlib import Path
 
+from actorrl.runtime.inventory import allow_descriptors
+
 NAMES_VARIABLE = "ACTORRL_PRELOAD"  # from the agent to its forkserver, taken out here
+EARLY_VARIABLE = "ACTORRL_EARLY"  # from the command line to an agent that is started early
+MODULES = ["actorrl.runtime.child", __name__]  # of every forkserver
+
+
+def warm() -> None:
+    """Start the forkserver of this process now, with what `EARLY_VARIABLE` names."""
+    allow_descriptors()  # what it forks inherits the limit
+    os.environ[NAMES_VARIABLE] = os.environ.pop(EARLY_VARIABLE)
+    multiprocessing.get_context("forkserver").set_forkserver_preload(MODULES)
+    forkserver.ensure_running()
+    del os.environ[NAMES_VARIABLE]
 
 
 def load(names: list[str]) -> list[str]:

@@ -79,7 +79,8 @@ class Starter(threading.Thread):
 
     def run(self) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([child.__name__, preload.__name__])
+        # where one was started early (`preload.warm`), these change nothing
+        context.set_forkserver_preload(preload.MODULES)
         os.environ[preload.NAMES_VARIABLE] = " ".join(self._preload)
         while True:
             spec, fresh_interpreter = self._orders.get()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from actorrl.runtime.launchers import early
 from actorrl.runtime.strays import HOST_VARIABLE, RUN_ID_VARIABLE
 
 _MAIN = "from actorrl.runtime.agent import main; main()"
@@ -22,7 +23,7 @@ class LocalAgentProcess:
     to think that the driver is on another host."""
 
     def __init__(self, run_id: str, host: str, log_dir: Path, lifeline: bool = False) -> None:
-        self._environment = _environment(run_id, host)
+        self._environment = environment(run_id, host)
         self._log = log_dir / f"agent-{host}.log"
         self._lifeline = lifeline
         self._process: subprocess.Popen[bytes] | None = None
@@ -30,15 +31,7 @@ class LocalAgentProcess:
 
     def start(self, config: bytes) -> None:
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        with open(self._log, "ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _MAIN],  # -P: the working directory hides no module
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                env=self._environment,
-                start_new_session=True,
-            )
+        self._process = early.take(self._environment, self._log) or self._started()
         self._pidfd = os.pidfd_open(self._process.pid)
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended already: who watches it will see
@@ -46,6 +39,17 @@ class LocalAgentProcess:
             self._process.stdin.flush()
             if not self._lifeline:
                 self._process.stdin.close()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        with open(self._log, "ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-c", _MAIN],  # -P: the working directory hides no module
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                start_new_session=True,
+            )
 
     @property
     def pid(self) -> int | None:
@@ -92,12 +96,13 @@ class LocalAgentProcess:
             self._pidfd = -1
 
 
-def _environment(run_id: str, host: str) -> dict[str, str]:
-    environment = {**os.environ, RUN_ID_VARIABLE: run_id, HOST_VARIABLE: host}
-    environment["CUDA_VISIBLE_DEVICES"] = ""
+def environment(run_id: str, host: str) -> dict[str, str]:
+    """What an agent on this machine finds in its environment."""
+    found = {**os.environ, RUN_ID_VARIABLE: run_id, HOST_VARIABLE: host}
+    found["CUDA_VISIBLE_DEVICES"] = ""
     for variable in ONE_THREAD:
-        environment.setdefault(variable, "1")
+        found.setdefault(variable, "1")
     # children find the user's modules where the driver finds them
     paths = [os.getcwd() if path == "" else path for path in sys.path]
-    environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
-    return environment
+    found["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    return found

@@ -1,0 +1,87 @@
+"""An agent that is started before it is known what for: it and its forkserver import while the
+driver does, which has to import the same before it can check anything.
+
+The command line calls `start` first of all, `discard` last; the run in between takes the run's id
+from `run_id`, and the agent by `take`. Nothing here imports more than the standard library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from actorrl.runtime import strays
+from actorrl.runtime.preload import EARLY_VARIABLE
+
+_MAIN = (
+    "from actorrl.runtime.preload import warm; warm();"
+    "from actorrl.runtime.agent import main_early; main_early()"
+)
+_END_S = 5.0
+
+
+class _Waiting(NamedTuple):
+    run_id: str
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes]
+
+
+_waiting: _Waiting | None = None
+
+
+def start(environment: dict[str, str], preload: Sequence[str]) -> None:
+    """Start one whose forkserver imports `preload`; `environment` has the run's id."""
+    global _waiting
+    assert _waiting is None, "one at a time"
+    with tempfile.TemporaryFile() as output:  # until it knows its log
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _MAIN],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env={**environment, EARLY_VARIABLE: " ".join(preload)},
+            start_new_session=True,
+        )
+    _waiting = _Waiting(environment[strays.RUN_ID_VARIABLE], environment, process)
+
+
+def run_id() -> str:
+    """That of the one that waits, else a fresh one."""
+    return _waiting.run_id if _waiting is not None else secrets.token_hex(8)
+
+
+def take(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes] | None:
+    """The one that waits, if it was started as this one would be: it writes to `log` from now on,
+    and wants its configuration. None where there is none that fits."""
+    global _waiting
+    if _waiting is None:
+        return None
+    waiting, _waiting = _waiting, None
+    process = waiting.process
+    if waiting.environment != environment:
+        process.kill()  # its forkserver sees it and ends
+        process.wait()
+        return None
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it has ended already: who watches it will see
+        process.stdin.write(os.fsencode(log.absolute()) + b"\n")
+    return process
+
+
+def discard() -> None:
+    """End the one that waits still, if any, with its forkserver."""
+    global _waiting
+    if _waiting is not None:
+        waiting, _waiting = _waiting, None
+        assert waiting.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            waiting.process.stdin.close()
+        strays.kill_run(waiting.run_id, _END_S)
+        waiting.process.wait()

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from actorrl.runtime import strays
+from actorrl.runtime.host_specs import LOCAL
+from actorrl.runtime.launchers import early, local
+from tests.runtime.clusters import cluster_of, rows, wait_until
+
+_STARTED_AND_LEFT = """
+import os
+from actorrl.runtime.launchers import early, local
+early.start(local.environment({run_id!r}, "local"), ["json"])
+os._exit(0)
+"""
+
+
+@contextlib.contextmanager
+def one_waits(run_id: str) -> Iterator[int]:
+    """Its pid."""
+    early.start(local.environment(run_id, LOCAL), ["json"])
+    assert early._waiting is not None
+    try:
+        yield early._waiting.process.pid
+    finally:
+        early.discard()
+
+
+def test_the_agent_that_waits_becomes_the_runs(run_id, tmp_path):
+    with one_waits(run_id) as pid:
+        assert early.run_id() == run_id
+        with cluster_of(1, run_id=run_id, log_dir=tmp_path) as cluster:
+            assert rows(cluster)["agent/local"]["pid"] == pid
+            early.discard()  # nobody waits any more
+            assert rows(cluster)["agent/local"]["pid"] == pid
+            assert "Error" not in (tmp_path / "agent-local.log").read_text()
+        assert strays.of_run(run_id) == []
+
+
+def test_one_in_another_environment_is_not_taken(run_id, monkeypatch):
+    with one_waits(run_id) as pid:
+        monkeypatch.setenv("ACTORRL_TEST_VARIABLE", "1")
+        with cluster_of(1, run_id=run_id) as cluster:
+            assert rows(cluster)["agent/local"]["pid"] != pid
+        wait_until(lambda: strays.of_run(run_id) == [])
+
+
+def test_one_that_nobody_needs_is_ended_with_its_forkserver(run_id):
+    with one_waits(run_id):
+        early.discard()
+        assert strays.of_run(run_id) == []
+        assert early.run_id() != run_id
+
+
+def test_one_whose_command_was_killed_ends(run_id):
+    words = [sys.executable, "-c", _STARTED_AND_LEFT.format(run_id=run_id)]
+    subprocess.run(words, check=True)
+    wait_until(lambda: strays.of_run(run_id) == [])
