@@ -316,7 +316,8 @@ def _rows(config: Config, prefix: str) -> Iterator[FieldRow]:
             continue
         metas = list(_metas(field.type))
         extra = {key: value for meta in metas for key, value in (meta.extra or {}).items()}
-        description = next((meta.description for meta in metas if meta.description), "")
+        # Of Annotated[Annotated[...]] the outer, later one: said by the class nearest to the user.
+        description = next((m.description for m in reversed(metas) if m.description), "")
         yield FieldRow(
             key=f"{prefix}{field.name}",
             type=accepted(field.type),

@@ -20,7 +20,12 @@ from msgspec import Meta
 
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.ddpg import DeterministicConfig, DeterministicUpdate, policy_with_noise
-from actorrl.algorithms.replay_config import ReplayConfig
+from actorrl.algorithms.replay_config import (
+    Prioritized,
+    ReplayConfig,
+    SamplesPerInsert,
+    StepsSummed,
+)
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment
 from actorrl.envs.check import EnvInfo
@@ -43,16 +48,9 @@ class APEXDDPGConfig(DeterministicConfig):
         ]
         | Literal["auto"]
     ) = 16
-    n_step: Annotated[
-        int, Meta(ge=1, description="rewards summed in a row", extra={"unit": "env steps"})
-    ] = 3
-    samples_per_insert: Annotated[
-        float,
-        Meta(gt=0, description="times a row is sampled, on average (RLlib: training_intensity)"),
-    ] = 16.0
-    prioritized_replay: Annotated[
-        bool, Meta(description="sample in proportion to priorities, else uniformly")
-    ] = True
+    n_step: StepsSummed = 3
+    samples_per_insert: SamplesPerInsert = 16.0
+    prioritized_replay: Prioritized = True
     num_replay_shards: Annotated[
         Annotated[int, Meta(ge=1)] | None,
         Meta(

@@ -22,7 +22,15 @@ from torch import Tensor
 
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
-from actorrl.algorithms.replay_config import ReplayConfig
+from actorrl.algorithms.replay_config import (
+    BatchRows,
+    Capacity,
+    LearningStarts,
+    Prioritized,
+    ReplayConfig,
+    SamplesPerInsert,
+    StepsSummed,
+)
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment
 from actorrl.envs.check import EnvInfo
@@ -44,10 +52,7 @@ class APEXConfig(ReplayConfig):
         int,
         Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps", "rllib": 50}),
     ] = 16
-    train_batch_size: Annotated[
-        int,
-        Meta(ge=1, description="rows of one update", extra={"unit": "rows", "rllib": 512}),
-    ] = 128
+    train_batch_size: Annotated[BatchRows, Meta(extra={"rllib": 512})] = 128
     grad_clip: (
         Annotated[
             float,
@@ -58,9 +63,7 @@ class APEXConfig(ReplayConfig):
     model: Annotated[ModelConfig, Meta(description="the network")] = msgspec.field(
         default_factory=lambda: ModelConfig(fcnet_hiddens=[128, 128], fcnet_activation="relu")
     )
-    n_step: Annotated[
-        int, Meta(ge=1, description="rewards summed in a row", extra={"unit": "env steps"})
-    ] = 3
+    n_step: StepsSummed = 3
     double_q: Annotated[bool, Meta(description="double Q-learning")] = True
     dueling: Annotated[bool, Meta(description="dueling network")] = True
     num_replay_shards: Annotated[
@@ -71,20 +74,11 @@ class APEXConfig(ReplayConfig):
         ),
     ] = None
     replay_capacity: Annotated[
-        int,
-        Meta(ge=1, description="rows of all shards", extra={"unit": "rows", "rllib": 2_000_000}),
+        Capacity, Meta(description="rows of all shards", extra={"rllib": 2_000_000})
     ] = 100_000
-    learning_starts: Annotated[
-        int,
-        Meta(ge=1, description="rows before any update", extra={"unit": "rows", "rllib": 50_000}),
-    ] = 1000
-    samples_per_insert: Annotated[
-        float,
-        Meta(gt=0, description="times a row is sampled, on average (RLlib: training_intensity)"),
-    ] = 8.0
-    prioritized_replay: Annotated[
-        bool, Meta(description="sample in proportion to priorities, else uniformly")
-    ] = True
+    learning_starts: Annotated[LearningStarts, Meta(extra={"rllib": 50_000})] = 1000
+    samples_per_insert: SamplesPerInsert = 8.0
+    prioritized_replay: Prioritized = True
     target_network_update_freq: Annotated[
         int,
         Meta(

@@ -21,7 +21,15 @@ from torch import Tensor
 
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
-from actorrl.algorithms.replay_config import ReplayConfig, make_postprocess
+from actorrl.algorithms.replay_config import (
+    BatchRows,
+    Capacity,
+    RandomSteps,
+    ReplayConfig,
+    SamplesPerInsert,
+    TwinQ,
+    make_postprocess,
+)
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.losses import continuous_q as losses
@@ -40,24 +48,10 @@ class DeterministicConfig(ReplayConfig):
     lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
     actor_lr: Annotated[float, Meta(gt=0, description="of the actor; null: lr")] | None = None
     critic_lr: Annotated[float, Meta(gt=0, description="of the critics; null: lr")] | None = None
-    train_batch_size: Annotated[
-        int, Meta(ge=1, description="rows of one update", extra={"unit": "rows", "rllib": 256})
-    ] = 128
-    samples_per_insert: Annotated[
-        float,
-        Meta(
-            gt=0,
-            description="times a row is sampled, on average (RLlib: training_intensity); "
-            "train_batch_size of it is one update per env step",
-        ),
-    ] = 128.0
-    replay_capacity: Annotated[
-        int, Meta(ge=1, description="rows kept", extra={"unit": "rows", "rllib": 50_000})
-    ] = 200_000
-    random_steps: Annotated[
-        int,
-        Meta(ge=0, description="at the start acts evenly at random", extra={"unit": "env steps"}),
-    ] = 1000
+    train_batch_size: Annotated[BatchRows, Meta(extra={"rllib": 256})] = 128
+    samples_per_insert: SamplesPerInsert = 128.0
+    replay_capacity: Annotated[Capacity, Meta(extra={"rllib": 50_000})] = 200_000
+    random_steps: RandomSteps = 1000
     grad_clip: (
         Annotated[float, Meta(gt=0, description="largest L2 norm of each gradient; null: no limit")]
         | None
@@ -71,9 +65,7 @@ class DeterministicConfig(ReplayConfig):
         float,
         Meta(gt=0, le=1, description="share of the way that targets move", extra={"rllib": 0.002}),
     ] = 0.005
-    twin_q: Annotated[bool, Meta(description="two critics, of which the smaller value counts")] = (
-        False
-    )
+    twin_q: TwinQ = False
     policy_delay: Annotated[
         int, Meta(ge=1, description="updates of the critics for one of the actor")
     ] = 1

@@ -20,7 +20,14 @@ from torch import Tensor
 
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
-from actorrl.algorithms.replay_config import ReplayConfig, make_postprocess
+from actorrl.algorithms.replay_config import (
+    BatchRows,
+    Prioritized,
+    ReplayConfig,
+    SamplesPerInsert,
+    StepsSummed,
+    make_postprocess,
+)
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.losses.distributional import categorical_td
@@ -39,9 +46,7 @@ class DQNConfig(ReplayConfig):
     several_policies: ClassVar[bool] = True
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
-    train_batch_size: Annotated[
-        int, Meta(ge=1, description="rows of one update", extra={"unit": "rows", "rllib": 32})
-    ] = 64
+    train_batch_size: Annotated[BatchRows, Meta(extra={"rllib": 32})] = 64
     grad_clip: (
         Annotated[
             float,
@@ -52,22 +57,9 @@ class DQNConfig(ReplayConfig):
     model: Annotated[ModelConfig, Meta(description="the network")] = msgspec.field(
         default_factory=lambda: ModelConfig(fcnet_hiddens=[128, 128], fcnet_activation="relu")
     )
-    n_step: Annotated[
-        int,
-        Meta(ge=1, description="rewards summed in a row", extra={"unit": "env steps", "rllib": 1}),
-    ] = 3
-    samples_per_insert: Annotated[
-        float,
-        Meta(
-            gt=0,
-            description="times a row is sampled, on average (RLlib: training_intensity); "
-            "train_batch_size of it is one update per env step",
-            extra={"rllib": 32.0},
-        ),
-    ] = 16.0
-    prioritized_replay: Annotated[
-        bool, Meta(description="sample in proportion to priorities, else uniformly")
-    ] = True
+    n_step: Annotated[StepsSummed, Meta(extra={"rllib": 1})] = 3
+    samples_per_insert: Annotated[SamplesPerInsert, Meta(extra={"rllib": 32.0})] = 16.0
+    prioritized_replay: Prioritized = True
     double_q: Annotated[bool, Meta(description="double Q-learning")] = True
     dueling: Annotated[bool, Meta(description="dueling network")] = True
     num_atoms: Annotated[

@@ -21,6 +21,32 @@ from actorrl.roles.replay_rows import n_step_rows
 from actorrl.roles.replay_shard import ShardSettings
 from actorrl.roles.settings import Postprocess
 
+# Settings for which algorithms have defaults of their own: `n_step: StepsSummed = 3`, or with
+# RLlib's default beside it `n_step: Annotated[StepsSummed, Meta(extra={"rllib": 1})] = 3`.
+BatchRows = Annotated[int, Meta(ge=1, description="rows of one update", extra={"unit": "rows"})]
+StepsSummed = Annotated[
+    int, Meta(ge=1, description="rewards summed in a row", extra={"unit": "env steps"})
+]
+Capacity = Annotated[int, Meta(ge=1, description="rows kept", extra={"unit": "rows"})]
+LearningStarts = Annotated[
+    int, Meta(ge=1, description="rows before any update", extra={"unit": "rows"})
+]
+SamplesPerInsert = Annotated[
+    float,
+    Meta(
+        gt=0,
+        description="times a row is sampled, on average (RLlib: training_intensity); "
+        "train_batch_size of it is one update per env step",
+    ),
+]
+Prioritized = Annotated[
+    bool, Meta(description="sample in proportion to priorities, else uniformly")
+]
+RandomSteps = Annotated[
+    int, Meta(ge=0, description="at the start acts evenly at random", extra={"unit": "env steps"})
+]
+TwinQ = Annotated[bool, Meta(description="two critics, of which the smaller value counts")]
+
 
 class ReplayConfig(AlgorithmConfig):
     """Base of the Configs of DQN, DDPG, TD3 and SAC (one buffer, in the learner: `reproducible`)
@@ -40,12 +66,8 @@ class ReplayConfig(AlgorithmConfig):
         Annotated[int, Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"})]
         | Literal["auto"]
     ) = 1
-    n_step: Annotated[
-        int, Meta(ge=1, description="rewards summed in a row", extra={"unit": "env steps"})
-    ] = 1
-    replay_capacity: Annotated[int, Meta(ge=1, description="rows kept", extra={"unit": "rows"})] = (
-        50_000
-    )
+    n_step: StepsSummed = 1
+    replay_capacity: Capacity = 50_000
     storage: Annotated[
         Literal["raw", "lz4"],
         Meta(
@@ -53,20 +75,9 @@ class ReplayConfig(AlgorithmConfig):
             "(a tenth of the memory for some more time)"
         ),
     ] = "raw"
-    learning_starts: Annotated[
-        int, Meta(ge=1, description="rows before any update", extra={"unit": "rows"})
-    ] = 1000
-    samples_per_insert: Annotated[
-        float,
-        Meta(
-            gt=0,
-            description="times a row is sampled, on average (RLlib: training_intensity); "
-            "train_batch_size of it is one update per env step",
-        ),
-    ] = 32.0
-    prioritized_replay: Annotated[
-        bool, Meta(description="sample in proportion to priorities, else uniformly")
-    ] = False
+    learning_starts: LearningStarts = 1000
+    samples_per_insert: SamplesPerInsert = 32.0
+    prioritized_replay: Prioritized = False
     prioritized_replay_alpha: Annotated[float, Meta(ge=0, description="exponent of priorities")] = (
         0.6
     )

@@ -22,7 +22,16 @@ from torch import Tensor
 
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
-from actorrl.algorithms.replay_config import ReplayConfig, make_postprocess
+from actorrl.algorithms.replay_config import (
+    BatchRows,
+    Capacity,
+    LearningStarts,
+    RandomSteps,
+    ReplayConfig,
+    SamplesPerInsert,
+    TwinQ,
+    make_postprocess,
+)
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.losses import continuous_q as losses
@@ -57,29 +66,11 @@ class SACConfig(ReplayConfig):
         ]
         | None
     ) = None
-    train_batch_size: Annotated[
-        int, Meta(ge=1, description="rows of one update", extra={"unit": "rows", "rllib": 256})
-    ] = 128
-    samples_per_insert: Annotated[
-        float,
-        Meta(
-            gt=0,
-            description="times a row is sampled, on average (RLlib: training_intensity); "
-            "train_batch_size of it is one update per env step",
-            extra={"rllib": 256.0},
-        ),
-    ] = 64.0
-    replay_capacity: Annotated[
-        int, Meta(ge=1, description="rows kept", extra={"unit": "rows", "rllib": 1_000_000})
-    ] = 200_000
-    learning_starts: Annotated[
-        int,
-        Meta(ge=1, description="rows before any update", extra={"unit": "rows", "rllib": 1500}),
-    ] = 1000
-    random_steps: Annotated[
-        int,
-        Meta(ge=0, description="at the start acts evenly at random", extra={"unit": "env steps"}),
-    ] = 1000
+    train_batch_size: Annotated[BatchRows, Meta(extra={"rllib": 256})] = 128
+    samples_per_insert: Annotated[SamplesPerInsert, Meta(extra={"rllib": 256.0})] = 64.0
+    replay_capacity: Annotated[Capacity, Meta(extra={"rllib": 1_000_000})] = 200_000
+    learning_starts: Annotated[LearningStarts, Meta(extra={"rllib": 1500})] = 1000
+    random_steps: RandomSteps = 1000
     grad_clip: (
         Annotated[float, Meta(gt=0, description="largest L2 norm of each gradient; null: no limit")]
         | None
@@ -89,9 +80,7 @@ class SACConfig(ReplayConfig):
             default_factory=lambda: ModelConfig(fcnet_hiddens=[128, 128], fcnet_activation="relu")
         )
     )
-    twin_q: Annotated[bool, Meta(description="two critics, of which the smaller value counts")] = (
-        True
-    )
+    twin_q: TwinQ = True
     # With .005 and gamma .99 values take some 20,000 updates to grow to their size.
     tau: Annotated[
         float,

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.ddpg import DeterministicConfig, local_program, make_policy
+from actorrl.algorithms.replay_config import LearningStarts, RandomSteps, TwinQ
 from actorrl.runtime.program import Program
 from actorrl.topologies import local_replay
 
@@ -24,21 +25,9 @@ class TD3Config(DeterministicConfig):
     reproducible: ClassVar[bool] = True
     several_policies: ClassVar[bool] = True
 
-    random_steps: Annotated[
-        int,
-        Meta(
-            ge=0,
-            description="at the start acts evenly at random",
-            extra={"unit": "env steps", "rllib": 10_000},
-        ),
-    ] = 1000
-    learning_starts: Annotated[
-        int,
-        Meta(ge=1, description="rows before any update", extra={"unit": "rows", "rllib": 10_000}),
-    ] = 1000
-    twin_q: Annotated[bool, Meta(description="two critics, of which the smaller value counts")] = (
-        True
-    )
+    random_steps: Annotated[RandomSteps, Meta(extra={"rllib": 10_000})] = 1000
+    learning_starts: Annotated[LearningStarts, Meta(extra={"rllib": 10_000})] = 1000
+    twin_q: TwinQ = True
     policy_delay: Annotated[
         int, Meta(ge=1, description="updates of the critics for one of the actor")
     ] = 2
