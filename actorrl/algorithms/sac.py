@@ -29,6 +29,7 @@ from actorrl.algorithms.replay_config import (
     RandomSteps,
     ReplayConfig,
     SamplesPerInsert,
+    StepsSummed,
     TwinQ,
     make_postprocess,
 )
@@ -67,6 +68,7 @@ class SACConfig(ReplayConfig):
         | None
     ) = None
     train_batch_size: Annotated[BatchRows, Meta(extra={"rllib": 256})] = 128
+    n_step: Annotated[StepsSummed, Meta(extra={"rllib": 1})] = 3
     samples_per_insert: Annotated[SamplesPerInsert, Meta(extra={"rllib": 256.0})] = 64.0
     replay_capacity: Annotated[Capacity, Meta(extra={"rllib": 1_000_000})] = 200_000
     learning_starts: Annotated[LearningStarts, Meta(extra={"rllib": 1500})] = 1000
@@ -81,7 +83,7 @@ class SACConfig(ReplayConfig):
         )
     )
     twin_q: TwinQ = True
-    # With .005 and gamma .99 values take some 20,000 updates to grow to their size.
+    # With .005, gamma .99 and one step values take some 20,000 updates to grow to their size.
     tau: Annotated[
         float,
         Meta(
@@ -90,7 +92,7 @@ class SACConfig(ReplayConfig):
             description="share of the way that the target moves per update",
             extra={"rllib": 0.005},
         ),
-    ] = 0.02
+    ] = 0.01
     initial_alpha: Annotated[
         float, Meta(gt=0, description="temperature at the start", extra={"rllib": 1.0})
     ] = 0.2
