@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from actorrl.experiment.pretty import pretty_print
     from actorrl.models.torch_model import TorchModelV2
     from actorrl.policies.base import Policy
+    from actorrl.policies.builder import build_torch_policy
     from actorrl.policies.model_catalog import ModelCatalog
     from actorrl.rollouts.callbacks import DefaultCallbacks
     from actorrl.runtime.actor import Actor, remote
@@ -43,6 +44,7 @@ _HOMES = {
     "State": "runtime.program",
     "Stream": "runtime.program",
     "TorchModelV2": "models.torch_model",
+    "build_torch_policy": "policies.builder",
     "pretty_print": "experiment.pretty",
     "make_multi_agent": "envs.multi_agent",
     "register_env": "envs.registry",
@@ -68,6 +70,7 @@ __all__ = [
     "State",
     "Stream",
     "TorchModelV2",
+    "build_torch_policy",
     "make_multi_agent",
     "pretty_print",
     "register_env",

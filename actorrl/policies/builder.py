@@ -32,6 +32,8 @@ from actorrl.policies.base import Array
 
 # (policy, model, dist_class, train_batch of tensors) -> scalar loss
 LossFunction = Callable[[Any, "BatchModel", Any, Mapping[str, Tensor]], Tensor]
+# (policy, an episode's rows, other agents' rows, episode) -> the rows to learn from
+PostprocessFunction = Callable[[Any, SampleBatch, Any, Any], SampleBatch]
 
 
 class BatchModel:
@@ -58,6 +60,7 @@ class LossPolicy(ActorCriticPolicy):
     """Base of built policies; without recurrence. `config` takes `lr`, `grad_clip` and `model`."""
 
     loss_fn: LossFunction
+    postprocess_fn: PostprocessFunction | None = None
     defaults: Mapping[str, Any] = {}
 
     def __init__(
@@ -82,6 +85,15 @@ class LossPolicy(ActorCriticPolicy):
     def loss(self, model: BatchModel, dist_class: Any, train_batch: Mapping[str, Tensor]) -> Tensor:
         """The user's function; override it in a subclass for the same effect."""
         return type(self).loss_fn(self, model, dist_class, train_batch)
+
+    def postprocess_trajectory(
+        self, sample_batch: SampleBatch, other_agent_batches: Any = None, episode: Any = None
+    ) -> SampleBatch:
+        """RLlib's: what is learned from an episode's rows, the user's `postprocess_fn` of them."""
+        function = type(self).postprocess_fn
+        if function is None:
+            return sample_batch
+        return function(self, sample_batch, other_agent_batches, episode)
 
     def dist_class(self, inputs: Tensor, model: Any = None) -> ActionDistribution:
         return self.distribution(inputs)
@@ -116,10 +128,15 @@ def build_torch_policy(
     *,
     loss_fn: LossFunction,
     get_default_config: Callable[[], Mapping[str, Any]] | None = None,
+    postprocess_fn: PostprocessFunction | None = None,
 ) -> type[LossPolicy]:
     """A policy class of this name. Continuous actions come to the loss as they are stored."""
+    functions = {
+        "loss_fn": staticmethod(loss_fn),
+        "postprocess_fn": staticmethod(postprocess_fn) if postprocess_fn else None,
+    }
     defaults = dict(get_default_config() if get_default_config else {})
-    return type(name, (LossPolicy,), {"loss_fn": staticmethod(loss_fn), "defaults": defaults})
+    return type(name, (LossPolicy,), {**functions, "defaults": defaults})
 
 
 def make_policy(*, loss_fn: LossFunction, name: str = "CustomPolicy") -> type[LossPolicy]:

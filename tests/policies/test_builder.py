@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
-from actorrl.data.sample_batch import SampleBatch
+import actorrl
+from actorrl.data.sample_batch import SampleBatch, concat_samples
 from actorrl.errors import ConfigError
 from actorrl.policies.builder import build_torch_policy, make_policy
 
@@ -78,3 +80,48 @@ def test_the_model_gives_values_after_its_forward():
 def test_recurrent_models_are_refused():
     with pytest.raises(ConfigError, match="use_lstm"):
         MyTorchPolicy(VECTOR, Discrete(2), {"model": {"use_lstm": True}})
+
+
+def rewards_to_come(policy, sample_batch, other_agent_batches=None, episode=None):
+    """Each row's reward is what came from it on, discounted."""
+    returns, total = [], 0.0
+    for reward in reversed(sample_batch["rewards"].tolist()):
+        total = reward + 0.99 * total
+        returns.append(total)
+    rewards = np.array(returns[::-1], np.float32)
+    return SampleBatch({**sample_batch, "rewards": rewards})
+
+
+def play_episode(policy, env, seed):
+    obs, rows = env.reset(seed=seed)[0], []
+    ended = False
+    while not ended:
+        action, _, _ = policy.compute_single_action(obs, explore=True)
+        after, reward, terminated, truncated, _ = env.step(int(action))
+        rows.append((obs, action, reward))
+        obs, ended = after, terminated or truncated
+    columns = [np.array(column, np.float32) for column in zip(*rows, strict=True)]
+    return SampleBatch(obs=columns[0], actions=columns[1].astype(np.int64), rewards=columns[2])
+
+
+@pytest.mark.slow
+def test_the_loss_of_the_documentation_trains_cartpole_to_150():
+    env = gymnasium.make("CartPole-v1")
+    built = actorrl.build_torch_policy(
+        name="Built",
+        loss_fn=policy_gradient_loss,
+        postprocess_fn=rewards_to_come,
+        get_default_config=lambda: {"lr": 0.01},
+    )
+    policy = built(env.observation_space, env.action_space, seed=1)
+    best = 0.0
+    for update in range(80):
+        episodes = [play_episode(policy, env, 1000 * update + i) for i in range(8)]
+        best = max(best, float(np.mean([len(rows["rewards"]) for rows in episodes])))
+        if best >= 150:
+            break
+        batch = concat_samples([policy.postprocess_trajectory(rows) for rows in episodes])
+        rewards = batch["rewards"]
+        batch["rewards"] = (rewards - rewards.mean()) / (rewards.std() + 1e-6)
+        policy.learn_on_batch(batch)
+    assert best >= 150
