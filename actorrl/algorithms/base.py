@@ -195,6 +195,11 @@ class Algorithm(Changing):
         self._evaluations.film_if_due(self.training_iteration, run.record.folder.videos)
         row = run.row(report, time.monotonic() - started)
         row["evaluation"] = self._evaluation
+        recreated = run.recreated_workers()
+        if recreated:
+            self._callbacks.on_workers_recreated(
+                algorithm=self, worker_set=self.workers, worker_ids=recreated, is_evaluation=False
+            )
         self._callbacks.on_train_result(algorithm=self, result=row)
         run.record.write(row)
         run.record.save_recovery_if_due(run.state, self._about)

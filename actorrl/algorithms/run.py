@@ -51,6 +51,7 @@ class Run:
         """Start the actors. Raises RunFailed if one cannot start."""
         self.record = record
         self.counters = Counters()
+        self._incarnations: dict[int, int] = {}
         self._config = config
         self._goal = algorithm.iteration(config)
         inline = config.num_workers == 0
@@ -126,6 +127,13 @@ class Run:
         if traffic := self.cluster.traffic():
             row["info"]["network"] = traffic
         return row
+
+    def recreated_workers(self) -> list[int]:
+        """Indices (from 1) of the rollout workers that were started again since the last call."""
+        rows = [row for row in self.cluster.status() if row["role"] == "rollout"]
+        now = {int(row["name"].rpartition("/")[2]) + 1: row["incarnation"] for row in rows}
+        before, self._incarnations = self._incarnations, now
+        return [i for i in now if now[i] != before.get(i, now[i])]
 
     def num_restarts(self) -> int:
         return self.counters.restarts_before + self.cluster.num_restarts()

@@ -135,7 +135,7 @@ class MultiAgentVector:
         first: Any = None,
     ) -> None:
         """`first`: an environment that was made before, of the first context."""
-        self._contexts = contexts
+        self.contexts = contexts
         self._env = env
         self._seed = seed
         self._started = [False] * len(contexts)
@@ -198,7 +198,7 @@ class MultiAgentVector:
 
     def _make(self, i: int) -> Any:
         try:
-            return self._checked(make_env(self._env, self._contexts[i]))
+            return self._checked(make_env(self._env, self.contexts[i]))
         except Exception as error:
             raise self._failure(error, "make", i) from error
 
@@ -213,7 +213,7 @@ class MultiAgentVector:
             self.notices.append(f"{notice} as terminations")
 
     def _failure(self, error: Exception, phase: Phase, i: int) -> Exception:
-        return failure(error, phase, self._contexts[i].worker_index, i)
+        return failure(error, phase, self.contexts[i].worker_index, i)
 
 
 def tick_of(obs: Any, rewards: Any, terminateds: Any, truncateds: Any) -> Tick:

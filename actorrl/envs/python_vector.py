@@ -44,7 +44,7 @@ class PythonVector:
         self.num_envs = len(contexts)
         self.autoreset: Autoreset = autoreset
         self.frame_stack = frame_stack
-        self._contexts = contexts
+        self.contexts = contexts
         self._seed = self._first_seed = seed
         self._creator = creator
         self._recreate_failed = recreate_failed
@@ -135,7 +135,7 @@ class PythonVector:
 
     def _make(self, i: int) -> gym.Env[Any, Any]:
         try:
-            env = self._creator(self._contexts[i])
+            env = self._creator(self.contexts[i])
             if not isinstance(env, MultiAgentEnv):
                 env = todays_form(env)
             if not isinstance(env, gym.Env):
@@ -217,7 +217,7 @@ class PythonVector:
         return obs
 
     def _failure(self, error: Exception, phase: Phase, i: int) -> EnvironmentFailure:
-        return failure(error, phase, self._contexts[i].worker_index, i)
+        return failure(error, phase, self.contexts[i].worker_index, i)
 
 
 def zero_based(space: gym.Space[Any]) -> tuple[gym.Space[Any], int]:

@@ -30,6 +30,7 @@ from actorrl.rollouts.callbacks import (
     AgentsWatcher,
     EpisodeWatcher,
     call_user,
+    introduce,
     overrides,
     watches_episodes,
 )
@@ -68,6 +69,7 @@ class Sampling:
         self._sample_ends = overrides(settings.callbacks, "on_sample_end")
         if self._callbacks is not None and watches_episodes(settings.callbacks):
             watched = self._callbacks, self.env, self.view
+            introduce(*watched)
             if isinstance(self.collector, Collector):
                 self.collector.watcher = EpisodeWatcher(*watched)
             else:

@@ -36,6 +36,18 @@ class DefaultCallbacks:
 
     def on_checkpoint_loaded(self, *, algorithm: Any, **kwargs: Any) -> None: ...
 
+    def on_workers_recreated(
+        self, *, algorithm: Any, worker_set: Any, worker_ids: list[int], is_evaluation: bool,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
+        """Workers have died and are back; ids count from 1, as `worker_index` does."""
+
+    def on_sub_environment_created(
+        self, *, worker: Any, sub_environment: Any, env_context: Any, env_index: int,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
+        """In the worker, before its first reset."""
+
     def on_episode_start(
         self, *, worker: Any, base_env: Any, policies: Any, episode: RunningEpisode,
         env_index: int, **kwargs: Any,
@@ -57,7 +69,9 @@ class DefaultCallbacks:
         """A fragment is complete; `samples` are its rows, to look at."""
 
 
-_OF_EPISODES = ("on_episode_start", "on_episode_step", "on_episode_end")
+_OF_EPISODES = (
+    "on_episode_start", "on_episode_step", "on_episode_end", "on_sub_environment_created",
+)  # fmt: skip
 
 
 def overrides(callbacks: type | None, *names: str) -> bool:
@@ -68,6 +82,7 @@ def overrides(callbacks: type | None, *names: str) -> bool:
 
 
 def watches_episodes(callbacks: type | None) -> bool:
+    """Whether environments are to be at hand one by one."""
     return overrides(callbacks, *_OF_EPISODES)
 
 
@@ -191,3 +206,17 @@ def call_user(callbacks: DefaultCallbacks, method: str, **arguments: Any) -> Non
         raise EnvironmentFailure(
             f"{name}() raised {type(error).__name__}: {error}", traceback.format_exc()
         ) from error
+
+
+def introduce(callbacks: DefaultCallbacks, vector: Any, worker: Any) -> None:
+    """The environments of a worker that has just made them."""
+    contexts = getattr(vector, "contexts", None) or [None] * len(getattr(vector, "envs", []))
+    for i, (env, context) in enumerate(zip(getattr(vector, "envs", []), contexts, strict=False)):
+        call_user(
+            callbacks,
+            "on_sub_environment_created",
+            worker=worker,
+            sub_environment=env,
+            env_context=context,
+            env_index=i,
+        )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,39 @@ def test_episodes_are_watched_in_the_worker_and_results_in_the_driver(tmp_path: 
     assert seen == ["init", "result", "evaluate", "2 episodes", "result", "loaded"]
     rows = (tmp_path / "run" / "result.json").read_text().splitlines()
     assert json.loads(rows[1])["custom_metrics"]["mine"] == 7 == second["custom_metrics"]["mine"]
+
+
+class Introduced(DefaultCallbacks):
+    """Says in a metric with what its environments were made; hears of a worker that died."""
+
+    def on_algorithm_init(self, *, algorithm: Any, **kwargs: Any) -> None:
+        self.back: list[Any] = []
+
+    def on_sub_environment_created(
+        self, *, worker: Any, sub_environment: Any, env_context: Any, env_index: int, **kw: Any
+    ) -> None:
+        assert env_context["lengths"] == LENGTHS and env_context.vector_index == env_index
+        assert sub_environment.env_number == env_index and worker.worker_index == 1
+        sub_environment.introduced = True
+
+    def on_episode_end(self, *, base_env: Any, episode: Any, **kwargs: Any) -> None:
+        made = [env.introduced for env in base_env.get_sub_environments()]
+        episode.custom_metrics["introduced"] = sum(made)
+
+    def on_workers_recreated(self, *, worker_ids: list[int], **kwargs: Any) -> None:
+        self.back.append((worker_ids, kwargs["is_evaluation"]))
+
+
+def test_environments_are_introduced_and_workers_that_are_back_are_told_of(tmp_path: Path) -> None:
+    config = config_with(Introduced, num_envs_per_worker=3)
+    with config.build(results=tmp_path, name="run") as algo:
+        assert algo.train()["custom_metrics"]["introduced_min"] == 3
+        (pid,) = algo.workers.foreach_worker(lambda worker: os.getpid(), local_worker=False)
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 100
+        while not algo._callbacks.back and time.monotonic() < deadline:
+            algo.train()
+        assert algo._callbacks.back == [([1], False)]
 
 
 class Failing(DefaultCallbacks):

@@ -111,7 +111,7 @@ def test_each_environment_has_its_own_context_and_seed():
     vector = make_vector(CountingEnv, {"max_length": 99}, 3, worker_index=2, num_workers=5, seed=7)
     obs = vector.reset()
     assert obs[:, 0].tolist() == [0, 1, 2]
-    contexts = vector._contexts
+    contexts = vector.contexts
     assert [x.worker_index for x in contexts] == [2, 2, 2]
     assert [x.num_workers for x in contexts] == [5, 5, 5]
     alone = make_vector(CountingEnv, {"max_length": 99}, 1, seed=8)
