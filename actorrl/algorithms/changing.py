@@ -57,9 +57,13 @@ class Changing(Acting):
         specs = self._specs()
         if policy_id in specs:
             raise ConfigError(f"add_policy: there is a policy {policy_id!r} already")
-        _refuse_class(policy_id, policy_cls)
+        if is_ours(policy_cls):
+            policy_cls = None
+        wrong = multi_agent.class_lines(policy_id, policy_cls)
+        if wrong:
+            raise ConfigError(wrong)
         own = config.to_dict() if isinstance(config, AlgorithmConfig) else dict(config or {})
-        spec = PolicySpec(None, observation_space, action_space, own)
+        spec = PolicySpec(policy_cls, observation_space, action_space, own)
         specs[policy_id] = self._with_spaces(spec, policy_mapping_fn is None)
         weights = _weights_of(policy, policy_state)
         self._change(specs, policy_mapping_fn, policies_to_train)
@@ -169,22 +173,17 @@ def _merged(learned: State, fresh: State, policies: PolicyMap) -> State:
         **learned,
         "weights": policies.flat_weights(),
         **{
-            part: {name: learned[part].get(name, fresh[part][name]) for name in policies}
+            part: {name: learned[part].get(name, own) for name, own in fresh[part].items()}
             for part in ("update", "filter")
         },
     }
 
 
-def _refuse_class(policy_id: str, policy_class: Any) -> None:
-    """The algorithm's own policies are what RLlib's users name here: those are meant anyway."""
-    ours = (PolicyMirror, PolicyPart, Policy)
-    known = isinstance(policy_class, type) and issubclass(policy_class, ours)
-    if policy_class is None or (known and policy_class.__module__.startswith("actorrl.")):
-        return
-    raise ConfigError(
-        f"policies.{policy_id}: a policy class is not accepted, expected None: the algorithm's own"
-        " policy, with a model of yours where you give one"
-    )
+def is_ours(policy_class: Any) -> bool:
+    """The algorithm's own policy is what RLlib's users name as well: it is meant anyway."""
+    kinds = (PolicyMirror, PolicyPart, Policy)
+    known = isinstance(policy_class, type) and issubclass(policy_class, kinds)
+    return known and policy_class.__module__.startswith("actorrl.")
 
 
 def _weights_of(policy: Any, state: Mapping[str, Any] | None) -> dict[str, np.ndarray] | None:

@@ -7,7 +7,7 @@ short try-out of the environment on the driver.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium as gym
@@ -20,6 +20,7 @@ from actorrl.envs.multi_agent import Tick, space_of
 from actorrl.envs.preprocessors import preprocessor_for, problem_with
 from actorrl.envs.registry import EnvContext, resolve
 from actorrl.errors import ConfigError, EnvironmentFailure
+from actorrl.policies.base import Policy
 from actorrl.rollouts.multi_agent import EpisodeInfo, MappingFn, with_accepted_arguments
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ _LEARN_SEVERAL = ("A2C", "APPO", "DDPG", "DQN", "IMPALA", "PG", "PPO", "SAC", "T
 
 
 class PolicySpec(NamedTuple):
-    """One entry of `policies` (RLlib's, also as a plain tuple of four). What is None is found."""
+    """One entry of `policies` (RLlib's, also as a plain tuple of four). Spaces that are None are
+    found. A class derived from Policy plays beside those that learn (a heuristic)."""
 
     policy_class: Any = None
     observation_space: gym.Space[Any] | None = None
@@ -50,11 +52,7 @@ def specs_of(policies: Any) -> dict[str, PolicySpec]:
             errors.append(f"policies: {name!r} is no policy id, expected a text without '/'")
         elif given is None or (isinstance(given, tuple) and len(given) == len(PolicySpec._fields)):
             specs[name] = PolicySpec(*(given or ()))
-            if specs[name].policy_class is not None:
-                errors.append(
-                    f"policies.{name}: a policy class is not accepted, expected None: the"
-                    " algorithm's own policy, with a model of yours where you give one"
-                )
+            errors += class_lines(name, specs[name].policy_class)
         else:
             errors.append(
                 f"policies.{name}: {given!r} is not accepted, expected None or (None,"
@@ -63,6 +61,29 @@ def specs_of(policies: Any) -> dict[str, PolicySpec]:
     if errors:
         raise ConfigError(errors)
     return specs
+
+
+def class_lines(name: str, policy_class: Any) -> list[str]:
+    """What is wrong with the class of a policy."""
+    if policy_class is None or is_policy(policy_class):
+        return []
+    return [
+        f"policies.{name}: {policy_class!r} is not accepted, expected None (the algorithm's own"
+        " policy, with a model of yours where you give one) or a class derived from Policy, which"
+        " plays and does not learn"
+    ]
+
+
+def is_policy(policy_class: Any) -> bool:
+    return isinstance(policy_class, type) and issubclass(policy_class, Policy)
+
+
+def learning(config: AlgorithmConfig, names: Iterable[str]) -> list[str]:
+    """Those that the algorithm learns: all of `policies_to_train` that have no class of the
+    user's."""
+    specs, wanted = specs_of(config.policies), config.policies_to_train
+    own = [name for name in names if specs.get(name, PolicySpec()).policy_class is None]
+    return own if wanted is None else [name for name in own if name in wanted]
 
 
 def config_for(config: AlgorithmConfig, name: str) -> Any:
@@ -104,6 +125,8 @@ def lines(config: AlgorithmConfig) -> list[str]:
         )
     if config.policy_mapping_fn is not None and not callable(config.policy_mapping_fn):
         wrong.append(f"policy_mapping_fn: {config.policy_mapping_fn!r} is no function")
+    if specs and all(spec.policy_class is not None for spec in specs.values()):
+        wrong.append("policies: each has a class of its own and none learns, expected one None")
     unknown = [name for name in config.policies_to_train or () if name not in specs]
     if unknown:
         wrong.append(f"policies_to_train: no policy {unknown[0]!r}, expected of {', '.join(specs)}")

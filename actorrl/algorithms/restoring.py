@@ -42,7 +42,12 @@ def plain_config(config: AlgorithmConfig) -> dict[str, Any]:
     del plain["hosts"]
     if config.policies is not None:
         specs = multi_agent.specs_of(config.policies)
-        plain["policies"] = {name: dict(spec.config or {}) for name, spec in specs.items()}
+        plain["policies"] = {
+            name: {"class": naming.to_name(spec.policy_class), "config": dict(spec.config or {})}
+            if spec.policy_class is not None
+            else {"config": dict(spec.config or {})}
+            for name, spec in specs.items()
+        }
     if config.policy_mapping_fn is not None:
         plain["policy_mapping_fn"] = naming.to_name(config.policy_mapping_fn)
     return plain
@@ -87,13 +92,21 @@ def config_of(path: str | Path, env: Any = None, policy_mapping_fn: Any = None) 
         raise CheckpointError(f"{path}: its config does not fit: {'; '.join(errors)}")
     config.env = naming.from_name(name, env)
     if policies is not None:
-        config.policies = {name: (None, None, None, own) for name, own in policies.items()}
+        config.policies = {
+            name: (_class_of(name, said_of), None, None, said_of["config"])
+            for name, said_of in policies.items()
+        }
     if mapping is not None:
         config.policy_mapping_fn = naming.from_name(mapping, policy_mapping_fn, "policy_mapping_fn")
     missing = models.resolve(config.model)
     if missing:
         raise CheckpointError(f"{path}: model.{'; model.'.join(missing)}")
     return config
+
+
+def _class_of(name: str, said: dict[str, Any]) -> Any:
+    """Of a policy that plays and does not learn; None of the others."""
+    return naming.from_name(said["class"], None, f"policies.{name}") if "class" in said else None
 
 
 def newest_learner_state(folder: str) -> Recovery | None:

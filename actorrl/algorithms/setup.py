@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 
 from actorrl.algorithms import multi_agent
 from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.multi_agent import PolicySpec
 from actorrl.envs.check import EnvInfo
 from actorrl.errors import ConfigError
 from actorrl.policies.base import Policy
@@ -55,13 +57,16 @@ class Setup(NamedTuple):
         """`update(config, info, seed, device)` for the learner; with several policies one each."""
         if self.info.policies is None:
             return functools.partial(update, config, self.info, self.seed)
+        specs = collections.defaultdict(PolicySpec, multi_agent.specs_of(config.policies))
         makers = {
             name: functools.partial(
                 update, multi_agent.config_for(config, name), info, self.seed + i
             )
             for i, (name, info) in enumerate(self.info.policies.items())
+            if specs[name].policy_class is None
         }
-        return functools.partial(SeveralUpdates, makers, self._to_train(config))
+        to_train = multi_agent.learning(config, makers)
+        return functools.partial(SeveralUpdates, makers, to_train)
 
     def acting(self, config: AlgorithmConfig, make_policy: Callable[..., Policy]) -> MakePolicy:
         """`make_policy(config, info, seed, env_indices)` for the workers."""
@@ -76,17 +81,12 @@ class Setup(NamedTuple):
             clips = config.clips_rewards(self.info.frame_stack)
             return functools.partial(make, config, clips)
         makers = {}
-        for name in self.info.policies:
+        for name in multi_agent.learning(config, self.info.policies):
             own = multi_agent.config_for(config, name)
             makers[name] = functools.partial(make, own, own.clips_rewards(1))
-        if not config.learns_from_rows:
-            return functools.partial(several_policies.make_postprocess, makers)
-        learning = {name: makers[name] for name in self._to_train(config)}
-        return functools.partial(several_policies.make_rows, learning)
-
-    def _to_train(self, config: AlgorithmConfig) -> list[str]:
-        given = config.policies_to_train
-        return list(self.info.policies or ()) if given is None else given
+        rows = config.learns_from_rows
+        several = several_policies.make_rows if rows else several_policies.make_postprocess
+        return functools.partial(several, makers)
 
     def learner(
         self, config: AlgorithmConfig, make_update: MakeUpdate, **more: Any
@@ -110,11 +110,22 @@ def acting_policy(
     """(seed, environment indices) -> the policy that acts there, or a PolicyMap of several."""
     if info.policies is None:
         return functools.partial(make_policy, config, info)
+    specs = collections.defaultdict(PolicySpec, multi_agent.specs_of(config.policies))
     makers = {
         name: functools.partial(make_policy, multi_agent.config_for(config, name), own)
+        if specs[name].policy_class is None
+        else functools.partial(_players_policy, specs[name], own)
         for name, own in info.policies.items()
     }
     return functools.partial(_policy_map, makers)
+
+
+def _players_policy(spec: PolicySpec, info: EnvInfo, seed: int, env_indices: np.ndarray) -> Policy:
+    """Of a class of the user's, made as RLlib makes it."""
+    policy: Policy = spec.policy_class(
+        info.observation_space, info.action_space, dict(spec.config or {})
+    )
+    return policy
 
 
 def _policy_map(

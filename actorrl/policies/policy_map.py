@@ -35,6 +35,8 @@ class PolicyMap:
         self.policies = dict(policies)
         self.version = 0
         self.flat = self  # a learner loads `policy.flat`
+        # A heuristic has no weights, and a learner does not know it.
+        self._with_weights = [policy for policy in policies.values() if hasattr(policy, "flat")]
 
     def __getitem__(self, policy_id: str) -> Policy:
         return self.policies[policy_id]
@@ -55,15 +57,15 @@ class PolicyMap:
 
     def flat_weights(self) -> Float32:
         """[P], one policy behind the other."""
-        return np.concatenate([policy.flat_weights() for policy in self.policies.values()])
+        return np.concatenate([policy.flat_weights() for policy in self._with_weights])
 
     def load(self, values: Float32) -> None:
         """Copy [P] over the weights. Raises ValueError on its size."""
-        sizes = [policy.flat.vector.numel() for policy in self.policies.values()]
+        sizes = [policy.flat.vector.numel() for policy in self._with_weights]
         if sum(sizes) != len(values):
             raise ValueError(f"weights: {len(values)} values, expected {sum(sizes)}")
         parts = np.split(np.asarray(values), np.cumsum(sizes)[:-1])
-        for policy, part in zip(self.policies.values(), parts, strict=True):
+        for policy, part in zip(self._with_weights, parts, strict=True):
             policy.load_flat(part, self.version)
 
     def load_flat(self, values: Float32, version: int) -> None:

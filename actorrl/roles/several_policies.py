@@ -114,6 +114,8 @@ def make_postprocess(
     def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:
         arrays: Arrays = {}
         for name, columns in fragment.groups.items():
+            if name not in parts:
+                continue  # a policy that does not learn
             part = Fragment(single_group(columns), fragment.num_env_steps, fragment.policy_version)
             # Its last row is no decision: what the state behind it would be is of no account.
             part.state_out = policy[name].initial_state(columns[c.VALID].shape[1])

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from actorrl import DefaultCallbacks
+from actorrl import DefaultCallbacks, Policy, PolicySpec
 from actorrl.algorithms import multi_agent
 from actorrl.algorithms.a3c import A3CConfig
 from actorrl.algorithms.impala import IMPALAConfig
@@ -340,7 +340,7 @@ def test_a_change_of_policies_that_cannot_be_changes_nothing(tmp_path: Path) -> 
     with unlike().build(name="run", results=tmp_path) as run:
         for wrong, said in (
             (lambda: run.add_policy("artist"), "there is a policy 'artist' already"),
-            (lambda: run.add_policy("third", int), "a policy class is not accepted"),
+            (lambda: run.add_policy("third", int), "expected None .the algorithm"),
             (lambda: run.add_policy("third"), "policies.third: its spaces are neither given"),
             (lambda: run.add_policy("third", config={"lrr": 1}, **spaces), "policies.third.lrr"),
             (lambda: run.remove_policy("third"), "no policy 'third': this run has 'counter'"),
@@ -416,3 +416,67 @@ def test_evaluators_play_with_all_policies(tmp_path: Path) -> None:
         algo._evaluations._evaluators = []  # from now on the driver plays
         assert evaluation["episodes"] == 5 and evaluation["episode_len_mean"] == 8
         assert algo.evaluate()["episode_reward_mean"] == evaluation["episode_reward_mean"]
+
+
+class Rock(Policy):
+    """A heuristic of one's own, in RLlib's way, without weights."""
+
+    def compute_actions(self, obs_batch: Any, *args: Any, **kwargs: Any) -> Any:
+        return np.full(len(obs_batch), self.config.get("choice", 0)), [], {}
+
+
+class RockPaperScissors(MultiAgentEnv):
+    """Eight rounds; who sees nothing of the other is paid for beating it."""
+
+    observation_space = gym.spaces.Discrete(1)
+    action_space = gym.spaces.Discrete(3)
+
+    def __init__(self, config: Any = None) -> None:
+        self.t = 0
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        self.t = 0
+        return {"one": 0, "other": 0}, {}
+
+    def step(self, action_dict: Any) -> Any:
+        self.t += 1
+        won = (action_dict["one"] - action_dict["other"] + 1) % 3 - 1
+        rewards = {"one": float(won), "other": -float(won)}
+        return {"one": 0, "other": 0}, rewards, {ALL: self.t == 8}, {ALL: False}, {}
+
+
+@pytest.mark.parametrize("algo", ["PPO", pytest.param("DQN", marks=SLOW)])
+def test_a_heuristic_plays_beside_a_policy_that_learns_to_beat_it(
+    algo: str, tmp_path: Path
+) -> None:
+    config = config_class(algo)().environment(RockPaperScissors).debugging(seed=1)
+    config.rollouts(num_rollout_workers=0, num_envs_per_worker=4)
+    config.training(train_batch_size=256, lr=5e-3, model={"fcnet_hiddens": [16]})
+    if algo == "DQN":
+        config.training(train_batch_size=32, samples_per_insert=4.0, epsilon_timesteps=500)
+    policies = {"one": None, "other": PolicySpec(Rock, None, None, {"choice": 1})}
+    config.multi_agent(policies=policies, policy_mapping_fn=by_name)
+    with config.build(name="run", results=tmp_path) as run:
+        for _ in range(5 if algo == "PPO" else 2):
+            row = run.train()
+        assert run.get_policy("other").get_weights() == {}
+        assert run.compute_single_action(0, policy_id="one") == 2
+        assert run.evaluate(episodes=2)["episode_len_mean"] == 8
+        assert not any(key.startswith("other/") for key in row["info"]["learner"])
+        path = run.save()
+    again = algorithm_class(algo).from_checkpoint(
+        path, env=RockPaperScissors, policy_mapping_fn=by_name, name="again", results=tmp_path
+    )
+    with again:
+        assert again.compute_single_action(0, policy_id="other") == 1
+        again.add_policy("third", Rock)
+        assert again.compute_single_action(0, policy_id="third") == 0
+
+
+def test_policies_of_which_none_learns_are_refused() -> None:
+    config = PPOConfig().environment(RockPaperScissors)
+    all_play = {"one": (Rock, None, None, {}), "other": (Rock, None, None, {})}
+    said = config_error(lambda: config.multi_agent(policies=all_play, policy_mapping_fn=by_name))
+    assert "each has a class of its own and none learns" in said
+    said = config_error(lambda: config.copy().multi_agent(policies={"a": (int, None, None, {})}))
+    assert "policies.a: <class 'int'> is not accepted, expected None" in said
