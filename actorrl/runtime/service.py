@@ -12,7 +12,6 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import zmq
 
@@ -20,14 +19,13 @@ from actorrl.errors import ActorRLError, RunFailed
 from actorrl.runtime import inventory, run_directory, strays
 from actorrl.runtime.cast import Cast
 from actorrl.runtime.chronicle import Chronicle, Event
-from actorrl.runtime.desk import Desk, answer
 from actorrl.runtime.fleet import AgentState, Fleet
 from actorrl.runtime.host_specs import LOCAL, ClusterSpec
 from actorrl.runtime.housing import Housing
 from actorrl.runtime.launch import Launcher
-from actorrl.runtime.log_book import LogBook
 from actorrl.runtime.permissions import allowed
 from actorrl.runtime.program import Program
+from actorrl.runtime.reception import Reception
 from actorrl.runtime.refs import DRIVER
 from actorrl.runtime.relay import relay_name
 from actorrl.runtime.supervisor import SlotState, Supervisor
@@ -37,7 +35,6 @@ from actorrl.wire.messages import (
     AgentHello,
     AgentStopped,
     Control,
-    DumpStack,
     Health,
     LogLines,
     Stack,
@@ -52,7 +49,6 @@ _STOP_MARGIN_S = 8.0
 _LEAVE_S = 3.0
 _DESCRIPTORS_PER_ACTOR = 4
 _DESCRIPTORS_BESIDE = 512
-_SHOWN = 20  # actors in an error
 
 
 class Service(threading.Thread):
@@ -80,11 +76,10 @@ class Service(threading.Thread):
         self._housing = Housing(
             program, run_id, self.fleet, self._cast, self._chronicle, self._poller
         )
-        self._book = LogBook(log_dir)
+        self._log_dir = log_dir
         self.traffic = TrafficBook(self._chronicle.event)
         self._next_traffic = 0.0
-        self._desk: Desk | None = None
-        self._health: dict[str, tuple[float, int]] = {}
+        self._reception: Reception | None = None
         self._dir: Path | None = None
         self._door: Endpoint | None = None
         self._posted: collections.deque[Callable[[], None]] = collections.deque()
@@ -122,7 +117,7 @@ class Service(threading.Thread):
         inventory.allow_descriptors(_DESCRIPTORS_BESIDE + _DESCRIPTORS_PER_ACTOR * len(names))
         self._dir = path = run_directory.make(self._run_id, names)
         self._posted_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._desk = Desk(path)
+        self._reception = Reception(path, self._log_dir, self._supervisor, self.fleet)
         self.fleet.open(path, list(self._program.preload), names)
         tcp = self.fleet.door(self.fleet.keys) if self.fleet.several else None
         memory = MemoryClient(str(path / "memory"))
@@ -180,8 +175,8 @@ class Service(threading.Thread):
             self._door.close()
         if not self.is_alive():
             self.fleet.close_sockets()
-            if self._desk is not None:
-                self._desk.close()
+            if self._reception is not None:
+                self._reception.close()
             if self._dir is not None:
                 run_directory.remove(self._dir)
         with self._chronicle.changed:
@@ -206,17 +201,17 @@ class Service(threading.Thread):
             self._ended = True
 
     def _serve(self) -> None:
-        assert self.fleet.board is not None and self._desk is not None
-        for source in (*self.fleet.board.sources(), self._posted_fd, self._desk.fileno()):
+        assert self.fleet.board is not None and self._reception is not None
+        for source in (*self.fleet.board.sources(), self._posted_fd, self._reception.fileno()):
             self._poller.register(source, zmq.POLLIN)
         while not self._ended:
             ready = [source for source, _ in self._poller.poll(_TICK_MS)]
             if self._posted_fd in ready:
                 self._take_posted()
             self._take_from_agents()
-            if self._desk.fileno() in ready:
-                self._take_question(self._desk)
-            self._desk.tick()
+            if self._reception.fileno() in ready:
+                self._reception.take_question()
+            self._reception.tick()
             for source in ready:
                 if self._housing.is_lifeline(source) and not self._ended:
                     self._housing.on_lifeline(source, self._take_from_agents)
@@ -281,41 +276,10 @@ class Service(threading.Thread):
                 if killed and self._cast.stopping:
                     self._chronicle.event("actors_killed", actors=killed, host=host)
                 self.fleet.agents[host].over = True
-            case Health(actors):
-                self._health.update(actors)
-            case Stack(name, text) if self._desk is not None:
-                self._desk.arrived(name, {"text": text})
-            case LogLines(name, text, left_out):
-                self._book.write(name, host, text, left_out)
+            case Health() | Stack() | LogLines() if self._reception is not None:
+                self._reception.heard(host, message)
             case Traffic(name, incarnation, counts):
                 if name == relay_name(host) or self._cast.is_of(host, message):
                     self.traffic.heard(name, incarnation, counts)
             case _ if self._cast.is_of(host, message):
                 self._cast.on_actor(message, time.monotonic())
-
-    # ---- the command line's questions ---------------------------------------------------
-
-    def _take_question(self, desk: Desk) -> None:
-        taken = desk.take()
-        if taken is None:
-            return
-        connection, question = taken
-        actor = str(question.get("actor", ""))
-        slot = self._supervisor.slots.get(actor)
-        if question.get("ask") == "top":
-            answer(connection, {"actors": self.rows(), "hosts": self.fleet.health()})
-        elif question.get("ask") != "stack" or slot is None:
-            known = ", ".join(list(self._supervisor.slots)[:_SHOWN])
-            answer(connection, {"error": f"{actor}: there is no such actor, there are {known}"})
-        elif slot.pid is None or slot.host is None:
-            answer(connection, {"error": f"{actor} is {slot.state}, it has no process now"})
-        else:
-            desk.wait(actor, connection)
-            self.fleet.say(slot.host, DumpStack(actor))
-
-    def rows(self) -> list[dict[str, Any]]:
-        """A row per actor, with what it uses."""
-        rows = self._supervisor.rows()
-        for row in rows:
-            row["cores"], row["rss_bytes"] = self._health.get(row["name"], (0.0, 0))
-        return rows

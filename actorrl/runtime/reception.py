@@ -1,0 +1,73 @@
+"""What agents report beside the life of their actors, and who asks for it: health, stacks, logs of
+other hosts, and the command line's questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from actorrl.runtime.desk import Desk, answer
+from actorrl.runtime.fleet import Fleet
+from actorrl.runtime.log_book import LogBook
+from actorrl.runtime.supervisor import Supervisor
+from actorrl.wire.messages import DumpStack, Health, LogLines, Stack
+
+_SHOWN = 20  # actors in an error
+
+
+class Reception:
+    """The service thread's, but for the making. `directory` is the run's."""
+
+    def __init__(
+        self, directory: Path, log_dir: Path | None, supervisor: Supervisor, fleet: Fleet
+    ) -> None:
+        self._desk = Desk(directory)
+        self._book = LogBook(log_dir)
+        self._supervisor = supervisor
+        self._fleet = fleet
+        self._health: dict[str, tuple[float, int]] = {}
+
+    def fileno(self) -> int:
+        """Can be read when somebody asks."""
+        return self._desk.fileno()
+
+    def heard(self, host: str, message: Health | Stack | LogLines) -> None:
+        match message:
+            case Health(actors):
+                self._health.update(actors)
+            case Stack(name, text):
+                self._desk.arrived(name, {"text": text})
+            case LogLines(name, text, left_out):
+                self._book.write(name, host, text, left_out)
+
+    def take_question(self) -> None:
+        taken = self._desk.take()
+        if taken is None:
+            return
+        connection, question = taken
+        actor = str(question.get("actor", ""))
+        slot = self._supervisor.slots.get(actor)
+        if question.get("ask") == "top":
+            answer(connection, {"actors": self._rows(), "hosts": self._fleet.health()})
+        elif question.get("ask") != "stack" or slot is None:
+            known = ", ".join(list(self._supervisor.slots)[:_SHOWN])
+            answer(connection, {"error": f"{actor}: there is no such actor, there are {known}"})
+        elif slot.pid is None or slot.host is None:
+            answer(connection, {"error": f"{actor} is {slot.state}, it has no process now"})
+        else:
+            self._desk.wait(actor, connection)
+            self._fleet.say(slot.host, DumpStack(actor))
+
+    def tick(self) -> None:
+        """Who waits for too long is told."""
+        self._desk.tick()
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """A row per actor, with what it uses."""
+        rows = self._supervisor.rows()
+        for row in rows:
+            row["cores"], row["rss_bytes"] = self._health.get(row["name"], (0.0, 0))
+        return rows
+
+    def close(self) -> None:
+        self._desk.close()
