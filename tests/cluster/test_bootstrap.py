@@ -186,7 +186,7 @@ def test_a_missing_virtual_environment_is_made_and_then_used(
     [host] = bootstrap(file)
     assert bootstrap.said == [] and host.place.python == f"{venv}/bin/python"
     monkeypatch.setattr(own, "requirements", lambda: {"one_of_a_test": "0.8"})
-    with pytest.raises(HostError, match=r"install one_of_a_test==0.8` failed\n(.*\n)*.*0\.8"):
+    with pytest.raises(HostError, match=r"install` failed\n(.*\n)*.*one_of_a_test==0\.8"):
         bootstrap(file)
 
 
