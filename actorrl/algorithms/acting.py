@@ -5,7 +5,7 @@ Weights are the learner's newest, always.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -93,8 +93,22 @@ class Acting:
     optimizer = workers  # RLlib's older name
 
     @property
-    def local_evaluator(self) -> WorkerView:
+    def local_worker(self) -> WorkerView:
+        """The driver's own copy."""
         return self._workers.local_worker()
+
+    local_evaluator = local_worker  # RLlib's older name
+
+    def foreach_worker(self, func: Callable[[Any], Any]) -> list[Any]:
+        """What the function returned of the driver's copy and in each worker; see WorkerSet."""
+        return self._workers.foreach_worker(func)
+
+    def foreach_worker_with_index(self, func: Callable[[Any, int], Any]) -> list[Any]:
+        return self._workers.foreach_worker_with_index(func)
+
+    def sync_weights(self) -> None:
+        """Nothing to do: see WorkerSet."""
+        self._workers.sync_weights()
 
     def compute_single_action(
         self,

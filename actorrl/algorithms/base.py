@@ -221,18 +221,27 @@ class Algorithm(Changing):
 
     # ---- evaluating ---------------------------------------------------------------------
 
-    def evaluate(self, *, episodes: int | None = None, explore: bool = False) -> dict[str, Any]:
-        """Play episodes on fixed seeds, with the newest weights; or what the user's
-        `custom_evaluation_function(algorithm, workers)` returns. Where evaluators play beside
-        training, row n has what the weights at the beginning of iteration n have reached."""
+    def evaluate(
+        self,
+        duration_fn: Callable[[int], int] | None = None,
+        evaluation_fn: Callable[[Any, Any], Mapping[str, Any]] | None = None,
+        *,
+        episodes: int | None = None,
+        explore: bool = False,
+    ) -> dict[str, Any]:
+        """Play episodes on fixed seeds, with the newest weights; or what `evaluation_fn(algorithm,
+        workers)` returns, here or the config's `custom_evaluation_function`. `duration_fn(0)` is
+        RLlib's way to say how many. Where evaluators play beside training, row n has what the
+        weights at the beginning of iteration n have reached."""
         self._callbacks.on_evaluate_start(algorithm=self)
-        custom = self.config.custom_evaluation_function
+        custom = evaluation_fn or self.config.custom_evaluation_function
         if custom is not None:
-            metrics = custom(self, self._workers)
+            metrics = dict(custom(self, self.workers))
         else:
-            metrics = self._evaluations.play(episodes, explore)
+            count = duration_fn(0) if duration_fn is not None else episodes
+            metrics = self._evaluations.play(count, explore)
         self._callbacks.on_evaluate_end(algorithm=self, evaluation_metrics=metrics)
-        return dict(metrics)
+        return metrics
 
     # ---- saving and restoring -----------------------------------------------------------
 

@@ -141,3 +141,7 @@ def test_a_function_of_the_users_takes_the_place_of_evaluation(tmp_path: Path) -
     config.evaluation(evaluation_interval=1, custom_evaluation_function=evaluate)
     with config.build(results=tmp_path, name="run") as algo:
         assert algo.train()["evaluation"] == {"counted": 2}
+        assert algo.evaluate(evaluation_fn=lambda algorithm, workers: {"mine": 1}) == {"mine": 1}
+    plain = A2CConfig().environment(COUNTING, env_config={"lengths": LENGTHS})
+    with plain.rollouts(num_workers=0).build(results=tmp_path, name="plain") as algo:
+        assert algo.evaluate(duration_fn=lambda played: 3 - played)["episodes"] == 3

@@ -51,6 +51,9 @@ def test_older_scripts_find_their_evaluators(algo: Any) -> None:
     local = algo.local_evaluator.policy_map["default"].get_weights()
     lists = algo.optimizer.foreach_evaluator(lambda ev: ev.for_policy(lambda p: p.get_weights()))
     assert len(lists) == 3 and set(lists[1]) == set(local)
+    assert algo.foreach_worker(lambda w: w.worker_index) == [0, 1, 2]
+    assert algo.foreach_worker_with_index(lambda w, i: w.worker_index == i) == [True] * 3
+    assert algo.local_worker is algo.local_evaluator and algo.sync_weights() is None
     indexed = algo.optimizer.foreach_evaluator_with_index(lambda ev, i: i)
     assert indexed == [0, 1, 2]
 
