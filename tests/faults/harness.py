@@ -179,7 +179,7 @@ class FaultyRun(runs.Run):
         }
         words = [f"{n} {word.removesuffix('_lost')}" for word, n in sums.items() if n]
         most = [e["elements_at_most"] for e in self.event_list("host_lost") if e["time"] >= moment]
-        return ", ".join([*words, *(f"up to {n} elements in flight" for n in most)])
+        return ", ".join([*words, *(f"up to {n} elements in flight" for n in most if n)])
 
     def stop_for(self, victim: str, seconds: float) -> Measure:
         """SIGSTOP for a while: nobody is ended, nobody is started again."""

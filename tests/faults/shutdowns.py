@@ -30,7 +30,7 @@ def seconds(algo: str, env: str) -> tuple[float, list[str]]:
     """From the signal to the end of the command; what was there after it."""
     words = ["--algo", algo, "--env", env, "--workers", "2", "--stop", "timesteps_total=1e9"]
     with tempfile.TemporaryDirectory() as home, runs.launched(*words, home=Path(home)) as run:
-        run.wait_for_rows(2)
+        run.wait_for(lambda: len(run.rows()) >= 2, 180)
         run_id, moment = run.run_id(), time.monotonic()
         run.end(signal.SIGINT)
         took_s = time.monotonic() - moment
