@@ -11,7 +11,6 @@ server clips each gradient to `grad_clip`.
 
 from __future__ import annotations
 
-import functools
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -24,13 +23,13 @@ from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.config import Gathers
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.envs.check import EnvInfo
-from actorrl.roles.gradient_worker import by_backward
 from actorrl.roles.settings import Metrics, State
 from actorrl.runtime.program import Program
 from actorrl.topologies import async_gradients
 
 
 class A3CConfig(GAEConfig):
+    several_policies: ClassVar[bool] = True
     gathers: ClassVar[Gathers] = "single fragments"
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 1e-4})] = 1e-3
@@ -84,13 +83,12 @@ class A3C(Algorithm):
 
     @staticmethod
     def program(config: A3CConfig, setup: Setup) -> Program:
-        clips = config.clips_rewards(setup.info.frame_stack)
         return async_gradients.build(
             "A3C",
             setup.workers(config),
-            setup.learner(config, functools.partial(A3CUpdate, config, setup.info, setup.seed)),
-            functools.partial(make_policy, config, setup.info),
-            functools.partial(by_backward, functools.partial(compute_loss, config, clips)),
+            setup.learner(config, setup.update(config, A3CUpdate)),
+            setup.acting(config, make_policy),
+            setup.gradient(config, compute_loss),
         )
 
 

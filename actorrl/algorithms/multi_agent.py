@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from actorrl.algorithms.config import AlgorithmConfig
 
 _TRY_OUT_STEPS = 100
-_LEARN_SEVERAL = ("A2C", "APPO", "DDPG", "DQN", "IMPALA", "PG", "PPO", "SAC", "TD3")
+_LEARN_SEVERAL = ("A2C", "A3C", "APPO", "DDPG", "DQN", "IMPALA", "PG", "PPO", "SAC", "TD3")
 
 
 class PolicySpec(NamedTuple):

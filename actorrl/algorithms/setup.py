@@ -18,6 +18,7 @@ from actorrl.policies.base import Policy
 from actorrl.policies.policy_map import PolicyMap
 from actorrl.roles import several_policies
 from actorrl.roles.batch import FragmentBatch
+from actorrl.roles.gradient_worker import ComputeGradient, by_backward
 from actorrl.roles.settings import (
     LearnerSettings,
     MakePolicy,
@@ -71,6 +72,20 @@ class Setup(NamedTuple):
     def acting(self, config: AlgorithmConfig, make_policy: Callable[..., Policy]) -> MakePolicy:
         """`make_policy(config, info, seed, env_indices)` for the workers."""
         return acting_policy(config, self.info, make_policy)
+
+    def gradient(
+        self, config: AlgorithmConfig, compute_loss: Callable[..., Any]
+    ) -> ComputeGradient:
+        """`compute_loss(config, clip_rewards, policy, batch, timesteps)` for workers that
+        differentiate."""
+        if self.info.policies is None:
+            clips = config.clips_rewards(self.info.frame_stack)
+            return functools.partial(by_backward, functools.partial(compute_loss, config, clips))
+        computes = {}
+        for name in multi_agent.learning(config, self.info.policies):
+            own = multi_agent.config_for(config, name)
+            computes[name] = functools.partial(compute_loss, own, own.clips_rewards(1))
+        return functools.partial(several_policies.gradient_of_each, computes)
 
     def postprocess(
         self, config: AlgorithmConfig, make: Callable[..., Postprocess]

@@ -87,6 +87,10 @@ class FlatParameters:
         """Copy [P] over the gradient, for an optimizer step with somebody else's gradient."""
         _copy_into(self.gradient, values, "gradients")
 
+    def has_gradient(self) -> bool:
+        """Whether any number of it is not zero."""
+        return bool(self.gradient.any())
+
     def zero_gradient(self) -> None:
         self.gradient.zero_()
 

@@ -36,13 +36,17 @@ class PolicyMap:
         self.version = 0
         self.flat = self  # a learner loads `policy.flat`
         # A heuristic has no weights, and a learner does not know it.
-        self._with_weights = [policy for policy in policies.values() if hasattr(policy, "flat")]
+        self._with_weights = [self.policies[name] for name in self.with_weights()]
 
     def __getitem__(self, policy_id: str) -> Policy:
         return self.policies[policy_id]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.policies)
+
+    def with_weights(self) -> list[str]:
+        """Those that `flat_weights` has, in its order."""
+        return [name for name, policy in self.policies.items() if hasattr(policy, "flat")]
 
     @property
     def timesteps(self) -> float:
@@ -61,12 +65,19 @@ class PolicyMap:
 
     def load(self, values: Float32) -> None:
         """Copy [P] over the weights. Raises ValueError on its size."""
+        for policy, part in zip(self._with_weights, self._parts(values), strict=True):
+            policy.load_flat(part, self.version)
+
+    def set_flat_gradient(self, values: Float32) -> None:
+        """Copy [P] over the gradients."""
+        for policy, part in zip(self._with_weights, self._parts(values), strict=True):
+            policy.set_flat_gradient(part)
+
+    def _parts(self, values: Float32) -> list[Float32]:
         sizes = [policy.flat.vector.numel() for policy in self._with_weights]
         if sum(sizes) != len(values):
             raise ValueError(f"weights: {len(values)} values, expected {sum(sizes)}")
-        parts = np.split(np.asarray(values), np.cumsum(sizes)[:-1])
-        for policy, part in zip(self._with_weights, parts, strict=True):
-            policy.load_flat(part, self.version)
+        return np.split(np.asarray(values), np.cumsum(sizes)[:-1])
 
     def load_flat(self, values: Float32, version: int) -> None:
         self.version = version

@@ -17,6 +17,7 @@ from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.fragment import Fragment, single_group
 from actorrl.policies.base import Policy
 from actorrl.policies.policy_map import SEPARATOR, PolicyMap, part_of
+from actorrl.roles.gradient_worker import ComputeLoss, by_backward
 from actorrl.roles.settings import (
     Arrays,
     Batch,
@@ -43,11 +44,12 @@ class SeveralUpdates:
         self.policy = PolicyMap({name: update.policy for name, update in self._updates.items()})
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
-        """Policies of whom nobody has acted in this batch stay as they are."""
+        """Policies of whom nobody has acted in this batch stay as they are. An empty batch: steps
+        with the gradients that a worker has sent."""
         metrics = {}
         for name in self._to_train:
             part = part_of(batch, name)
-            if _has_rows(part):
+            if _has_rows(part) or (not batch and self._updates[name].policy.flat.has_gradient()):
                 for key, value in self._updates[name](part, timesteps).items():
                     metrics[f"{name}{SEPARATOR}{key}"] = value
         return metrics
@@ -102,6 +104,21 @@ class GroupedBatch:
     def clear(self) -> None:
         for batch in self._batches.values():
             batch.clear()
+
+
+def gradient_of_each(
+    computes: Mapping[str, ComputeLoss], policy: PolicyMap, fragment: Fragment, timesteps: int
+) -> tuple[np.ndarray, dict[str, float]]:
+    """A worker's gradient [P] of all policies, each of the loss of its own agents (A3C)."""
+    metrics: dict[str, float] = {}
+    parts: list[np.ndarray] = []
+    for name in policy.with_weights():
+        parts.append(np.zeros(policy[name].flat.vector.numel(), np.float32))
+        if name in computes and name in fragment.groups:
+            part = Fragment(single_group(fragment.groups[name]), 0, fragment.policy_version)
+            parts[-1], found = by_backward(computes[name], policy[name], part, timesteps)
+            metrics |= {f"{name}{SEPARATOR}{key}": float(x) for key, x in found.items()}
+    return np.concatenate(parts), metrics
 
 
 def make_postprocess(

@@ -11,7 +11,7 @@ import pytest
 
 from actorrl import DefaultCallbacks, Policy, PolicySpec
 from actorrl.algorithms import multi_agent
-from actorrl.algorithms.a3c import A3CConfig
+from actorrl.algorithms.es import ESConfig
 from actorrl.algorithms.impala import IMPALAConfig
 from actorrl.algorithms.ppo import PPO, PPOConfig
 from actorrl.algorithms.registry import algorithm_class, config_class, names
@@ -261,8 +261,8 @@ def test_each_mistake_is_a_sentence_before_anything_starts() -> None:
     assert "policies.ghost: its spaces are neither given nor found" in said
     said = config_error(lambda: plain.copy().multi_agent(policies={"a": 3}))
     assert "policies.a: 3 is not accepted" in said
-    said = config_error(lambda: A3CConfig().environment(Unlike).multi_agent(policies=["a"]))
-    assert "policies: A3C learns one policy of one agent; A2C, APPO, DDPG, DQN," in said
+    said = config_error(lambda: ESConfig().environment(Unlike).multi_agent(policies=["a"]))
+    assert "policies: ES learns one policy of one agent; A2C, A3C, APPO, DDPG, DQN," in said
     one = PPOConfig().environment("CartPole-v1").multi_agent(policies=["a"])
     assert "'CartPole-v1' has one agent" in config_error(lambda: one)
 
@@ -480,3 +480,20 @@ def test_policies_of_which_none_learns_are_refused() -> None:
     assert "each has a class of its own and none learns" in said
     said = config_error(lambda: config.copy().multi_agent(policies={"a": (int, None, None, {})}))
     assert "policies.a: <class 'int'> is not accepted, expected None" in said
+
+
+def test_a3c_steps_each_policy_with_the_gradient_of_its_own_agents(tmp_path: Path) -> None:
+    config = config_class("A3C")().environment(Unlike).debugging(seed=1)
+    config.rollouts(num_rollout_workers=0, num_envs_per_worker=4)
+    config.training(lr=1e-2, model={"fcnet_hiddens": [16]}).reporting(min_time_s_per_iteration=0)
+    config.multi_agent(
+        policies=["counter", "artist"], policy_mapping_fn=by_name, policies_to_train=["counter"]
+    )
+    with config.build(name="run", results=tmp_path) as run:
+        before = weights_of(run, "counter", "artist")
+        while run.train()["num_updates"] < 60:
+            pass
+        after = weights_of(run, "counter", "artist")
+        assert equal(before["artist"], after["artist"]), "not in policies_to_train"
+        assert not equal(before["counter"], after["counter"])
+        assert run.compute_single_action(2, policy_id="counter") == 1
