@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from actorrl.envs.atari import AtariVector
+from actorrl.envs.numbers import WrongNumber, check_bounds
 from actorrl.envs.python_vector import PythonVector
 from actorrl.envs.registry import EnvLike, resolve, reward_threshold
 from actorrl.envs.vector import VectorEnv, make_vector
@@ -91,15 +92,10 @@ def _one_action(space: gym.Space[Any], mask: np.ndarray) -> Any:
 
 
 def _check_obs(obs: np.ndarray, space: gym.spaces.Box, phase: str) -> None:
-    if space.contains(obs[0]):
-        return
-    outside = ~((obs[0] >= space.low) & (obs[0] <= space.high))
-    first = tuple(np.argwhere(outside)[0].tolist())
-    raise EnvironmentFailure(
-        f"environment 0: {phase}() returned an observation that is not in observation_space: "
-        f"element {list(first)} is {obs[0][first]}, allowed are {space.low[first]} to "
-        f"{space.high[first]}"
-    )
+    try:
+        check_bounds(obs, space, phase)
+    except WrongNumber as error:
+        raise EnvironmentFailure(f"environment {error.env_index}: {error}") from error
 
 
 def _can_act(space: gym.Space[Any]) -> bool:

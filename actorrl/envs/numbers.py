@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 
@@ -21,16 +22,30 @@ def reward_number(reward: Any) -> float:
 
 
 def check_numbers(obs: np.ndarray, phase: str) -> None:
-    """Of B observations [B, ...]. Raises NotANumber if one of them holds NaN."""
+    """Of B observations [B, ...]. Raises WrongNumber if one of them holds NaN."""
     if not _may_hold_nan(obs):
         return
     nowhere = np.argwhere(np.isnan(obs))
     if len(nowhere):
         env_index, *element = nowhere[0].tolist()
-        raise NotANumber(
+        raise WrongNumber(
             f"{phase}() returned an observation whose element {element} is nan, expected a number",
             env_index,
         )
+
+
+def check_bounds(obs: np.ndarray, space: gym.spaces.Box, phase: str) -> None:
+    """The same for elements that are NaN or outside of the space's bounds."""
+    inside = (obs >= space.low) & (obs <= space.high)
+    if inside.all():
+        return
+    env_index, *element = np.argwhere(~inside)[0].tolist()
+    at = tuple(element)
+    raise WrongNumber(
+        f"{phase}() returned an observation that is not in observation_space: element {element} is"
+        f" {obs[env_index][at]}, allowed are {space.low[at]} to {space.high[at]}",
+        env_index,
+    )
 
 
 def check_rows(obs: np.ndarray, phase: str) -> None:
@@ -49,7 +64,7 @@ def _may_hold_nan(array: np.ndarray) -> bool:
 
 
 def check_rewards(rewards: np.ndarray) -> None:
-    """Of T steps of B environments [T, B]. Raises NotANumber."""
+    """Of T steps of B environments [T, B]. Raises WrongNumber."""
     with np.errstate(all="ignore"):
         total = rewards.sum()
     if not math.isfinite(total):
@@ -57,10 +72,10 @@ def check_rewards(rewards: np.ndarray) -> None:
         if len(wrong):
             row, env_index = wrong[0].tolist()
             text = f"step() returned the reward {rewards[row, env_index]}, expected a finite number"
-            raise NotANumber(text, env_index)
+            raise WrongNumber(text, env_index)
 
 
-class NotANumber(ValueError):
+class WrongNumber(ValueError):
     def __init__(self, text: str, env_index: int) -> None:
         super().__init__(text)
         self.env_index = env_index

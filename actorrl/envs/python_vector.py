@@ -11,7 +11,7 @@ import numpy as np
 
 from actorrl.envs.failure import Phase, failure
 from actorrl.envs.multi_agent import MultiAgentEnv
-from actorrl.envs.numbers import NotANumber, check_numbers, reward_number
+from actorrl.envs.numbers import WrongNumber, check_bounds, check_numbers, reward_number
 from actorrl.envs.old_form import notice_about, todays_form
 from actorrl.envs.preprocessors import preprocessor_for, problem_with
 from actorrl.envs.registry import EnvContext
@@ -58,6 +58,7 @@ class PythonVector:
         self.observation_space = self._preprocessor.space
         self.action_space, self._first_action = zero_based(self.envs[0].action_space)
         self._ended = np.zeros(self.num_envs, np.bool_)
+        self._tried: set[Phase] = set()  # the first observations of each are held to their space
 
     def reset(self, seed: int | None = None) -> np.ndarray:
         seed = self._seed if seed is None else seed
@@ -205,7 +206,10 @@ class PythonVector:
         obs = self._preprocessor.transform(raw)
         try:
             check_numbers(obs, phase)
-        except NotANumber as error:
+            if phase not in self._tried:
+                self._tried.add(phase)
+                check_bounds(obs, self.observation_space, phase)
+        except WrongNumber as error:
             raise self._failure(error, phase, error.env_index) from error
         return obs
 

@@ -15,7 +15,7 @@ from actorrl.data import columns as c
 from actorrl.data.fragment import Episode, Fragment, single_group
 from actorrl.data.frame_stack import frame_rows
 from actorrl.envs.failure import failure
-from actorrl.envs.numbers import NotANumber, check_rewards, check_rows
+from actorrl.envs.numbers import WrongNumber, check_rewards, check_rows
 from actorrl.envs.vector import StepResult, VectorEnv
 from actorrl.rollouts.callbacks import EpisodeWatcher
 from actorrl.rollouts.episodes import EpisodeTracker
@@ -111,7 +111,7 @@ class Collector:
             if self.env.frame_stack == 1:
                 check_rows(columns[c.OBS], "step")
             check_rewards(columns[c.REWARDS])
-        except NotANumber as error:
+        except WrongNumber as error:
             raise failure(error, "step", self.worker_index + 1, error.env_index) from error
 
     def _finished_episodes(self, columns: dict[str, np.ndarray]) -> list[Episode]:

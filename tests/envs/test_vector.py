@@ -224,6 +224,30 @@ def test_what_is_no_number_is_refused_at_once_and_not_with_a_stack_of_ours(retur
     assert caught.value.user_traceback == ""
 
 
+@pytest.mark.parametrize("phase", ["reset", "step"])
+def test_a_first_observation_outside_its_space_is_refused(phase):
+    class Outside(ConstantReward):
+        def __init__(self, config):
+            super().__init__()
+            self.shift = 7.0 * (config.vector_index == 1)
+
+        def reset(self, *, seed=None, options=None):
+            obs, info = super().reset(seed=seed)
+            return obs + self.shift * (phase == "reset"), info
+
+        def step(self, action):
+            obs, *rest = super().step(action)
+            return obs + self.shift, *rest
+
+    with pytest.raises(
+        EnvironmentFailure, match=r"is [78]\.0, allowed are -1\.0 to 1\.0"
+    ) as caught:
+        vector = make_vector(Outside, {}, 3, worker_index=2)
+        vector.reset()
+        vector.step(np.zeros(3, np.int64))
+    assert f"environment 1 of worker 2 failed in {phase}" in str(caught.value)
+
+
 def test_infinite_observations_are_numbers():
     infinite = {"obs": [math.inf, -math.inf]}
     vector = make_vector(Later, infinite, 3)
