@@ -41,8 +41,8 @@ def counting(
         def window() -> Sample:
             _wait_for_count(process, counter, log)
             time.sleep(warmup_s)
-            before, first = usage.of_tree(process.pid, memory=False), _next(counter, process, log)
-            totals_before = totals()
+            first = _next(counter, process, log)  # only then the rest: it may take a while to come
+            before, totals_before = usage.of_tree(process.pid, memory=False), totals()
             time.sleep(window_s)
             last = _next(counter, process, log)
             seen = usage.of_tree(process.pid).since(before)
