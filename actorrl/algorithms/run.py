@@ -18,6 +18,7 @@ from actorrl.roles.learner import LearningDiverged
 from actorrl.roles.settings import State
 from actorrl.rollouts.episodes import EpisodeWindow
 from actorrl.runtime.cluster import Cluster
+from actorrl.runtime.launchers import early
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import NO_LIMIT, ActorRef
 
@@ -78,6 +79,7 @@ class Run:
         except BaseException:
             self.write_status("failed")
             raise
+        early.discard()  # where all actors share this process, no agent was needed
         self.learner = self.cluster.ref("learner/0")
 
     def refs(self, role: str) -> list[ActorRef]:

@@ -76,12 +76,12 @@ def take(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes] | No
 
 
 def discard() -> None:
-    """End the one that waits still, if any, with its forkserver."""
+    """End the one that waits still, if any, with its forkserver; nothing else of its run."""
     global _waiting
     if _waiting is not None:
         waiting, _waiting = _waiting, None
         assert waiting.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             waiting.process.stdin.close()
-        strays.kill_run(waiting.run_id, _END_S)
+        strays.kill_run(waiting.run_id, _END_S, waiting.environment[strays.HOST_VARIABLE])
         waiting.process.wait()
