@@ -5,21 +5,22 @@ messages on, and tells the driver who has ended. It does no work, so that nothin
 from __future__ import annotations
 
 import collections
-import contextlib
 import os
 import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import zmq
 
-from actorrl.runtime import child, inventory, strays
+from actorrl.runtime import inventory, strays
+from actorrl.runtime.actors_line import ActorsLine, Word
 from actorrl.runtime.agent_news import News
-from actorrl.runtime.driver_line import DriverLine, received
+from actorrl.runtime.driver_line import DriverLine
 from actorrl.runtime.relay import Relay
 from actorrl.runtime.running import Running
 from actorrl.runtime.starter import Started, Starter
@@ -27,9 +28,7 @@ from actorrl.runtime.vitals import Vitals
 from actorrl.wire import sockets
 from actorrl.wire.messages import (
     PROTOCOL_VERSION,
-    ActorEvent,
     ActorExited,
-    ActorFailed,
     ActorHello,
     ActorReady,
     ActorSilent,
@@ -44,8 +43,6 @@ from actorrl.wire.messages import (
     RelayPlan,
     StartActor,
     StopAll,
-    Traffic,
-    encode_control,
 )
 from actorrl.wire.shared_memory import MemoryServer
 from actorrl.wire.sockets import TcpDoor
@@ -53,8 +50,6 @@ from actorrl.wire.sockets import TcpDoor
 _POLL_MS = 500
 _ORPHAN_GRACE_S = 1.0  # what actors get when the driver is gone: all must have ended within 5 s
 REAP_S = 2.0
-_LAST_WORDS_S = 0.2
-_OF_ACTORS = (ActorHello, ActorReady, ActorFailed, ActorEvent, Traffic)
 
 
 class Agent:
@@ -68,13 +63,12 @@ class Agent:
         inventory.allow_descriptors()
         self._context = sockets.new_context()
         self._line = DriverLine(config, self._context)
-        self._address = f"ipc://{self._dir}/agent"
-        self._actors = sockets.router(self._context, self._address)
+        self._running: dict[str, Running] = {}
+        self._actors = ActorsLine(self._context, f"ipc://{self._dir}/agent", self._running)
         self._memory_address = str(self._dir / "memory")
         Path(self._memory_address).unlink(missing_ok=True)  # a predecessor's that was killed
         self._memory = MemoryServer(self._memory_address)
         self._vitals = Vitals(self._memory)
-        self._running: dict[str, Running] = {}
         self._started: collections.deque[Started] = collections.deque()
         self._started_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._starter = Starter(config.preload, self._on_started)
@@ -91,7 +85,7 @@ class Agent:
         self._say_hello()
         if self._config.driver_pid == 0:  # the line to the driver may break
             self._write_own_log()
-        own = (self._actors, self._memory.fileno(), self._started_fd)
+        own = (self._actors.socket, self._memory.fileno(), self._started_fd)
         for source in (*own, *self._line.sources()):
             self._poller.register(source, zmq.POLLIN)
         self._starter.start()
@@ -127,8 +121,8 @@ class Agent:
                 self._on_driver(message)
         elif source is self._line.beats:
             self._line.take_beats()
-        elif source is self._actors:
-            self._take_from_actors()
+        elif source is self._actors.socket:
+            self._take_from_actors(self._actors.heard())
         elif source == self._started_fd:
             self._take_started()
         elif source == self._memory.fileno():
@@ -158,7 +152,7 @@ class Agent:
                     running.kill()
             case Peers():
                 for running in self._running.values():
-                    self._tell(running, message)
+                    self._actors.tell(running, message)
             case DumpStack(name):
                 running = self._running.get(name)
                 if running is not None:
@@ -185,7 +179,7 @@ class Agent:
             incarnation=start.incarnation,
             host=self._config.host,
             address=f"ipc://{self._dir}/{running.slot}",
-            agent_address=self._address,
+            agent_address=self._actors.address,
             agent_pid=os.getpid(),
             memory_address=self._memory_address,
             log_file=str(log_file),
@@ -226,26 +220,13 @@ class Agent:
 
     # ---- from the actors ----------------------------------------------------------------
 
-    def _take_from_actors(self) -> None:
-        for route, message in received(self._actors, num_frames=2):
-            if not isinstance(message, _OF_ACTORS):
-                continue
-            running = self._running.get(message.name)
-            if running is None or running.incarnation != message.incarnation:
-                continue
-            if isinstance(message, ActorHello):
-                running.route = route
-                if self._stop_at is not None:
-                    self._tell(running, StopAll(0.0))
+    def _take_from_actors(self, heard: Iterator[tuple[Running, Word]]) -> None:
+        for running, message in heard:
+            if isinstance(message, ActorHello) and self._stop_at is not None:
+                self._actors.tell(running, StopAll(0.0))
             if isinstance(message, ActorReady):
                 self._vitals.ready(running.name, running.progress_limit_s)
-            running.has_failed |= isinstance(message, ActorFailed)
             self._say(message)
-
-    def _tell(self, running: Running, message: Control) -> None:
-        if running.route is not None:
-            with contextlib.suppress(zmq.ZMQError):
-                self._actors.send_multipart([running.route, encode_control(message)], zmq.NOBLOCK)
 
     def _by_sentinel(self, source: int) -> Running | None:
         return next(
@@ -257,7 +238,7 @@ class Agent:
         code = process.exit_code() if process is not None else None
         if process is None or code is None:
             return
-        self._hear_last_words(running, code)
+        self._take_from_actors(self._actors.last_words(running, code))
         self._poller.unregister(process.sentinel)
         del self._running[running.name]
         strays.kill_group(process.pid)  # what its environment may have started
@@ -296,15 +277,6 @@ class Agent:
                 self._running[name].over_limit = (held, limit)
                 self._running[name].kill()
 
-    def _hear_last_words(self, running: Running, code: int) -> None:
-        """They come before the notice of its end, and may still be on their way."""
-        self._take_from_actors()
-        deadline = time.monotonic() + _LAST_WORDS_S
-        while code == child.EXIT_FAILED and not running.has_failed:
-            if time.monotonic() > deadline or not self._actors.poll(int(_LAST_WORDS_S * 1000)):
-                return
-            self._take_from_actors()
-
     # ---- the end ------------------------------------------------------------------------
 
     def _stop(self, grace_s: float) -> None:
@@ -312,7 +284,7 @@ class Agent:
         self._stop_at = deadline if self._stop_at is None else min(self._stop_at, deadline)
         self._starter.cancel()
         for running in self._running.values():
-            self._tell(running, StopAll(grace_s))
+            self._actors.tell(running, StopAll(grace_s))
 
     def _leave(self) -> None:
         """Whoever is still there had its time; then the forkserver, and what an actor's environment
@@ -324,7 +296,7 @@ class Agent:
         self._say(AgentStopped(self._killed, unkillable))
         self._memory.close()
         self._line.close()
-        self._actors.close(linger=0)
+        self._actors.close()
         self._context.term()
 
     def _say(self, message: Control) -> None:
