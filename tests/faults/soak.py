@@ -110,14 +110,18 @@ class Soak:
             self._rest(run)
             first, begun = run.last_row()["num_updates"], time.monotonic()
             self._inject(run)
-            over = self._left == 0 and self._end(run, first, begun)
+            over = self._is_over(run) and self._end(run, first, begun)
         while not over:
             with self._resumed() as run:
                 self._inject(run)
-                over = self._left == 0 and self._end(run, first, begun)
+                over = self._is_over(run) and self._end(run, first, begun)
         self._evaluate()
         self.report.seconds_in_all = time.monotonic() - started
         return self.report
+
+    def _is_over(self, run: FaultyRun) -> bool:
+        """A run that the last fault has ended is resumed once more, to be ended in order."""
+        return self._left == 0 and run.process.poll() is None
 
     def _settle(self, run: FaultyRun) -> None:
         """Until its first checkpoint has opened what checkpoints need."""

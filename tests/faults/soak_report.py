@@ -14,6 +14,7 @@ MIN_SHARE = 0.6  # of the updates without faults
 LONG = 300  # faults, from which on learning and rate are judged: with pauses between them
 _MAY_GROW = 0.05  # per 100 faults, of one process's memory
 _FEW_BYTES = 24 << 20
+_LONG_TEXT = 600
 _FIRST = 4  # samples of a process that is still filling its caches
 
 Load = tuple[int, int, int]  # descriptors, threads, sockets
@@ -48,7 +49,9 @@ class Report:
         self._say(f"{sum(self.counts.values()):4d} {kind}: {seconds:.1f} s")
 
     def break_(self, where: str, text: str) -> None:
-        self.broken.append(f"{where}: {text}")
+        if len(text) > _LONG_TEXT:  # what the run said comes last
+            text = f"{text[: _LONG_TEXT // 2]} ... {text[-_LONG_TEXT // 2 :]}"
+        self.broken.append(f"{where}: {' / '.join(text.split(chr(10)))}")
         self._say(f"     BROKEN {where}: {text}")
 
     def _say(self, line: str) -> None:
