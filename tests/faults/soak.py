@@ -36,7 +36,7 @@ ENV = ["--env", "CartPole-v1", "--workers", "3", "--stop", "timesteps_total=1e12
 SETTINGS = ["--set", "min_time_s_per_iteration=0.2", "--checkpoint-freq", "20", "--keep", "3"]
 ALGORITHM = "APEX"  # workers, shards and a learner
 CALM_S = 20.0
-STALLS_S = 60.0  # of the driver within one of its windows, more than there are
+SLACK_S = 60.0  # by which our windows are longer than the driver's
 PAUSE_S = 6.0  # at most, between two faults: 500 take about an hour
 
 # How often each strikes, in parts of 100; workers are the many, and the ones that die.
@@ -61,14 +61,15 @@ PREFIX = {"worker": "rollout/", "shard": "replay/", "learner": "learner/"}
 
 class Budgets:
     """How often each slot, each role and the agent were killed lately: one less than what would end
-    the run. The driver's windows are longer than ours: its clock stands still while it does."""
+    the run. Our windows are longer than the driver's: a kill is noted before the pause that comes
+    first, and the driver's clock stands still while it does."""
 
     def __init__(self) -> None:
         self._killed: dict[str, list[float]] = collections.defaultdict(list)
         policy, host = Policy(), HostPolicy()
-        self._slot = (policy.max_restarts, policy.window_s + STALLS_S)
-        self._role = (policy.group_restarts, policy.group_window_s + STALLS_S)
-        self._agent = (host.max_losses, host.window_s + STALLS_S)
+        self._slot = (policy.max_restarts, policy.window_s + SLACK_S)
+        self._role = (policy.group_restarts, policy.group_window_s + SLACK_S)
+        self._agent = (host.max_losses, host.window_s + SLACK_S)
 
     def allow(self, victims: list[str]) -> bool:
         now = time.monotonic()

@@ -103,7 +103,8 @@ class Report:
         for kind, count in sorted(self.counts.items()):
             seconds = sorted(self.seconds[kind])
             middle = statistics.median(seconds)
-            out.append(f"| {kind} | {count} | {middle:.1f} | {seconds[-1]:.1f} |")
+            until = " (until nothing of it is left)" if kind == "kill driver" else ""
+            out.append(f"| {kind}{until} | {count} | {middle:.1f} | {seconds[-1]:.1f} |")
         calm = ", ".join(f"{rate:.0f}" for rate in self.calm_rates)
         out += ["", f"- invariants broken: {len(self.broken)}"]
         out += [f"  - {text}" for text in self.broken]
