@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from actorrl.cli.early_agent import early_agent
 from actorrl.cli.interrupts import Interrupted, Interrupts
 from actorrl.cli.options import how_to_end, how_to_show, where_results_are, which_hosts
 
@@ -23,7 +24,7 @@ def command(**flags: Any) -> int:
 
     --stop and --hosts replace those that the run was started with.
     """
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, early_agent():
         try:
             return _resume(flags, interrupts)
         except Interrupted:
