@@ -17,7 +17,9 @@ import numpy as np
 
 from actorrl.data.fragment import Episode, Fragment
 from actorrl.envs.base_env import AgentsVector
+from actorrl.envs.failure import failure
 from actorrl.envs.multi_agent import Tick
+from actorrl.envs.numbers import WrongNumber, check_numbers
 from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.errors import EnvironmentFailure
 from actorrl.rollouts.callbacks import AgentsWatcher
@@ -206,11 +208,16 @@ class MultiAgentCollector:
             self._num_lanes += 1
             lane = Lane(number=self._num_lanes)
             lanes.append(lane)
-        lane.begin(self._transform(name, obs), self._fresh[name])
+        lane.begin(self._transform(i, agent, name, obs), self._fresh[name])
 
-    def _transform(self, name: str, obs: Any) -> np.ndarray:
-        array: np.ndarray = self._preprocessors[name].transform([obs])[0]
-        return array
+    def _transform(self, i: int, agent: Any, name: str, obs: Any) -> np.ndarray:
+        array = self._preprocessors[name].transform([obs])
+        try:
+            check_numbers(array, f"agent {agent!r}: step")
+        except WrongNumber as error:
+            raise failure(error, "step", self.worker_index + 1, i) from error
+        first: np.ndarray = array[0]
+        return first
 
     def _policy_of(self, episode: EpisodeInfo, agent: Any) -> str:
         name = episode.policy_of.get(agent)
@@ -234,7 +241,8 @@ class MultiAgentCollector:
             lane = self._open_lane(i, episode, agent)
             obs = tick.obs.get(agent)
             if lane is not None:
-                seen = None if obs is None else self._transform(episode.policy_of[agent], obs)
+                name = episode.policy_of[agent]
+                seen = None if obs is None else self._transform(i, agent, name, obs)
                 lane.outcome(seen, terminated, truncated)
             elif obs is not None and not (tick.ended or terminated or truncated):
                 self._enter(i, episode, agent, obs)

@@ -218,3 +218,18 @@ def test_an_unknown_policy_is_named_with_the_agent_and_what_is_accepted() -> Non
     one = collector(Steady, 3, lambda agent: "q", "p")
     with pytest.raises(EnvironmentFailure, match=r"policy_mapping_fn\('x'\) returned 'q'.* p"):
         one.collect()
+
+
+class Dizzy(Steady):
+    def step(self, actions: Any) -> Any:
+        obs, *rest = super().step(actions)
+        return {agent: np.full_like(each, np.nan) for agent, each in obs.items()}, *rest
+
+
+def test_an_observation_that_is_no_number_is_refused_naming_environment_and_agent() -> None:
+    one = collector(Dizzy, 3, lambda agent: "p", "p", envs=2)
+    with pytest.raises(
+        EnvironmentFailure, match=r"agent 'x': step\(\) .* element \[0\] is nan"
+    ) as e:
+        one.collect()
+    assert str(e.value).startswith("environment 0 of worker 1 failed in step")
