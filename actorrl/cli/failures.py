@@ -11,7 +11,8 @@ MAX_TRACEBACK_LINES = 30  # of the user's own environment; the innermost frames 
 
 
 def show(error: ActorRLError) -> None:
-    """The user's own traceback first, where there is one, then what happened and what to do."""
+    """The user's own traceback first, where there is one, then what happened, then its notes: how
+    to go on."""
     traceback: str = getattr(error, "user_traceback", "")
     if traceback:
         lines = traceback.rstrip().splitlines()
@@ -20,6 +21,8 @@ def show(error: ActorRLError) -> None:
         click.echo("\n".join(lines), err=True)
     for message in messages_of(error):
         click.echo(f"error: {message}", err=True)
+    for note in getattr(error, "__notes__", ()):
+        click.echo(note, err=True)
 
 
 def messages_of(error: ActorRLError) -> list[str]:

@@ -60,9 +60,10 @@ def run_to_the_end(
         with progress:
             display = _Watched(progress)
             reason = train_until(algo, goal, display, interrupts, checkpoint_freq)
-    except ActorRLError:
+    except ActorRLError as error:
         algo.stop()
-        _say_how_to_go_on(folder)
+        if newest_whole(folder) is not None:  # shown last, below what went wrong
+            error.add_note(f"resume:     {command_line('resume', str(folder.path))}")
         raise
     except BaseException:
         algo.stop()
@@ -86,8 +87,3 @@ def _say_start(algo: Any, goal: Goal, folder: RunFolder) -> None:
     click.echo(f"run folder: {folder.path}")
     for line in (*algo.cluster.notices, *not_there(algo.cluster.hosts())):
         click.echo(f"notice: {line}")
-
-
-def _say_how_to_go_on(folder: RunFolder) -> None:
-    if newest_whole(folder) is not None:
-        click.echo(f"resume:     {command_line('resume', str(folder.path))}", err=True)
