@@ -181,7 +181,7 @@ def test_a_learner_of_another_host_says_from_which_checkpoint_the_driver_restore
     cluster.start()
     try:
         for path in ("recovery/recovery_000007", "another"):  # it is restored once
-            cluster.ref("learner/0").recover.call(state, path, ["a damaged one"]).result()
+            cluster.ref("learner/0").recover.call(state, path, ["a damaged one"], 2).result()
         actor = worlds.actor(cluster)
         assert actor.num_updates == state["num_updates"]
         np.testing.assert_array_equal(actor.update.policy.flat_weights(), state["weights"])
