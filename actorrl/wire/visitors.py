@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from actorrl.wire.messages import ANSWERS, Message, Peer
 
+MAX_VISITORS = 8192
+
 
 class _Visit(NamedTuple):
     route: bytes  # of the inbox
@@ -23,7 +25,10 @@ class Visitors:
         self._visits: dict[str, _Visit] = {}
 
     def came(self, message: Message, route: bytes) -> None:
-        """A visit. Its sender may be ahead of the table of peers."""
+        """A visit. Its sender may be ahead of the table of peers. Names that nobody has vouched for
+        (`security: none`) do not fill the memory."""
+        if len(self._visits) >= MAX_VISITORS and message.source not in self._visits:
+            return
         self._visits[message.source] = _Visit(route, message.incarnation)
 
     def look(self, table: Mapping[str, Peer], host: str) -> None:

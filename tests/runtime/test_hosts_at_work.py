@@ -159,9 +159,10 @@ def test_actors_of_several_hosts_work_together(tmp_path, run_id):
         hosts = {name: row["host"] for name, row in rows(cluster).items()}
         assert hosts["learner/0"] == "local"
         assert sorted(hosts[f"worker/{i}"] for i in range(4)) == ["one", "one", "two", "two"]
-        looked = cluster.ref("learner/0").look.call().result()
-        assert looked["wrong"] == 0
-        assert looked["answers"] == sorted(f"worker/{i}@{hosts[f'worker/{i}']}" for i in range(4))
+        look = cluster.ref("learner/0").look
+        everybody = sorted(f"worker/{i}@{hosts[f'worker/{i}']}" for i in range(4))
+        wait_until(lambda: look.call().result()["answers"] == everybody, PATIENCE_S)
+        assert look.call().result()["wrong"] == 0
         seen = cluster.ref("worker/0").versions
         wait_until(lambda: len(seen.call().result()) > 3, PATIENCE_S)
         versions = seen.call().result()
