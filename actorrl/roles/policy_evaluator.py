@@ -7,6 +7,7 @@ differentiates. Workers have one each, and the learner has one. N rows of a samp
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
@@ -138,11 +139,15 @@ class EvaluatorSource:
         self._policy = policy
         self._worker = worker
         self.num_steps_total = 0
-        self.timers: dict[str, float] = {}
+        # an evaluator's own policy and environment are one to us: its sampling counts as the latter
+        self.timers = {"env_s": 0.0, "policy_s": 0.0, "total_s": 0.0}
 
     def collect(self) -> Fragment:
         evaluator = self._policy.evaluator
+        started = perf_counter()
         rows = {name: np.asarray(column) for name, column in evaluator.sample().items()}
+        for name in ("env_s", "total_s"):
+            self.timers[name] += perf_counter() - started
         count = len(next(iter(rows.values())))
         self.num_steps_total += count
         finished: list[tuple[float, int]] = getattr(evaluator, "finished_episodes", list)()

@@ -350,13 +350,13 @@ def test_an_interrupted_checkpoint_is_passed_over_for_the_whole_one_before_it(
     folder = tmp_path / "results" / "run"
     newest = sorted((folder / "checkpoints").iterdir())[-1]
     damage(newest, "cut off")
+    lines = refused("evaluate", str(newest))
+    assert lines[0].startswith("error: ")
     words = ["resume", str(folder), "--stop", "training_iteration=6", "--quiet"]
     done = runs.actorrl(*words, home=tmp_path)
     assert done.returncode == 0, done.stderr
     iterations = [row["training_iteration"] for row in runs.rows_in(folder)]
     assert iterations == list(range(1, iterations[-1] + 1)) and iterations[-1] >= 6
-    lines = refused("evaluate", str(newest))
-    assert lines[0].startswith("error: ")
 
 
 @pytest.mark.parametrize("command", ["resume", "evaluate", "status"])
