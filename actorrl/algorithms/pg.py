@@ -5,8 +5,8 @@
 
 N rows of the episodes that have ended. A row's return is Monte-Carlo: what came from it on, to the
 end of its episode. Returns are normalised over the train batch, which takes their mean as the
-baseline. There is no value function, so an end by truncation counts like a termination. The loss
-is a mean over the rows, so `grad_clip` is of a mean.
+baseline. There is no value function, so an end by truncation counts like a termination. The loss is
+a mean over the rows, so `grad_clip` is of a mean.
 
 An algorithm is a file like this one: its settings, its policy, what workers make of their
 fragments, what the learner does with a batch, and who talks to whom. Then `PG(config).train()`
@@ -107,11 +107,10 @@ class PG(Algorithm):
 
     @staticmethod
     def program(config: PGConfig, setup: Setup) -> Program:
-        make_update = setup.update(config, PGUpdate)
         return synchronous.build(
             "PG",
             setup.workers(config),
-            setup.learner(config, make_update, make_batch=RowBatch),
+            setup.learner(config, setup.update(config, PGUpdate), make_batch=RowBatch),
             setup.acting(config, make_policy),
             setup.postprocess(config, make_postprocess),
         )
