@@ -48,7 +48,7 @@ EXIT_FAILED = 1  # it has said why, in an ActorFailed
 _VISITS_S = 20.0
 _VISITS_POLL_MS = 100
 _PR_SET_PDEATHSIG = 1
-_TRAFFIC_S = 5.0
+_TRAFFIC_S = 2.0
 
 
 def main(spec_bytes: bytes) -> None:

@@ -200,7 +200,11 @@ class Endpoint:
         """Whether the peer is up, as far as is known. `name!` is its control lane."""
         if name.endswith("!"):
             name = name[:-1]
-        return name in self.peers and name not in self._visitors.absent
+        if name in self._visitors.absent:
+            if self._outside is not None:  # who waits for answers alone has to see it come
+                self._intake.mix(self._outside.inbox)
+            return False
+        return name in self.peers
 
     def incarnation_of(self, name: str) -> int:
         """The peer's incarnation, 0 while it is down."""

@@ -16,6 +16,7 @@ from actorrl.errors import HostError, RunFolderError
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.desk import ask
+from actorrl.runtime.examples.counter import Counter
 from actorrl.runtime.host_specs import ClusterSpec, FailureSpec, HostSpec, NetworkSpec, RoleSpec
 from actorrl.runtime.launch import Prepared
 from actorrl.runtime.launchers.loopback import LoopbackLauncher
@@ -192,6 +193,16 @@ def test_ports_that_others_have_taken_are_passed_over(tmp_path, run_id):
             seconds = time.monotonic() - begun
     note = "seconds from nothing to samples of the other host, three ports of the range taken"
     Measure("port taken", "all", recover_s=seconds, note=note).keep()
+
+
+def test_an_actor_without_links_is_called_from_the_first_moment_on(tmp_path, run_id):
+    """It has to come to the driver, which meanwhile waits for answers alone."""
+    program = Program("lonely")
+    program.add("worker", Counter)
+    launch = LoopbackLauncher(tmp_path / "hosts")
+    with Cluster(program, spec(ONE), launch=launch, log_dir=tmp_path, run_id=run_id) as cluster:
+        assert cluster.ref("worker/0").add.within(PATIENCE_S).call(2).result() == 2
+    assert left_of(run_id) == []
 
 
 def test_a_lost_host_is_left_out_its_actors_go_on_elsewhere_and_it_comes_back(tmp_path, run_id):
