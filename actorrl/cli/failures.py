@@ -11,18 +11,18 @@ MAX_TRACEBACK_LINES = 30  # of the user's own environment; the innermost frames 
 
 
 def show(error: ActorRLError) -> None:
-    """The user's own traceback first, where there is one, then what happened, then its notes: how
-    to go on."""
+    """The user's own traceback first, where there is one, then how to go on (the error's notes),
+    and what happened last, where a terminal shows it."""
     traceback: str = getattr(error, "user_traceback", "")
     if traceback:
         lines = traceback.rstrip().splitlines()
         if len(lines) > MAX_TRACEBACK_LINES:
             lines = ["  ...", *lines[-MAX_TRACEBACK_LINES:]]
         click.echo("\n".join(lines), err=True)
-    for message in messages_of(error):
-        click.echo(f"error: {message}", err=True)
     for note in getattr(error, "__notes__", ()):
         click.echo(note, err=True)
+    for message in messages_of(error):
+        click.echo(f"error: {message}", err=True)
 
 
 def messages_of(error: ActorRLError) -> list[str]:

@@ -62,7 +62,7 @@ def run_to_the_end(
             reason = train_until(algo, goal, display, interrupts, checkpoint_freq)
     except ActorRLError as error:
         algo.stop()
-        if newest_whole(folder) is not None:  # shown last, below what went wrong
+        if newest_whole(folder) is not None:
             error.add_note(f"resume:     {command_line('resume', str(folder.path))}")
         raise
     except BaseException:
