@@ -85,8 +85,8 @@ WORDS = {
     "segfault": "SIGSEGV",
     "exit": "exit code 7",
     "kill": "SIGKILL",
-    "sleep": "hung: no progress for 8 s",
-    "GIL": "hung: no progress for 8 s",
+    "sleep": "hung: no progress for ",
+    "GIL": "hung: no progress for ",
 }
 
 
