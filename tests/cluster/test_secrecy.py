@@ -108,10 +108,12 @@ class Watched(Training):
         for slot in self.service._supervisor.slots.values():
             host = here if slot.host == "local" else slot.host
             found[slot.name] = (_at(host, slot.tcp), self.public_key(slot.name))
-        silent = [name for name, (address, _) in found.items() if address.endswith(":")]
-        for name in silent:  # they do not listen
-            del found[name]
-        return found
+        there = listening(self.sandbox)  # others do not listen, or to their own host alone
+        return {
+            name: (address, key)
+            for name, (address, key) in found.items()
+            if address in there or address.startswith(f"tcp://{here}:")
+        }
 
     def public_key(self, actor: str) -> str:
         """Of its present incarnation."""
@@ -248,7 +250,7 @@ def listening(sandbox: Sandbox) -> set[str]:
         for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
             local, state = line.split()[1], line.split()[3]
             port = int(local.rpartition(":")[2], 16)
-            if state == "0A" and port not in host.ports:
+            if state == "0A" and port not in host.ports and not local.startswith("0100007F"):
                 found.add(f"tcp://{host.address}:{port}")
     return found
 
