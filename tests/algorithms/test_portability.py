@@ -86,6 +86,7 @@ def test_what_was_trained_on_a_gpu_goes_on_without_one_and_says_so(tmp_path: Pat
         ]
         assert algo.train()["training_iteration"] == row["training_iteration"] + 1
     (folder.checkpoints / Path(path).name).rename(tmp_path / "aside")
+    folder.recovery.rename(tmp_path / "recovery aside")  # written without that GPU, too
     algo = resume(folder)
     algo.stop()
     assert algo.config.num_gpus == 0
