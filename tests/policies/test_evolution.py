@@ -70,5 +70,5 @@ def test_a_seed_gives_the_same_noise_everywhere():
 
 
 def test_an_lstm_is_refused():
-    with pytest.raises(ConfigError, match="LSTM"):
+    with pytest.raises(ConfigError, match="use_lstm"):
         EvolutionPolicy(VECTOR, TORQUE, model_config=ModelConfig(use_lstm=True))
