@@ -320,6 +320,7 @@ def test_policies_are_added_and_removed_while_a_run_goes_on(algo: str, tmp_path:
         assert again.train()["training_iteration"] == 4
 
 
+@pytest.mark.slow
 def test_processes_started_anew_know_the_new_policy(tmp_path: Path) -> None:
     config = PPOConfig().environment(CARTPOLES, env_config={"num_agents": 2})
     config.rollouts(num_rollout_workers=1, num_envs_per_worker=2)

@@ -59,7 +59,7 @@ def test_a2c_with_two_worker_processes_gives_the_same_rows_twice(
 SMALL = {"train_batch_size": 200}
 
 
-@pytest.mark.parametrize("algo", ["PPO", "PG"])
+@pytest.mark.parametrize("algo", ["PPO", pytest.param("PG", marks=pytest.mark.slow)])
 def test_other_synchronous_algorithms_give_the_same_rows_twice(algo: str, tmp_path: Path) -> None:
     one, other = (rows_of(tmp_path, n, algo, 4, num_workers=2, **SMALL) for n in ("a", "b"))
     assert len(one) == 4 and one[-1]["timesteps_total"] >= 800
@@ -94,7 +94,7 @@ def test_learning_from_a_dataset_gives_the_same_rows_twice(tmp_path: Path) -> No
     assert one == other and one[-1]["num_updates"] == 500
 
 
-@pytest.mark.parametrize("algo", ["ES", "ARS"])
+@pytest.mark.parametrize("algo", ["ES", pytest.param("ARS", marks=pytest.mark.slow)])
 def test_evolution_gives_the_same_rows_twice(algo: str, tmp_path: Path) -> None:
     sizes = {"ES": {"episodes_per_batch": 8}, "ARS": {"num_rollouts": 4, "rollouts_used": 2}}
     settings: dict[str, Any] = {"algo": algo, "num_workers": 2, "iterations": 2, **sizes[algo]}

@@ -39,8 +39,10 @@ class SlowEnv(gym.Wrapper):  # type: ignore[type-arg]
 
 @pytest.mark.parametrize(
     ("env", "update"),
-    [(CountingEnv, SlowUpdate), (SlowEnv, APEXUpdate)],
-    ids=["ten times slower learner", "ten times slower workers"],
+    [
+        pytest.param(CountingEnv, SlowUpdate, id="ten times slower learner"),
+        pytest.param(SlowEnv, APEXUpdate, id="ten times slower workers", marks=pytest.mark.slow),
+    ],
 )
 def test_samples_per_insert_stays_within_a_tenth_of_its_target(env: Any, update: Any) -> None:
     config, info = worlds.configured("APEX", env, num_workers=1, num_envs_per_worker=2)

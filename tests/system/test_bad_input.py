@@ -169,7 +169,7 @@ def test_an_environment_that_raises_in_the_check_shows_the_users_traceback_first
     check_traceback(launch_refused(*words), message)
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.slow), "2"])
 def test_an_environment_that_raises_later_ends_the_run_with_the_users_traceback_first(
     workers: str, tmp_path: Path
 ) -> None:
