@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -41,7 +43,8 @@ def main(
         rows = []
         for case in question.cases(peers):
             if only in case.name:
-                rows.append(_answer(case, pairs))
+                with _said(case):  # the answers of the other cases are kept
+                    rows.append(_answer(case, pairs))
         if rows:
             report.keep(folder, name, title, about, rows)
             print(f"\n{report.table(rows)}\n\nkept in {os.path.relpath(folder)}")
@@ -61,6 +64,14 @@ def _answer(case: Case, pairs: int | None) -> dict[str, object]:
     row = outcome.as_row()
     print(f"  {case.name}: {row['ratio']:.3g} x {case.other.name} {case.bar}", flush=True)
     return row
+
+
+@contextlib.contextmanager
+def _said(case: Case) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        print(f"  {case.name}: no answer: {error}", file=sys.stderr, flush=True)
 
 
 def _with_pairs(case: Case, pairs: int) -> Case:
