@@ -370,8 +370,9 @@ def test_a_mapping_may_change_from_episode_to_episode_and_never_within_one(tmp_p
     config.multi_agent(policies=["p0", "p1"], policy_mapping_fn=in_turns)
     with config.build(name="run", results=tmp_path) as run:
         row = run.train()
+        while row["episodes_total"] < 2:
+            row = run.train()
         mean = row["policy_reward_mean"]
-    assert row["episodes_total"] >= 2
     assert mean["p0"] + mean["p1"] == pytest.approx(row["episode_reward_mean"])
 
 
