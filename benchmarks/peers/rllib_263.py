@@ -17,6 +17,8 @@ from ray.tune.registry import register_env
 
 
 def make_pong(config):
+    import ale_py  # noqa: F401  registers itself
+
     env = gym.make("ALE/Pong-v5", frameskip=1)
     env = gym.wrappers.AtariPreprocessing(env, frame_skip=4, screen_size=84)
     env = gym.wrappers.TransformReward(env, lambda r: (r > 0) - (r < 0))

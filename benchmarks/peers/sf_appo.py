@@ -15,9 +15,8 @@ from sample_factory.train import make_runner
 def make_env(full_env_name, cfg=None, env_config=None, render_mode=None):
     if full_env_name == "cartpole":
         return gym.make("CartPole-v1")
-    import ale_py
+    import ale_py  # noqa: F401  registers itself
 
-    gym.register_envs(ale_py)
     env = gym.make("ALE/Pong-v5", frameskip=1)
     env = gym.wrappers.AtariPreprocessing(env, frame_skip=4, screen_size=84)
     stack = getattr(gym.wrappers, "FrameStackObservation", None) or gym.wrappers.FrameStack
