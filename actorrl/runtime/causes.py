@@ -13,7 +13,7 @@ _TAIL_LINES = 12
 
 
 def reason(exited: ActorExited, failed: ActorFailed | None) -> str:
-    """One line; the same for the same failure, since the supervisor counts by it."""
+    """One line; but for sizes the same for the same failure, since the supervisor counts by it."""
     if failed is not None:
         first_line = failed.message.splitlines()[0] if failed.message else ""
         return f"{failed.type_name}: {first_line}"
@@ -21,7 +21,8 @@ def reason(exited: ActorExited, failed: ActorFailed | None) -> str:
         held, limit = map(_size, exited.over_limit)
         return f"ended at its memory limit: it held {held}, and {limit} are allowed"
     if exited.out_of_memory:
-        return f"{exit_code_text(exited.code)}: the host was out of memory"
+        held = f"; it held {_size(exited.rss_bytes)} when last looked at"
+        return f"killed by the kernel: out of memory{held if exited.rss_bytes else ''}"
     if exited.code > 0 and exited.log_tail.strip():
         return f"{exit_code_text(exited.code)}: {exited.log_tail.strip().splitlines()[-1]}"
     return exit_code_text(exited.code)

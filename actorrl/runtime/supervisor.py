@@ -13,12 +13,14 @@ import collections
 import dataclasses
 import enum
 import random
+import re
 from typing import Any
 
 from actorrl.runtime.host_specs import LOCAL
 from actorrl.runtime.program import Restart
 
 _MAX_DOUBLINGS = 64  # of the backoff: beyond any limit, and no overflow
+_SIZE = re.compile(r"[\d.]+ [MG]iB")  # of two failures that are the same otherwise
 
 
 class SlotState(enum.StrEnum):
@@ -229,8 +231,8 @@ class Supervisor:
     def _restart(self, slot: Slot, reason: str, was_ready_s: float, now: float) -> list[Command]:
         policy = self.policy
         if not slot.ever_ready:
-            slot.failures.append(reason)
-            if slot.failures.count(reason) >= policy.same_failure_limit:
+            slot.failures.append(_SIZE.sub("", reason))
+            if slot.failures.count(slot.failures[-1]) >= policy.same_failure_limit:
                 return self._fail(slot, f"{slot.name} failed {len(slot.failures)} times: {reason}")
         if was_ready_s > policy.healthy_s:
             slot.recent.clear()

@@ -33,6 +33,7 @@ DETECTED_BY = {
     r"environment: (sleep|GIL)": "the agent, by progress beats: at the limit, 8 s here",
     r"environment: no memory": "the worker, which says so",
     r"environment": "the agent, by the end of the process",
+    r"out of memory: the kernel": "the agent, by the end of the process and the kernel's count",
     r"out of memory": "the agent, by what the process holds",
     r"link|host lost": "the driver, by late beats: suspect at 4 s, lost at 10 s",
     r"port": "whoever binds: the next one",

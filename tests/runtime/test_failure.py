@@ -48,8 +48,15 @@ def test_an_exit_code_in_words(code, text):
     assert exit_code_text(code) == text
 
 
+KILLED = "killed by the kernel: out of memory"
+
+
 def exited(code: int, tail: str = "") -> ActorExited:
     return ActorExited("a/0", 1, code, tail)
+
+
+def oom(rss_bytes: int) -> ActorExited:
+    return ActorExited("a/0", 1, -9, "", rss_bytes=rss_bytes, out_of_memory=True)
 
 
 def failed(type_name: str, message: str, user_traceback: str = "") -> ActorFailed:
@@ -60,6 +67,8 @@ def failed(type_name: str, message: str, user_traceback: str = "") -> ActorFaile
     ("end", "words", "expected"),
     [
         (exited(-9), None, "killed by signal 9 (SIGKILL)"),
+        (oom(2**28), None, f"{KILLED}; it held 256 MiB when last looked at"),
+        (oom(0), None, KILLED),
         (exited(3, "noise\nout of luck\n"), None, "exit code 3: out of luck"),
         (exited(3), None, "exit code 3"),
         (exited(1), failed("ValueError", "first\nsecond"), "ValueError: first"),

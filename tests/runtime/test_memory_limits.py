@@ -1,4 +1,5 @@
-"""Who takes more memory than it may is ended by its agent, and that is told with both numbers."""
+"""Who takes more memory than it may is ended by its agent, and that is told with both numbers; whom
+the kernel kills for want of memory is told as such."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from actorrl.runtime.memory_limits import check_said, memory_limit
 from actorrl.runtime.placement import Host
 from actorrl.runtime.program import Program
 from actorrl.runtime.supervisor import Policy
+from tests.control_groups import little_memory
 from tests.faults.measures import of_events
 from tests.runtime.clusters import Worker, cluster_of, rows, wait_until
 
@@ -28,6 +30,8 @@ MB = 10**6
 ROOM = 200 * MB  # in place of LIBRARIES_BYTES
 PATIENCE_S = 60.0
 TOLD = r"ended at its memory limit: it held \d+ MiB, and 2\d\d MiB are allowed"
+
+KILLED = r"killed by the kernel: out of memory; it held \d+ MiB when last looked at"
 
 
 def limit(said: int = 0, because: str = "", role: int | None = None, host: int | None = GB) -> int:
@@ -72,6 +76,14 @@ class Eater(Worker):
     def eat(self, nbytes: int) -> None:
         self.eaten = b"x" * nbytes
 
+    @remote
+    def grow(self, nbytes: int, at_once: int) -> None:
+        """Slowly enough for the agent to see it."""
+        self.eaten = bytearray()
+        for _ in range(nbytes // at_once):
+            self.eaten += b"x" * at_once
+            time.sleep(0.1)
+
 
 def test_an_actor_that_eats_memory_is_ended_and_started_again_and_the_others_never_noticed():
     events: list[dict] = []
@@ -97,6 +109,26 @@ def test_one_that_always_does_it_ends_the_run_with_the_numbers_and_where_they_ar
         cluster.ref("worker/0").eat.tell(400 * MB)
         wait_until(lambda: bool(cluster.check()), PATIENCE_S)
     assert "roles.worker.mem" in str(failed.value)
+
+
+def test_whom_the_kernel_kills_for_want_of_memory_is_told_so_and_the_others_never_noticed(run_id):
+    events: list[dict] = []
+    with (
+        cluster_of(2, Eater, on_event=events.append) as cluster,
+        little_memory(f"actorrl-test-{run_id}", 200 * MB) as members,
+    ):
+        eater, other = cluster.ref("worker/0"), cluster.ref("worker/1")
+        pids = [ref.pid.call().result() for ref in (eater, other)]
+        members.write_text(str(pids[0]))
+        moment = time.time()
+        eater.grow.tell(400 * MB, 20 * MB)
+        wait_until(lambda: cluster.num_restarts() == 1, PATIENCE_S)
+        assert eater.pid.call().result() != pids[0] and other.pid.call().result() == pids[1]
+        of_events("out of memory: the kernel", "worker/0", moment, events).keep()
+        (ended,) = [event for event in events if event["event"] == "actor_exited"]
+        assert ended["actor"] == "worker/0" and ended["rss_bytes"] > 60 * MB
+        assert re.fullmatch(KILLED, ended["reason"])
+        assert rows(cluster)["worker/0"]["last_error"] == ended["reason"]
 
 
 # What ZeroMQ sends first (ZMTP 3.0, no encryption: a socket in the file system), and the beginning

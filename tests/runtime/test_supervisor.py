@@ -190,15 +190,18 @@ def test_restarts_long_ago_do_not_count():
     assert sup.slots["a/0"].restarts == 6 and not sup.stopping
 
 
-def test_the_same_failure_three_times_before_it_was_ever_ready_ends_the_run():
+@pytest.mark.parametrize(
+    "reasons", [["ImportError: x"] * 3, ["held 99 MiB", "held 1.2 GiB", "held 101 MiB"]]
+)
+def test_the_same_failure_three_times_before_it_was_ever_ready_ends_the_run(reasons):
     sup = supervisor()
     sup.tick(0.0)
-    assert end(sup, 0.0, reason="ImportError: x") == [Announce()]
+    assert end(sup, 0.0, reason=reasons[0]) == [Announce()]
     tick_to(sup, 0.0, 2.0)
-    assert end(sup, 2.0, reason="ImportError: x") == [Announce()]
+    assert end(sup, 2.0, reason=reasons[1]) == [Announce()]
     tick_to(sup, 2.0, 5.0)
-    *_, fail = end(sup, 5.0, reason="ImportError: x")
-    assert fail == Fail("a/0 failed 3 times: ImportError: x", "a/0")
+    *_, fail = end(sup, 5.0, reason=reasons[2])
+    assert fail == Fail(f"a/0 failed 3 times: {reasons[2]}", "a/0")
 
 
 def test_different_failures_before_it_was_ready_are_bounded_by_the_intensity_alone():
