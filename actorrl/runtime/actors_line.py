@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import zmq
 
 from actorrl.runtime import child
-from actorrl.runtime.driver_line import received
+from actorrl.runtime.control_socket import Offences, received
 from actorrl.runtime.running import Running
 from actorrl.wire import sockets
 from actorrl.wire.messages import (
@@ -35,11 +35,14 @@ class ActorsLine:
         self.address = address
         self.socket = sockets.router(context, address)
         self._running = running
+        self.offences = Offences("from an actor")
 
     def heard(self) -> Iterator[tuple[Running, Word]]:
-        """All that waits of the present incarnations; who says hello can be told something."""
-        for route, message in received(self.socket, num_frames=2):
+        """All that waits of the present incarnations; who says hello can be told something. Who
+        is cut off is not heard: an actor is then never ready, and ended for that."""
+        for route, message in received(self.socket, 2, self.offences):
             if not isinstance(message, _OF_ACTORS):
+                self.offences.note(route, f"{type(message).__name__}, which no actor sends")
                 continue
             running = self._running.get(message.name)
             if running is None or running.incarnation != message.incarnation:

@@ -79,7 +79,7 @@ class Agent:
         self._relay = (
             Relay(config, self._memory_address, f"ipc://{self._dir}/relay") if config.tcp else None
         )
-        self._news = News(config, self._vitals, self._say, self._relay)
+        self._news = News(config, self._vitals, self._say, self._relay, self._num_malformed)
 
     def run(self) -> None:
         self._say_hello()
@@ -299,6 +299,9 @@ class Agent:
         self._actors.close()
         self._context.term()
 
+    def _num_malformed(self) -> int:
+        return self._line.offences.total + self._actors.offences.total
+
     def _say(self, message: Control) -> None:
         self._line.say(message)
 
@@ -324,6 +327,8 @@ class Agent:
             raise RuntimeError("the relay has failed: this host would see no newer weights")
 
     def _look_after_line(self) -> None:
+        if self._line.offences.is_cut_off():
+            raise RuntimeError("the driver's words cannot be read: it is not heard any more")
         if self._line.is_new():
             self._say_hello()
         if self._line.tick() and self._stop_at is None:

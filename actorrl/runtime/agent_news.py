@@ -25,11 +25,13 @@ class News:
         vitals: Vitals,
         say: Callable[[Control], None],
         relay: Relay | None,
+        num_malformed: Callable[[], int],
     ) -> None:
         self._config = config
         self._vitals = vitals
         self._say = say
         self._relay = relay
+        self._num_malformed = num_malformed
         self._logs = LogForwarder() if config.driver_pid == 0 else None
         self._dumps: list[tuple[float, Running, int]] = []
         self._next_health = 0.0
@@ -46,7 +48,7 @@ class News:
             self._say(Stack(dump[1].name, dump[1].log_from(dump[2])))
         if now >= self._next_health:
             self._next_health = now + _HEALTH_S
-            self._say(Health(self._vitals.health()))
+            self._say(Health(self._vitals.health(), self._num_malformed()))
             self._tell_traffic()
         if self._logs is not None:
             for name, text, left_out in self._logs.look(actors):

@@ -5,7 +5,6 @@ whatever the main thread is doing. Should it fail, the process ends: nobody coul
 from __future__ import annotations
 
 import collections
-import contextlib
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ import zmq
 from actorrl.errors import WireError
 from actorrl.runtime.actor import Actor
 from actorrl.runtime.answering import answer_call, run_tell
+from actorrl.runtime.control_socket import Offences, received
 from actorrl.wire import sockets
 from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.messages import (
@@ -25,7 +25,6 @@ from actorrl.wire.messages import (
     Control,
     Kind,
     Message,
-    decode_control,
     encode_control,
 )
 
@@ -48,6 +47,7 @@ class ControlThread(threading.Thread):
         self._finished = False
         self._door: Endpoint | None = None
         self._talking = threading.Event()
+        self._offences = Offences("from the agent")
 
     # ---- called by the main thread ------------------------------------------------------
 
@@ -115,13 +115,10 @@ class ControlThread(threading.Thread):
                 run_tell(self._actor, message, "control", door)
 
     def _listen(self, agent: zmq.Socket) -> None:
-        with contextlib.suppress(zmq.Again):
-            while True:
-                frame = agent.recv(zmq.NOBLOCK)
-                try:
-                    self._on_message(decode_control(frame))
-                except WireError:
-                    traceback.print_exc()
+        for (message,) in received(agent, 1, self._offences):
+            self._on_message(message)
+        if self._offences.is_cut_off():
+            raise WireError("the agent's words cannot be read")
 
 
 def _end_with_agent() -> None:

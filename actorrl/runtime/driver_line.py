@@ -13,17 +13,15 @@ import contextlib
 import os
 import threading
 import time
-import traceback
-from collections.abc import Iterator
 from typing import Any
 
 import psutil
 import zmq
 
-from actorrl.errors import WireError
+from actorrl.runtime.control_socket import Offences, received
 from actorrl.wire import sockets
 from actorrl.wire.doorkeeper import Doorkeeper
-from actorrl.wire.messages import AgentConfig, Beat, Control, decode_control, encode_control
+from actorrl.wire.messages import AgentConfig, Beat, Control, encode_control
 
 BEAT_S = 1.0
 _GAP_S = 5.0  # between two looks: it was us who stood still
@@ -61,6 +59,7 @@ class DriverLine:
             self._keeper = Doorkeeper(context, lambda line: self._was_broken.set())
         self.control = self._dial(context, "driver", config.driver_address)
         self.beats = self._dial(context, "beats", config.beat_address)
+        self.offences = Offences("from the driver")
         self._next_beat = 0.0
         self._lease = Lease(config.lease_s, time.monotonic())
         self._is_local = config.driver_pid > 0
@@ -85,7 +84,7 @@ class DriverLine:
             self.control.send(encode_control(message), zmq.NOBLOCK)
 
     def heard(self) -> list[Control]:
-        return [message for (message,) in received(self.control, num_frames=1)]
+        return [message for (message,) in received(self.control, 1, self.offences)]
 
     def is_new(self) -> bool:
         """Whether the connection was broken since this was asked last."""
@@ -94,7 +93,7 @@ class DriverLine:
         return was_broken
 
     def take_beats(self) -> None:
-        for (message,) in received(self.beats, num_frames=1):
+        for (message,) in received(self.beats, 1, self.offences):
             if isinstance(message, Beat) and message.incarnation == self._config.incarnation:
                 self._lease.heard(time.monotonic())
 
@@ -143,17 +142,3 @@ def watch_parent(driver_pid: int) -> int:
     if os.getppid() != driver_pid:  # it ended before, and the number may be another's
         raise RuntimeError("the driver has ended before its agent was up")
     return pidfd
-
-
-def received(socket: zmq.Socket, num_frames: int) -> Iterator[list[Any]]:
-    """All messages that wait in a socket, the last frame of each decoded."""
-    while True:
-        try:
-            *routes, frame = socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
-            return
-        try:
-            if len(routes) + 1 == num_frames:
-                yield [*routes, decode_control(frame)]
-        except WireError:
-            traceback.print_exc()

@@ -1,8 +1,9 @@
-"""What agents report beside the life of their actors, and who asks for it: health, stacks, logs of
-other hosts, and the command line's questions."""
+"""What agents report beside the life of their actors, and who asks for it: health, nonsense that
+they are sent, stacks, logs of other hosts, and the command line's questions."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,20 @@ class Reception:
     """The service thread's, but for the making. `directory` is the run's."""
 
     def __init__(
-        self, directory: Path, log_dir: Path | None, supervisor: Supervisor, fleet: Fleet
+        self,
+        directory: Path,
+        log_dir: Path | None,
+        supervisor: Supervisor,
+        fleet: Fleet,
+        event: Callable[..., None],
     ) -> None:
         self._desk = Desk(directory)
         self._book = LogBook(log_dir)
         self._supervisor = supervisor
         self._fleet = fleet
+        self._event = event
         self._health: dict[str, tuple[float, int]] = {}
+        self._malformed: dict[str, tuple[int, int]] = {}  # host -> agent's incarnation, count
 
     def fileno(self) -> int:
         """Can be read when somebody asks."""
@@ -33,12 +41,22 @@ class Reception:
 
     def heard(self, host: str, message: Health | Stack | LogLines) -> None:
         match message:
-            case Health(actors):
+            case Health(actors, malformed):
                 self._health.update(actors)
+                self._note_malformed(host, malformed)
             case Stack(name, text):
                 self._desk.arrived(name, {"text": text})
             case LogLines(name, text, left_out):
                 self._book.write(name, host, text, left_out)
+
+    def _note_malformed(self, host: str, count: int) -> None:
+        """An event where an agent has got more of it than it had when it said so last."""
+        incarnation = self._fleet.agents[host].incarnation
+        before = self._malformed.get(host, (incarnation, 0))
+        known = before[1] if before[0] == incarnation else 0
+        self._malformed[host] = incarnation, count
+        if count > known:
+            self._event("malformed_control", host=host, count=count - known)
 
     def take_question(self) -> None:
         taken = self._desk.take()

@@ -117,7 +117,9 @@ class Service(threading.Thread):
         inventory.allow_descriptors(_DESCRIPTORS_BESIDE + _DESCRIPTORS_PER_ACTOR * len(names))
         self._dir = path = run_directory.make(self._run_id, names)
         self._posted_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._reception = Reception(path, self._log_dir, self._supervisor, self.fleet)
+        self._reception = Reception(
+            path, self._log_dir, self._supervisor, self.fleet, self._chronicle.event
+        )
         self.fleet.open(path, list(self._program.preload), names)
         tcp = self.fleet.door(self.fleet.keys) if self.fleet.several else None
         memory = MemoryClient(str(path / "memory"))

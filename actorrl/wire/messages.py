@@ -232,9 +232,11 @@ class Stack(msgspec.Struct, tag=True):
 
 
 class Health(msgspec.Struct, tag=True):
-    """Every other second: actor -> cores that it used since, and bytes that it holds."""
+    """Every other second: actor -> cores that it used since, and bytes that it holds; `malformed`
+    control messages have come to the agent since its start."""
 
     actors: dict[str, tuple[float, int]]
+    malformed: int = 0
 
 
 class LogLines(msgspec.Struct, tag=True):

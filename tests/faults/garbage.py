@@ -12,7 +12,7 @@ from pathlib import Path
 
 import zmq
 
-_MESSAGES = 20
+MESSAGES = 20
 
 
 def sockets_of(run_id: str) -> list[Path]:
@@ -36,7 +36,7 @@ def _as_peer(context: zmq.Context, address: Path, draw: random.Random) -> None:
     dealer = context.socket(zmq.DEALER)
     dealer.linger = 200
     dealer.connect(f"ipc://{address}")
-    for _ in range(_MESSAGES):
+    for _ in range(MESSAGES):
         frames = [
             draw.randbytes(draw.choice([0, 1, 8, 200, 5000]))
             for _ in range(draw.choice([1, 2, 3, 9]))

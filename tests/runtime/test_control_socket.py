@@ -1,0 +1,137 @@
+"""What becomes of bytes that are no control message, and of whoever sends them."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from actorrl.runtime.control_socket import MAX_SENDERS, Offences, received
+from actorrl.runtime.launchers.local import LocalAgentProcess
+from actorrl.wire import sockets
+from actorrl.wire.messages import AgentConfig, StopAll, encode_config, encode_control
+from actorrl.wire.outside import MAX_OFFENCES
+from tests.faults import garbage
+from tests.runtime.clusters import PATIENCE_S, cluster_of, wait_until
+
+WORD = StopAll(1.0)
+
+
+class World:
+    """A socket of ours, and whom it listens to."""
+
+    def __init__(self, folder: Path) -> None:
+        self._context = sockets.new_context()
+        self._address = f"ipc://{folder}/control"
+        self._ours = sockets.router(self._context, self._address)
+        self._theirs: list[zmq.Socket] = []
+        self.offences = Offences("from an actor")
+        self.heard: list[object] = []
+
+    def peer(self) -> zmq.Socket:
+        self._theirs.append(sockets.dealer(self._context, self._address))
+        return self._theirs[-1]
+
+    def hear(self, count: int) -> None:
+        """Until so many words, good and bad, have come since the start."""
+
+        def has_come() -> bool:
+            self.heard += [word for _, word in received(self._ours, 2, self.offences)]
+            return len(self.heard) + self.offences.total >= count
+
+        wait_until(has_come)
+
+    def close(self) -> None:
+        for socket in (self._ours, *self._theirs):
+            socket.close(linger=0)
+        self._context.term()
+
+
+@pytest.fixture
+def world(tmp_path_factory) -> Iterator[World]:
+    with tempfile.TemporaryDirectory() as folder:  # its path has to be short
+        world = World(Path(folder))
+        yield world
+        world.close()
+
+
+def test_who_sends_nonsense_is_counted_and_not_listened_to_any_more(world, capfd):
+    draw = random.Random(5)
+    evil, good = world.peer(), world.peer()
+    for _ in range(1000):
+        evil.send(draw.randbytes(60))
+    world.hear(1000)
+    evil.send(encode_control(WORD))
+    good.send(encode_control(WORD))
+    world.hear(1002)
+    assert world.heard == [WORD] and world.offences.total == 1001
+    said = capfd.readouterr().err
+    assert len(said.splitlines()) == 10 and "512 of the kind so far" in said
+    assert max(map(len, said.splitlines())) < 400
+
+
+def test_a_slip_is_forgiven(world):
+    peer = world.peer()
+    for _ in range(MAX_OFFENCES - 1):
+        peer.send_multipart([b"one", b"too many"])
+    peer.send(encode_control(WORD))
+    world.hear(MAX_OFFENCES)
+    assert world.heard == [WORD] and world.offences.total == MAX_OFFENCES - 1
+
+
+def test_ever_new_senders_take_no_memory(capfd):
+    offences = Offences("from an actor")
+    for number in range(3 * MAX_SENDERS):
+        offences.note(str(number).encode(), "nonsense")
+    assert offences.total == 3 * MAX_SENDERS and len(offences._counts) == MAX_SENDERS
+
+
+def test_bytes_that_mean_nothing_to_an_agent_are_an_event_and_a_few_lines(run_id, tmp_path):
+    events: list[dict] = []
+    with cluster_of(1, on_event=events.append, run_id=run_id, log_dir=tmp_path) as cluster:
+        garbage.send(run_id, 7)
+
+        def told() -> int:
+            return sum(e["count"] for e in events if e["event"] == "malformed_control")
+
+        wait_until(lambda: told() == garbage.MESSAGES)
+        assert cluster.ref("worker/0").add.call().result() == 1
+    log = (tmp_path / "agent-local.log").read_text()
+    assert "warning: from an actor: " in log and len(log.splitlines()) < 10
+
+
+def test_an_agent_whose_driver_cannot_be_understood_leaves_and_says_why(run_id, tmp_path):
+    context = sockets.new_context()
+    with tempfile.TemporaryDirectory() as folder:
+        addresses = [f"ipc://{folder}/{name}" for name in ("control", "beats")]
+        lines = [sockets.router(context, address) for address in addresses]
+        agent = LocalAgentProcess(run_id, "here", tmp_path, lifeline=True)
+        config = AgentConfig(
+            run_id=run_id,
+            host="here",
+            incarnation=1,
+            driver_address=addresses[0],
+            beat_address=addresses[1],
+            log_dir=str(tmp_path),
+            preload=[],
+            slots=[],
+            lease_s=1000.0,
+            driver_pid=0,
+        )
+        try:
+            agent.start(encode_config(config))
+            assert lines[0].poll(PATIENCE_S * 1000), agent.stderr_tail()
+            route, _ = lines[0].recv_multipart()
+            for _ in range(MAX_OFFENCES):
+                lines[0].send_multipart([route, b"nonsense"])
+            assert agent.wait(PATIENCE_S) == 1
+            assert "the driver's words cannot be read" in agent.stderr_tail()
+        finally:
+            agent.close()
+            for line in lines:
+                line.close(linger=0)
+            context.term()
