@@ -1,9 +1,30 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 from actorrl.algorithms.pg import PGConfig
 from actorrl.cli.early_agent import early_agent
 from actorrl.runtime import strays
 from actorrl.runtime.launchers import early
+
+_BUILT = """
+from actorrl.cli.early_agent import early_agent
+from actorrl.runtime.launchers import early
+with early_agent():
+    waiting = early._waiting.process.pid
+    from actorrl.algorithms.pg import PGConfig
+    config = PGConfig().environment("CartPole-v1").rollouts(num_rollout_workers=1)
+    with config.build(results={results!r}) as run:
+        assert waiting in [row["pid"] for row in run.cluster.status()]
+"""
+
+
+def test_what_our_own_imports_set_in_the_environment_makes_it_no_other(tmp_path):
+    words = [sys.executable, "-c", _BUILT.format(results=str(tmp_path))]
+    bare = {k: v for k, v in os.environ.items() if k != "PYGAME_HIDE_SUPPORT_PROMPT"}
+    subprocess.run(words, check=True, env=bare, timeout=60)
 
 
 def test_a_run_in_one_process_keeps_no_agent_waiting(tmp_path):

@@ -24,6 +24,8 @@ _MAIN = (
     "from actorrl.runtime.preload import warm; warm();"
     "from actorrl.runtime.agent import main_early; main_early()"
 )
+# What gymnasium and CUDA set when they are imported or first used: the agent's own imports do, too.
+_SET_BY_IMPORTS = ("PYGAME_HIDE_SUPPORT_PROMPT", "CUDA_MODULE_LOADING")
 _END_S = 5.0
 
 
@@ -65,7 +67,7 @@ def take(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes] | No
         return None
     waiting, _waiting = _waiting, None
     process = waiting.process
-    if waiting.environment != environment:
+    if _theirs(waiting.environment) != _theirs(environment):
         process.kill()  # its forkserver sees it and ends
         process.wait()
         return None
@@ -73,6 +75,11 @@ def take(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes] | No
     with contextlib.suppress(BrokenPipeError):  # it has ended already: who watches it will see
         process.stdin.write(os.fsencode(log.absolute()) + b"\n")
     return process
+
+
+def _theirs(environment: dict[str, str]) -> dict[str, str]:
+    """What the user, or a module of the user's, has set."""
+    return {key: value for key, value in environment.items() if key not in _SET_BY_IMPORTS}
 
 
 def discard() -> None:
