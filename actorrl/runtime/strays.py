@@ -29,13 +29,23 @@ def kill_run(run_id: str, patience_s: float, host: str | None = None) -> list[in
     """End every process of the run, or of one host of it, but this one; those that are there still
     after `patience_s`."""
     marks = _marks(run_id, host)
+    return _kill_all(lambda pid: pid != os.getpid() and _carries(pid, marks), patience_s)
+
+
+def kill_session(leader: int, patience_s: float) -> list[int]:
+    """End every process of the session that the child `leader` has opened, as `kill_run` does; also
+    those that do not yet carry the run's id, as a process in the midst of its exec."""
+    return _kill_all(lambda pid: _in_session(pid, leader), patience_s)
+
+
+def _kill_all(is_meant: Callable[[int], bool], patience_s: float) -> list[int]:
     deadline = time.monotonic() + patience_s
-    left = of_run(run_id, host)
+    left = list(filter(is_meant, _pids()))
     while left:
         for pid in left:
-            _kill(pid, lambda pid: _carries(pid, marks))
+            _kill(pid, is_meant)
         time.sleep(_PAUSE_S)
-        left = of_run(run_id, host)
+        left = list(filter(is_meant, _pids()))
         if time.monotonic() > deadline:
             break
     return left
@@ -54,6 +64,16 @@ def _in_group(pid: int, group: int) -> bool:
         return (pid == group or os.getpgid(pid) == group) and os.getsid(pid) == os.getsid(0)
     except OSError:
         return False
+
+
+def _in_session(pid: int, leader: int) -> bool:
+    """A zombie is in none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state, _, _, session = file.read().rpartition(b") ")[2].split()[:4]
+    except OSError:
+        return False
+    return int(session) == leader and state != b"Z"
 
 
 def _kill(pid: int, is_meant: Callable[[int], bool]) -> None:

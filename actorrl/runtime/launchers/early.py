@@ -68,7 +68,7 @@ def take(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes] | No
     waiting, _waiting = _waiting, None
     process = waiting.process
     if _theirs(waiting.environment) != _theirs(environment):
-        process.kill()  # its forkserver sees it and ends
+        strays.kill_session(process.pid, _END_S)
         process.wait()
         return None
     assert process.stdin is not None
@@ -90,5 +90,5 @@ def discard() -> None:
         assert waiting.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             waiting.process.stdin.close()
-        strays.kill_run(waiting.run_id, _END_S, waiting.environment[strays.HOST_VARIABLE])
+        strays.kill_session(waiting.process.pid, _END_S)
         waiting.process.wait()
