@@ -45,6 +45,7 @@ def cases(peers: bool) -> list[Case]:
     return [
         _case("IMPALA", "cartpole", _sf("cartpole"), ">= 7", _SF_NOTE),
         _case("IMPALA", "pong", _sf("pong"), ">= 1.25", _SF_NOTE),
+        _case("IMPALA", "pong", _sf("pong"), ">= 2", _SF_NOTE, "precision=bf16"),
         _case("IMPALA", "cartpole", _rllib("impala", "cartpole")),
         _case("IMPALA", "pong", _rllib("impala", "pong"), ">= 1.6"),
         _case("APEX", "pong", _rllib("apex", "pong"), ">= 2"),
@@ -53,9 +54,13 @@ def cases(peers: bool) -> list[Case]:
     ]
 
 
-def _case(algo: str, env: str, other: Side, bar: str = "", note: str = "") -> Case:
-    name = f"{algo} {env}, {other.name}"
-    return Case(name, "env steps/s", ours(algo, env), other, bar, note, pairs=3, together=False)
+def _case(
+    algo: str, env: str, other: Side, bar: str = "", note: str = "", setting: str = ""
+) -> Case:
+    more = [setting] if setting else []
+    name = ", ".join([" ".join([algo, env, *more]), other.name])
+    side = ours(algo, env, *more)
+    return Case(name, "env steps/s", side, other, bar, note, pairs=3, together=False)
 
 
 # ---- ours -----------------------------------------------------------------------------------
