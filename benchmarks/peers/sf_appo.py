@@ -6,10 +6,16 @@ import threading
 import time
 
 import gymnasium as gym
+import numpy as np
 from sample_factory.algo.runners.runner import AlgoObserver
 from sample_factory.cfg.arguments import parse_full_cfg, parse_sf_args
 from sample_factory.envs.env_utils import register_env
 from sample_factory.train import make_runner
+
+
+class Arrays(gym.ObservationWrapper):
+    def observation(self, observation):
+        return np.asarray(observation)
 
 
 def make_env(full_env_name, cfg=None, env_config=None, render_mode=None):
@@ -20,7 +26,8 @@ def make_env(full_env_name, cfg=None, env_config=None, render_mode=None):
     env = gym.make("ALE/Pong-v5", frameskip=1)
     env = gym.wrappers.AtariPreprocessing(env, frame_skip=4, screen_size=84)
     stack = getattr(gym.wrappers, "FrameStackObservation", None) or gym.wrappers.FrameStack
-    return stack(gym.wrappers.TransformReward(env, lambda r: (r > 0) - (r < 0)), 4)
+    env = stack(gym.wrappers.TransformReward(env, lambda r: (r > 0) - (r < 0)), 4)
+    return Arrays(env)
 
 
 class Counting(AlgoObserver):
