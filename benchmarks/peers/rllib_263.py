@@ -13,7 +13,10 @@ from ray.rllib.algorithms.a3c import A3CConfig
 from ray.rllib.algorithms.apex_dqn import ApexDQNConfig
 from ray.rllib.algorithms.impala import ImpalaConfig
 from ray.rllib.evaluation.worker_set import WorkerSet
+from ray.rllib.models import ModelCatalog
+from ray.rllib.models.torch.torch_modelv2 import TorchModelV2
 from ray.tune.registry import register_env
+from torch import nn
 
 
 def make_pong(config):
@@ -36,6 +39,29 @@ class LastAxis(gym.ObservationWrapper):
         import numpy as np
 
         return np.moveaxis(np.asarray(observation), 0, -1)
+
+
+class Nature(TorchModelV2, nn.Module):
+    """The network of Mnih et al. 2015, as the other sides have it: RLlib's own pads its frames, and
+    its last convolution is to leave one pixel. DQN asks for features and puts its heads on them."""
+
+    def __init__(self, obs_space, action_space, num_outputs, model_config, name):
+        TorchModelV2.__init__(self, obs_space, action_space, num_outputs, model_config, name)
+        nn.Module.__init__(self)
+        self._features = nn.Sequential(
+            nn.Conv2d(4, 32, 8, 4), nn.ReLU(), nn.Conv2d(32, 64, 4, 2), nn.ReLU(),
+            nn.Conv2d(64, 64, 3, 1), nn.ReLU(), nn.Flatten(), nn.Linear(3136, 512), nn.ReLU(),
+        )  # fmt: skip
+        asked = not model_config.get("no_final_linear")
+        self._logits = nn.Linear(512, num_outputs) if asked else nn.Identity()
+        self._value = nn.Linear(512, 1)
+
+    def forward(self, input_dict, state, seq_lens):
+        self._last = self._features(input_dict["obs"].permute(0, 3, 1, 2).float() / 255)
+        return self._logits(self._last), state
+
+    def value_function(self):
+        return self._value(self._last).squeeze(-1)
 
 
 def bypass_the_a3c_defect():
@@ -67,8 +93,8 @@ def config_of(given):
     )
     model = {"fcnet_hiddens": [64, 64]}
     if given.env == "pong":
-        filters = [[32, [8, 8], 4], [64, [4, 4], 2], [64, [3, 3], 1]]
-        model = {"conv_filters": filters, "post_fcnet_hiddens": [512], "dim": 84}
+        ModelCatalog.register_custom_model("nature", Nature)
+        model = {"custom_model": "nature", "fcnet_hiddens": [512]}
     config.training(model=model)
     if given.algo == "impala":
         config.training(train_batch_size=500, num_sgd_iter=1)
