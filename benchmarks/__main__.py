@@ -44,9 +44,9 @@ def main(
         for case in question.cases(peers):
             if only in case.name:
                 with _said(case):  # the answers of the other cases are kept
-                    rows.append(_answer(case, pairs))
+                    rows.append({**_answer(case, pairs), "machine": about})
         if rows:
-            report.keep(folder, name, title, about, rows)
+            report.keep(folder, name, title, rows)
             print(f"\n{report.table(rows)}\n\nkept in {os.path.relpath(folder)}")
 
 

@@ -8,8 +8,11 @@ from typing import Any
 
 from benchmarks.harness import phases
 
-_HEADER = "| case | unit | ours | other | ratio (min to max) | budget | CPU s, MiB: ours / other |"
-_RULE = "|---|---|---|---|---|---|---|"
+_HEADER = (
+    "| case | unit | ours | other | ratio (min to max) | pairs | budget "
+    "| CPU s, MiB: ours / other | load, commit |"
+)
+_RULE = "|---|---|---|---|---|---|---|---|---|"
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -26,7 +29,10 @@ def _line(row: dict[str, Any]) -> str:
     ratio = f"{row['ratio']:.3g} ({row['ratio_min']:.3g} to {row['ratio_max']:.3g})"
     usage = f"{_usage(row['ours_more'])} / {_usage(row['other_more'])}"
     other_cell = f"{row['other']}: {other:.4g}"
-    cells = (row["case"], row["unit"], f"{ours:.4g}", other_cell, ratio, row["bar"], usage)
+    when = f"{row['machine']['load_before']:g}, {row['machine']['git']}"
+    pairs = str(len(row["ours_values"]))
+    numbers = (f"{ours:.4g}", other_cell, ratio, pairs, row["bar"], usage, when)
+    cells = (row["case"], row["unit"], *numbers)
     return f"| {' | '.join(cells)} |"
 
 
@@ -41,14 +47,17 @@ def _median(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def keep(
-    folder: Path, question: str, title: str, machine: dict[str, Any], rows: list[dict[str, Any]]
-) -> None:
-    """Append to FOLDER/bench.jsonl, and write FOLDER/QUESTION.md anew."""
+def keep(folder: Path, question: str, title: str, rows: list[dict[str, Any]]) -> None:
+    """Append to FOLDER/bench.jsonl, and write FOLDER/QUESTION.md anew: of each case, also of those
+    that were not asked this time, the newest answer."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "bench.jsonl", "a") as file:
         for row in rows:
-            file.write(json.dumps({"question": question, **row, "machine": machine}) + "\n")
-    about = ", ".join(f"{key} {value}" for key, value in machine.items() if value)
-    text = f"# {title}\n\n    scripts/bench {question}\n\n{about}\n\n{table(rows)}\n"
-    (folder / f"{question}.md").write_text(text)
+            file.write(json.dumps({"question": question, **row}) + "\n")
+    kept = map(json.loads, (folder / "bench.jsonl").read_text().splitlines())
+    newest = {row["case"]: row for row in kept if row["question"] == question}
+    machine = rows[-1]["machine"]
+    here = {k: v for k, v in machine.items() if v and k not in ("load_before", "git")}
+    about = ", ".join(f"{key} {value}" for key, value in here.items())
+    lines = [f"# {title}", f"    scripts/bench {question}", about, table(list(newest.values()))]
+    (folder / f"{question}.md").write_text("\n\n".join(lines) + "\n")
