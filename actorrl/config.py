@@ -348,5 +348,5 @@ def _plain_value(value: Any) -> Any:
     if hasattr(value, "tolist"):  # numpy arrays and scalars
         return value.tolist()
     if hasattr(value, "__qualname__"):
-        return f"{value.__module__}:{value.__qualname__}"
+        return f"{getattr(value, '__module__', None)}:{value.__qualname__}"  # builtins have none
     return repr(value)

@@ -18,6 +18,7 @@ from actorrl.algorithms.worker_set import WorkerSet
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.preprocessors import preprocessor_for
+from actorrl.envs.previous import WithPrevious
 from actorrl.roles.worker_view import WorkerView
 from actorrl.runtime.cluster import Cluster
 
@@ -123,12 +124,15 @@ class Acting:
         **ignored: Any,
     ) -> Any:
         """An action for one observation of the environment; greedy unless told to `explore`. With
-        `state` (an LSTM's) or `full_fetch` a tuple (action, state, extras), as RLlib's. No model
-        here looks at the previous action, reward and info. KeyError for an unknown policy."""
+        `state` (an LSTM's) or `full_fetch` a tuple (action, state, extras), as RLlib's. The last
+        action and reward are for models with `lstm_use_prev_action` and `lstm_use_prev_reward`;
+        none looks at `info`. KeyError for an unknown policy."""
         policy, seen = self.get_policy(policy_id), self.info
         if seen.policies is not None:
             seen = seen.policies[policy_id]
         obs = observation
+        if isinstance(seen.env, WithPrevious):
+            obs = observation = seen.env.joined(obs, seen.action_space, prev_action, prev_reward)
         if seen.frame_stack == 1:
             obs = preprocessor_for(seen.raw_observation_space).transform([observation])[0]
         found = policy.compute_single_action(obs, state, explore=bool(explore))

@@ -91,6 +91,7 @@ class Algorithm(Changing):
         EnvironmentFailure, RunFolderError, PlacementError before anything is created, RunFailed if
         an actor cannot start."""
         self.config = as_config(type(self).config_class, config, env).copy()
+        self.config.__dict__["algorithm"] = type(self)
         self.name = type(self).__name__
         self.info = restoring.checked(self.config)
         self.config.freeze()
@@ -259,7 +260,7 @@ class Algorithm(Changing):
         self._callbacks.on_checkpoint_loaded(algorithm=self)
 
     def _about(self) -> dict[str, Any]:
-        return restoring.about(self.name, self.config, self.info, self.training_iteration)
+        return restoring.about(self.config, self.info, self.training_iteration)
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, env: Any = None, **options: Any) -> Self:

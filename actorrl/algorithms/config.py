@@ -48,7 +48,8 @@ class AlgorithmConfig(HostSettings):
     """Settings of a run. `algorithm` is set by the algorithm's file."""
 
     ALIASES: ClassVar[dict[str, str]] = spellings.ALIASES
-    algorithm: ClassVar[Any]  # type[Algorithm]; msgspec evaluates annotations, so not by name
+    # type[Algorithm]; msgspec evaluates annotations, so not by name. A config may have its own.
+    algorithm: ClassVar[Any]
     reproducible: ClassVar[bool] = False  # the same seed gives the same result.json
     # What makes up a train batch: rounds of all workers, fragments of any, a fragment, or replay.
     gathers: ClassVar[Gathers] = "fragments"
@@ -182,7 +183,7 @@ class AlgorithmConfig(HostSettings):
 
     def program(self) -> Program:
         """The Program that `build` would start; checks the environment, starts nothing."""
-        return type(self).algorithm.plan(self)
+        return self.algorithm.plan(self)
 
     # ---- derived ------------------------------------------------------------------------
 

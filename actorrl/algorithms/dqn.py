@@ -10,7 +10,7 @@ moves by `tau` of the way every `target_network_update_freq` learner updates.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 import msgspec
 import numpy as np
@@ -35,6 +35,7 @@ from actorrl.losses.q_learning import double_q_td, huber
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.q_network import QNetwork, Support
 from actorrl.policies.exploration import EpsilonSchedule
+from actorrl.policies.q_explorers import Explorer, ParameterNoise, SoftQ
 from actorrl.policies.q_policy import QPolicy
 from actorrl.roles.settings import Metrics, State
 from actorrl.runtime.program import Program
@@ -71,6 +72,24 @@ class DQNConfig(ReplayConfig):
         False
     )
     sigma0: Annotated[float, Meta(gt=0, description="initial noise of the noisy layers")] = 0.5
+    exploration_type: Annotated[
+        Literal["epsilon_greedy", "soft_q", "parameter_noise"],
+        Meta(
+            description="how it explores: any action at times, actions by the softmax of their "
+            "values, or noise on the weights for whole episodes, as far off as epsilon would be"
+        ),
+    ] = "epsilon_greedy"
+    temperature: Annotated[float, Meta(gt=0, description="of soft_q: values are divided by it")] = (
+        1.0
+    )
+    initial_stddev: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="of parameter_noise at the start; it adapts itself",
+            extra={"rllib": 1.0},
+        ),
+    ] = 0.01
     target_network_update_freq: Annotated[
         int,
         Meta(
@@ -106,7 +125,19 @@ class DQNConfig(ReplayConfig):
         lines = super().validate()
         if self.num_atoms > 1 and self.v_min >= self.v_max:
             lines.append(f"v_min: {self.v_min} is not below v_max {self.v_max}, expected less")
+        if self.noisy and self.exploration_type != "epsilon_greedy":
+            lines.append(
+                f"exploration_type: {self.exploration_type} together with noisy, whose layers"
+                " explore already, expected epsilon_greedy"
+            )
         return lines
+
+    def make_explorer(self) -> Explorer | None:
+        """None: epsilon-greedy."""
+        if self.exploration_type == "soft_q":
+            return SoftQ(self.temperature)
+        noise = self.exploration_type == "parameter_noise"
+        return ParameterNoise(self.initial_stddev) if noise else None
 
 
 # ---- policy ---------------------------------------------------------------------------------
@@ -128,6 +159,7 @@ def make_policy(config: DQNConfig, info: EnvInfo, seed: int, env_indices: np.nda
         epsilon_schedule=EpsilonSchedule(initial, final, config.epsilon_timesteps),
         support=support if config.num_atoms > 1 else None,
         noisy_sigma=config.sigma0 if config.noisy else None,
+        explorer=config.make_explorer(),
     )
 
 

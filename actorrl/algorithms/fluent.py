@@ -10,6 +10,8 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 from actorrl.algorithms.spellings import FIXED, NO_EFFECT, OLD, flattened
 from actorrl.config import Config, apply, to_plain
 from actorrl.errors import ConfigError
@@ -18,7 +20,27 @@ if TYPE_CHECKING:
     from actorrl.algorithms.base import Algorithm
 
 
-class FluentConfig(Config, dict=True):
+class _ByAlgorithm(msgspec.StructMeta):
+    """`AlgorithmConfig(PPO)`, RLlib's way to begin, is a PPOConfig(); of an algorithm derived from
+    PPO it is one that builds that."""
+
+    def __call__(cls, *values: Any, **settings: Any) -> Any:
+        """msgspec copies by giving the values of all fields."""
+        algorithm = settings.pop("algo_class", values[0] if len(values) == 1 else None)
+        if algorithm is None:
+            return super().__call__(*values, **settings)
+        own = getattr(algorithm, "config_class", None)
+        if not (isinstance(own, type) and issubclass(own, cls)):
+            raise ConfigError(
+                f"algo_class: {algorithm!r} is not accepted, expected an algorithm whose settings"
+                f" are {cls.__name__}"
+            )
+        config: Any = own(**settings)
+        config.__dict__["algorithm"] = algorithm
+        return config
+
+
+class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
     """Base of AlgorithmConfig. A config that a run was built from is frozen: `copy()` is not."""
 
     def environment(self, env: Any = None, **settings: Any) -> Self:
@@ -71,7 +93,8 @@ class FluentConfig(Config, dict=True):
         """An independent copy, not frozen unless that is asked for."""
         other = copy.copy(self)
         other.__dict__.clear()
-        other.__dict__["notices"] = self.notices
+        kept = {key: value for key, value in self.__dict__.items() if key != "frozen"}
+        other.__dict__.update(kept)
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if isinstance(value, Config | dict | list):
@@ -123,7 +146,7 @@ class FluentConfig(Config, dict=True):
             self.environment(env)
         if logger_creator is not None:
             options["logger_creator"] = logger_creator
-        algorithm: Any = type(self).algorithm  # type: ignore[attr-defined]  # AlgorithmConfig's
+        algorithm: Any = self.algorithm  # type: ignore[attr-defined]  # AlgorithmConfig's
         built: Algorithm = algorithm(self, **options)
         return built
 

@@ -134,7 +134,7 @@ def lines(config: AlgorithmConfig) -> list[str]:
 
 
 def _refusal(config: AlgorithmConfig) -> str:
-    algo = type(config).algorithm.__name__
+    algo = config.algorithm.__name__
     return (
         f"policies: {algo} learns one policy of one agent; {', '.join(_LEARN_SEVERAL)} learn"
         " several"

@@ -15,11 +15,16 @@ from actorrl.errors import CheckpointError
 _WHAT = {"env": "the environment", "policy_mapping_fn": "the function"}
 
 
-def to_name(env: Any) -> str:
-    """A text for files: the environment's own name, or `module:qualname`."""
-    if isinstance(env, str):
-        return env
-    return f"{env.__module__}:{getattr(env, '__qualname__', type(env).__qualname__)}"
+def to_name(thing: Any) -> str:
+    """A text for files: the environment's own name, or `module:qualname`. What is not found under
+    that (a bound method, a partial, an object that is called) has a name that nothing is found
+    under."""
+    if isinstance(thing, str):
+        return thing
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    module, qualname = getattr(named, "__module__", None), named.__qualname__
+    found = _lookup(str(module), qualname)
+    return f"{module}:{qualname}{'' if found is None or found is thing else ' (an object)'}"
 
 
 def from_name(name: str, given: Any = None, key: str = "env") -> Any:

@@ -5,8 +5,9 @@
 
 N rows of the episodes that have ended. A row's return is Monte-Carlo: what came from it on, to the
 end of its episode. Returns are normalised over the train batch, which takes their mean as the
-baseline. There is no value function, so an end by truncation counts like a termination. The loss is
-a mean over the rows, so `grad_clip` is of a mean.
+baseline. There is no value function: an end by truncation counts like a termination. An LSTM runs
+through each episode from its beginning. The loss is a mean over the rows, so `grad_clip` is of a
+mean.
 
 An algorithm is a file like this one: its settings, its policy, what workers make of their
 fragments, what the learner does with a batch, and who talks to whom. Then `PG(config).train()`
@@ -49,10 +50,6 @@ class PGConfig(AlgorithmConfig):
         int, Meta(ge=1, description="rows of whole episodes in one update", extra={"rllib": 200})
     ] = 1000
 
-    def validate(self) -> list[str]:
-        refused = "model.use_lstm: PG learns from single rows, expected false"
-        return super().validate() + ([refused] if self.model.use_lstm else [])
-
 
 # ---- policy: actor_critic.py's, whose value head is not used --------------------------------
 
@@ -85,7 +82,7 @@ class PGUpdate:
         )
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
-        dist = self.policy.distribution(self.policy.model(batch[c.OBS])[0])
+        dist = self.policy.distribution(self.policy.forward_episodes(batch))
         advantages = normalised(batch[c.ADVANTAGES])
         loss = -(dist.logp(batch[c.ACTIONS]) * advantages).mean()
         stepped = self._optimizer.minimize(loss, timesteps)

@@ -16,7 +16,6 @@ from actorrl.envs.film import INSTALL, Filmed, missing
 from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import make_vector
 from actorrl.errors import ConfigError
-from actorrl.experiment.checkpoints import read_manifest
 from actorrl.rollouts import evaluation
 from actorrl.rollouts.collector import Collector
 from actorrl.rollouts.multi_agent import MultiAgentCollector
@@ -182,7 +181,7 @@ def loaded(path: str | Path, env: Any = None) -> tuple[AlgorithmConfig, EnvInfo,
     """The policy of a checkpoint, and where it acts."""
     config = config_of(path, env)
     info = checked(config)
-    state = read_fitting(path, about(read_manifest(path).about["algo"], config, info, 0))
+    state = read_fitting(path, about(config, info, 0))
     policy = acting_policy(config, info, config.algorithm.make_policy)(0, config.greediest_env())
     policy.load_flat(state["learner"]["weights"], version=1)
     return config, info, policy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from actorrl.algorithms.naming import to_name
 from actorrl.config import did_you_mean
 from actorrl.errors import ConfigError
 
@@ -37,7 +38,9 @@ def names() -> list[str]:
 
 
 def algorithm_class(name: str) -> type[Algorithm]:
-    """Raises ConfigError for an unknown name."""
+    """A user's own goes by its import path. Raises ConfigError for an unknown name."""
+    if ":" in name:
+        return _own(name)
     if name.upper() not in _ALGORITHMS:
         raise ConfigError(
             f"algo: unknown algorithm {name!r}{did_you_mean(name.upper(), names())},"
@@ -46,6 +49,26 @@ def algorithm_class(name: str) -> type[Algorithm]:
     module, _, cls = _ALGORITHMS[name.upper()].partition(":")
     found: type[Algorithm] = getattr(importlib.import_module(f"actorrl.algorithms.{module}"), cls)
     return found
+
+
+def _own(path: str) -> type[Algorithm]:
+    from actorrl.algorithms.base import Algorithm
+
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"algo: {path!r} cannot be imported ({error})") from None
+    if isinstance(found, type) and issubclass(found, Algorithm):
+        return found
+    raise ConfigError(f"algo: {path!r} is not accepted, expected a class derived from Algorithm")
+
+
+def name_of(algorithm: type[Algorithm]) -> str:
+    """The inverse of `algorithm_class`."""
+    name = algorithm.__name__
+    known = name in _ALGORITHMS and algorithm_class(name) is algorithm
+    return name if known else to_name(algorithm)
 
 
 def config_class(name: str) -> type[AlgorithmConfig]:

@@ -6,11 +6,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from actorrl.algorithms import multi_agent, naming
+from actorrl.algorithms import multi_agent, naming, registry
 from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.multi_agent import PolicySpec
 from actorrl.config import apply, to_plain
+from actorrl.envs import plain_spaces
 from actorrl.envs.base_env import has_agents
 from actorrl.envs.check import EnvInfo, check_env
+from actorrl.envs.previous import WithPrevious
 from actorrl.envs.registry import resolve
 from actorrl.errors import CheckpointError, ConfigError
 from actorrl.experiment.checkpoints import newest_whole, read_checkpoint, read_manifest, require
@@ -20,6 +23,7 @@ from actorrl.models import registry as models
 from actorrl.roles.settings import Recovery, State
 
 _MUST_AGREE = ("algo", "observation_space", "action_space")
+_SPACES = ("observation_space", "action_space")
 
 
 def checked(config: AlgorithmConfig) -> EnvInfo:
@@ -30,9 +34,15 @@ def checked(config: AlgorithmConfig) -> EnvInfo:
     errors += [f"model.{line}" for line in models.resolve(config.model)]
     if errors:
         raise ConfigError(errors)
+    told = {key: getattr(config.model, f"lstm_use_prev_{key}") for key in ("action", "reward")}
     if config.policies is not None or has_agents(resolve(config.env).env, config.env_config):
+        if any(told.values()):
+            raise ConfigError(
+                "model.lstm_use_prev_action, model.lstm_use_prev_reward: one agent only"
+            )
         return multi_agent.check(config)
-    return check_env(config.env, config.env_config)
+    env = WithPrevious(config.env, **told) if any(told.values()) else config.env
+    return check_env(env, config.env_config)
 
 
 def plain_config(config: AlgorithmConfig) -> dict[str, Any]:
@@ -42,21 +52,37 @@ def plain_config(config: AlgorithmConfig) -> dict[str, Any]:
     del plain["hosts"]
     if config.policies is not None:
         specs = multi_agent.specs_of(config.policies)
-        plain["policies"] = {
-            name: {"class": naming.to_name(spec.policy_class), "config": dict(spec.config or {})}
-            if spec.policy_class is not None
-            else {"config": dict(spec.config or {})}
-            for name, spec in specs.items()
-        }
+        plain["policies"] = {name: _plain_spec(spec) for name, spec in specs.items()}
     if config.policy_mapping_fn is not None:
         plain["policy_mapping_fn"] = naming.to_name(config.policy_mapping_fn)
     return plain
 
 
-def about(algo: str, config: AlgorithmConfig, info: EnvInfo, iteration: int) -> dict[str, Any]:
+def _plain_spec(spec: PolicySpec) -> dict[str, Any]:
+    """Spaces too: no agent that would show them may be in sight when the policy is made again."""
+    plain: dict[str, Any] = {"config": dict(spec.config or {})}
+    if spec.policy_class is not None:
+        plain["class"] = naming.to_name(spec.policy_class)
+    for key in _SPACES:
+        space = getattr(spec, key)
+        if space is not None:
+            plain[key] = plain_spaces.to_plain(space)
+    return plain
+
+
+def _spec_of(name: str, said: dict[str, Any]) -> PolicySpec:
+    """The inverse."""
+    spaces = {key: plain_spaces.from_plain(said[key]) for key in _SPACES if key in said}
+    policy_class = None
+    if "class" in said:  # a policy that plays and does not learn
+        policy_class = naming.from_name(said["class"], None, f"policies.{name}")
+    return PolicySpec(policy_class, config=said["config"], **spaces)
+
+
+def about(config: AlgorithmConfig, info: EnvInfo, iteration: int) -> dict[str, Any]:
     """What a checkpoint says of itself."""
     return {
-        "algo": algo,
+        "algo": registry.name_of(config.algorithm),
         "env": naming.to_name(config.env),
         "config": plain_config(config),
         "observation_space": str(info.observation_space),
@@ -71,18 +97,27 @@ def read_fitting(path: str | Path, ours: dict[str, Any]) -> State:
     return read_checkpoint(path)
 
 
-def config_of(path: str | Path, env: Any = None, policy_mapping_fn: Any = None) -> AlgorithmConfig:
-    """The config that a checkpoint was trained with. `env` takes the place of its environment,
-    `policy_mapping_fn` that of its function."""
-    from actorrl.algorithms.registry import config_class
-
-    said = read_manifest(path).about
+def _config_like(path: str | Path, said: dict[str, Any], own: Any) -> AlgorithmConfig:
+    """Of the algorithm that a checkpoint names, with its defaults."""
     if not isinstance(said.get("config"), dict) or not isinstance(said.get("algo"), str):
         raise CheckpointError(f"{path}: says nothing of its algorithm and config")
+    is_own = own is not None and registry.name_of(own) == said["algo"]
     try:
-        config = config_class(said["algo"])()
+        algorithm = own if is_own else registry.algorithm_class(said["algo"])
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from None
+    config: AlgorithmConfig = algorithm.config_class(algorithm)
+    return config
+
+
+def config_of(
+    path: str | Path, env: Any = None, policy_mapping_fn: Any = None, own: Any = None
+) -> AlgorithmConfig:
+    """The config that a checkpoint was trained with. `env` takes the place of its environment,
+    `policy_mapping_fn` that of its function; `own` is an algorithm's class that may have no import
+    path."""
+    said = read_manifest(path).about
+    config = _config_like(path, said, own)
     settings = dict(said["config"])
     name = str(settings.pop("env", ""))
     settings.pop("custom_evaluation_function", None)  # code: given anew, or left out
@@ -92,21 +127,13 @@ def config_of(path: str | Path, env: Any = None, policy_mapping_fn: Any = None) 
         raise CheckpointError(f"{path}: its config does not fit: {'; '.join(errors)}")
     config.env = naming.from_name(name, env)
     if policies is not None:
-        config.policies = {
-            name: (_class_of(name, said_of), None, None, said_of["config"])
-            for name, said_of in policies.items()
-        }
+        config.policies = {name: _spec_of(name, its) for name, its in policies.items()}
     if mapping is not None:
         config.policy_mapping_fn = naming.from_name(mapping, policy_mapping_fn, "policy_mapping_fn")
     missing = models.resolve(config.model)
     if missing:
         raise CheckpointError(f"{path}: model.{'; model.'.join(missing)}")
     return config
-
-
-def _class_of(name: str, said: dict[str, Any]) -> Any:
-    """Of a policy that plays and does not learn; None of the others."""
-    return naming.from_name(said["class"], None, f"policies.{name}") if "class" in said else None
 
 
 def newest_learner_state(folder: str) -> Recovery | None:

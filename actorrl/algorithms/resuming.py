@@ -26,7 +26,8 @@ def from_checkpoint(
 ) -> Algorithm:
     """A new run from a checkpoint of `cls`, or of what derives from it."""
     options = dict(options)
-    config = restoring.config_of(path, env, options.pop("policy_mapping_fn", None))
+    own = cls if hasattr(cls, "config_class") else None
+    config = restoring.config_of(path, env, options.pop("policy_mapping_fn", None), own)
     if not issubclass(config.algorithm, cls):
         raise CheckpointError(f"{path}: was trained by {config.algorithm.__name__}")
     config.num_workers = options.pop("num_workers", config.num_workers)

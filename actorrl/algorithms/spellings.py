@@ -124,6 +124,7 @@ _AS_IT_IS: dict[str, dict[str, Any]] = {
         "ou_theta": 0.15,
         "warmup_timesteps": 0,
         "framework": _ANY,
+        "sub_exploration": None,
     },
     "replay_buffer_config": {
         "storage_unit": "timesteps",
@@ -221,8 +222,16 @@ def _explorer(written: str, kind: str, fields: Collection[str]) -> Iterator[Give
         yield f"{written}: {kind!r} is not how this algorithm explores, expected {names}"
     elif "exploration_noise" in fields:
         yield Given(written, "exploration_noise", "ou" if kind.startswith(_OU) else "gaussian")
+    elif kind in _OF_VALUES and "exploration_type" in fields:
+        yield Given(written, "exploration_type", _OF_VALUES[kind])
 
 
+# RLlib's explorers of action values -> `exploration_type`.
+_OF_VALUES = {
+    "EpsilonGreedy": "epsilon_greedy",
+    "SoftQ": "soft_q",
+    "ParameterNoise": "parameter_noise",
+}
 _FALLS = ("initial_epsilon", "final_epsilon", "epsilon_timesteps")
 _OU = ("OrnsteinUhlenbeck", "PerWorkerOrnsteinUhlenbeck")
 
@@ -232,6 +241,8 @@ def explorers(fields: Collection[str]) -> Iterator[str]:
     prefix = "PerWorker" if {"epsilon_base", "noise_exponent"} & set(fields) else ""
     if {"epsilon_base", "initial_epsilon"} & set(fields):
         yield f"{prefix}EpsilonGreedy"
+        if "exploration_type" in fields:
+            yield from ("SoftQ", "ParameterNoise")
     elif "exploration_noise" in fields:
         yield from (f"{prefix}GaussianNoise", f"{prefix}OrnsteinUhlenbeckNoise")
     else:

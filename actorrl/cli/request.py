@@ -85,12 +85,16 @@ def read_request(arguments: Sequence[str], flags: Mapping[str, Any]) -> Request:
 
 
 def algorithm_name(word: str | None, key: str = "--algo") -> str:
-    """The registry's spelling of an algorithm; letter case does not count."""
-    from actorrl.algorithms.registry import names
+    """The registry's spelling of an algorithm, whose letter case does not count; or the import path
+    of one's own."""
+    from actorrl.algorithms.registry import algorithm_class, names
 
     built = {name.upper(): name for name in names()}
     if word is None:
         raise ConfigError(f"{key}: missing, one of {', '.join(built.values())} is accepted")
+    if ":" in word:
+        algorithm_class(word)  # says what is wrong with it
+        return word
     if word.upper() in built:
         return built[word.upper()]
     if word.upper() in CONTRACT_NAMES:

@@ -20,8 +20,6 @@ class ModelConfig(Config):
     """What the body of a network looks like; heads follow from policy and action space."""
 
     NEUTRAL: ClassVar[dict[str, Any]] = {
-        "lstm_use_prev_action": False,
-        "lstm_use_prev_reward": False,
         "use_attention": False,
         "no_final_linear": False,
         "encoder_latent_dim": None,
@@ -101,6 +99,12 @@ class ModelConfig(Config):
     lstm_cell_size: Annotated[
         int, Meta(ge=1, description="size of the LSTM's state", extra={"unit": "units"})
     ] = 256
+    lstm_use_prev_action: Annotated[
+        bool, Meta(description="with an LSTM: the network also sees what was done last")
+    ] = False
+    lstm_use_prev_reward: Annotated[
+        bool, Meta(description="with an LSTM: the network also sees what that brought")
+    ] = False
     max_seq_len: (
         Annotated[
             int,
@@ -130,6 +134,12 @@ class ModelConfig(Config):
 
     def validate(self) -> list[str]:
         lines = []
+        if not self.use_lstm:
+            lines += [
+                f"{name}: true without use_lstm, expected false"
+                for name in ("lstm_use_prev_action", "lstm_use_prev_reward")
+                if getattr(self, name)
+            ]
         if self.use_lstm and self.vf_share_layers is False:
             lines.append("vf_share_layers: false together with use_lstm, expected true")
         if isinstance(self.conv_filters, list):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from actorrl.data import columns as c
 from actorrl.data.frame_stack import stack_frames_numpy
@@ -180,6 +181,23 @@ class ActorCriticPolicy(Policy):
         else:
             inputs, values, _ = self.model.sequence(obs)
         return SequenceOutput(inputs[:T], values)
+
+    def forward_episodes(self, columns: Mapping[str, Tensor]) -> Tensor:
+        """Inputs of the action distribution [N, n], with gradient, for rows of whole episodes one
+        behind the other.
+
+        Reads OBS [N, ...]; with an LSTM also T [N], 0 where an episode begins: the episodes then
+        run side by side from their initial states, padded behind their ends.
+        """
+        obs = columns[c.OBS]
+        if not self.recurrent:
+            inputs: Tensor = self.model(obs)[0]
+            return inputs
+        starts = torch.nonzero(columns[c.T] == 0).flatten().cpu()
+        lengths = torch.diff(starts, append=torch.tensor([len(obs)])).tolist()
+        padded = pad_sequence(obs.split(lengths))  # [L, S, ...]
+        inputs = self.model.sequence(padded, self.model.initial_state(len(lengths)))[0]
+        return torch.cat([inputs[:length, i] for i, length in enumerate(lengths)])
 
     def note_observations(self, columns: Mapping[str, Tensor]) -> None:
         """The learner's, after each update: the batch's valid observations join the statistics,

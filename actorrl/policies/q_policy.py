@@ -1,4 +1,5 @@
-"""The policy of DQN and Ape-X: action values, epsilon-greedy with an epsilon per environment.
+"""The policy of DQN and Ape-X: action values, epsilon-greedy with an epsilon per environment, or
+with an explorer of another kind.
 
 B environments side by side, N rows in any order, A actions.
 """
@@ -30,6 +31,7 @@ from actorrl.policies.base import (
     seeded,
 )
 from actorrl.policies.exploration import PiecewiseSchedule
+from actorrl.policies.q_explorers import Explorer
 from actorrl.policies.target import TargetNetwork
 
 
@@ -57,6 +59,7 @@ class QPolicy(Policy):
         epsilon_schedule: PiecewiseSchedule | None = None,
         support: Support | None = None,
         noisy_sigma: float | None = None,
+        explorer: Explorer | None = None,
     ) -> None:
         super().__init__(observation_space, action_space, frame_stack=frame_stack, seed=seed)
         self.num_actions = discrete_size(action_space)
@@ -66,6 +69,7 @@ class QPolicy(Policy):
         self.dueling, self.double = dueling, double
         self.noisy = noisy_sigma is not None
         self._epsilon_schedule = epsilon_schedule
+        self._explorer = explorer
         self._make_model = functools.partial(
             QNetwork,
             observation_space,
@@ -98,15 +102,27 @@ class QPolicy(Policy):
         elif self.noisy:
             self.model.be_quiet()
         q = self.compute_q_values(obs)
+        if explore and self._explorer is not None:
+            return Act(self._explorer.choose(self, obs, q), {c.Q_VALUES: q}, state)
         actions = q.argmax(axis=1)
         if explore:
             self._explore(actions, q)
         return Act(actions, {c.Q_VALUES: q}, state)
 
-    def _explore(self, actions: Array, q: Float32) -> None:
-        """Replace actions [B] in place, each with its environment's probability, by any allowed."""
+    def episodes_begin(self, environments: Array) -> None:
+        """Called by collectors before the first action in these environments of the worker."""
+        if self._explorer is not None:
+            self._explorer.episodes_begin(self, environments)
+
+    def epsilon(self) -> float:
+        """Now, of the first environment."""
         if self._epsilon_schedule is not None:
             self.set_epsilons(self._epsilon_schedule(self.timesteps))
+        return float(self.epsilons[0])
+
+    def _explore(self, actions: Array, q: Float32) -> None:
+        """Replace actions [B] in place, each with its environment's probability, by any allowed."""
+        self.epsilon()
         if len(self.epsilons) not in (1, len(actions)):
             raise ValueError(f"{len(self.epsilons)} epsilons for {len(actions)} environments")
         (chosen,) = np.nonzero(self.random.random(len(actions)) < self.epsilons)

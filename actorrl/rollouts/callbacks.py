@@ -48,6 +48,13 @@ class DefaultCallbacks:
     ) -> None:  # fmt: skip
         """In the worker, before its first reset."""
 
+    def on_episode_created(
+        self, *, worker: Any, base_env: Any, policies: Any, episode: Any, env_index: int,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
+        """Before the environment is reset for it. (Under `autoreset: same_step`, where the step
+        that ends an episode resets, right after that.)"""
+
     def on_episode_start(
         self, *, worker: Any, base_env: Any, policies: Any, episode: RunningEpisode,
         env_index: int, **kwargs: Any,
@@ -70,7 +77,8 @@ class DefaultCallbacks:
 
 
 _OF_EPISODES = (
-    "on_episode_start", "on_episode_step", "on_episode_end", "on_sub_environment_created",
+    "on_episode_created", "on_episode_start", "on_episode_step", "on_episode_end",
+    "on_sub_environment_created",
 )  # fmt: skip
 
 
@@ -89,17 +97,17 @@ def watches_episodes(callbacks: type | None) -> bool:
 class RunningEpisode:
     """An episode under way, as its callbacks see it."""
 
-    def __init__(self, episode_id: int, env_index: int, observation: np.ndarray) -> None:
+    def __init__(self, episode_id: int, env_index: int) -> None:
         self.episode_id = episode_id
         self.env_id = env_index
         self.length = 0  # env steps
         self.total_reward = 0.0
         self.user_data: dict[str, Any] = {}
         self.custom_metrics: dict[str, float] = {}
-        self._last: dict[str, Any] = {"observation": observation}
+        self._last: dict[str, Any] = {}
 
     def last_observation_for(self, agent_id: Any = None) -> Any:
-        return self._last["observation"]
+        return self._last.get("observation")
 
     def last_action_for(self, agent_id: Any = None) -> Any:
         return self._last.get("action")
@@ -141,6 +149,10 @@ class _Caller:
 class AgentsWatcher(_Caller):
     """Follows environments with several agents. The collector's own EpisodeInfo is the episode."""
 
+    def create(self, i: int, episode: Any) -> None:
+        """Before the environment is reset."""
+        self._call("on_episode_created", i, episode)
+
     def begin(self, i: int, episode: Any, tick: Any) -> None:
         episode.last["observation"] = dict(tick.obs)
         self._call("on_episode_start", i, episode)
@@ -160,16 +172,29 @@ class EpisodeWatcher(_Caller):
 
     def __init__(self, callbacks: DefaultCallbacks, vector: Any, worker: Any) -> None:
         super().__init__(callbacks, vector, worker)
+        self._created: dict[int, RunningEpisode] = {}
         self._episodes: dict[int, RunningEpisode] = {}
-        self._num_begun = 0
+        self._num_created = 0
         self._ended: list[dict[str, float]] = []
+
+    def before_reset(self, num_envs: int) -> None:
+        """The first one, of all."""
+        for b in range(num_envs):
+            self._create(b)
+
+    def _create(self, b: int) -> None:
+        self._num_created += 1
+        self._created[b] = RunningEpisode(self._num_created, b)
+        self._call("on_episode_created", b, self._created[b])
 
     def before_step(self, age: np.ndarray, obs: np.ndarray) -> None:
         """age [B], obs [B, ...] of the row that is acted on next."""
         for b in np.flatnonzero(age == 0).tolist():
-            self._num_begun += 1
-            self._episodes[b] = RunningEpisode(self._num_begun, b, obs[b])
-            self._call("on_episode_start", b, self._episodes[b])
+            if b not in self._created:
+                self._create(b)  # its environment broke, which nobody can know before
+            self._episodes[b] = episode = self._created.pop(b)
+            episode._last["observation"] = obs[b]
+            self._call("on_episode_start", b, episode)
 
     def after_step(self, columns: Mapping[str, np.ndarray], t: int, obs: np.ndarray) -> None:
         """Row t is written; obs [B, ...] followed it."""
@@ -190,6 +215,7 @@ class EpisodeWatcher(_Caller):
                 self._call("on_episode_end", b, episode)
                 metrics = self._episodes.pop(b).custom_metrics
                 self._ended.append({str(name): float(x) for name, x in metrics.items()})
+                self._create(b)
 
     def take_ended(self) -> list[dict[str, float]]:
         """Custom metrics of the episodes that ended since the last call, in order of their ends."""

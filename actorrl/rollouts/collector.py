@@ -74,6 +74,7 @@ class Collector:
         self.timers = {"env_s": 0.0, "policy_s": 0.0, "total_s": 0.0}  # sums of seconds
         self.tracker = EpisodeTracker(env.num_envs, first_env_index)
         self.watcher: EpisodeWatcher | None = None  # calls the user's callbacks, step by step
+        self._tell_policy = getattr(policy, "episodes_begin", None)  # of those that want to know
         self._env_columns = np.arange(env.num_envs)
         self._same_step = env.autoreset == "same_step"
         # The next four hold what the next fragment starts from; None before the first reset.
@@ -131,6 +132,8 @@ class Collector:
 
     def _start(self) -> None:
         """Reset the environments; each first observation has age 0."""
+        if self.watcher is not None:
+            self.watcher.before_reset(self.env.num_envs)
         obs = self.env.reset()
         k = self.env.frame_stack
         self._obs = obs if k == 1 else np.broadcast_to(obs, (k, *obs.shape))
@@ -164,7 +167,7 @@ class Collector:
         finals: list[tuple[np.ndarray, np.ndarray]] = []
         self._broken.clear()
         for t in range(self.fragment_length):
-            self._reset_state(columns[c.AGE][t])
+            self._begin_episodes(columns[c.AGE][t])
             if t == 0:
                 for i, part in enumerate(self._state):
                     columns[c.state_in(i)] = part.copy()
@@ -190,13 +193,15 @@ class Collector:
             self._write_finals(columns, finals)
         self._carry(columns)
 
-    def _reset_state(self, age: np.ndarray) -> None:
+    def _begin_episodes(self, age: np.ndarray) -> None:
         """Zero the recurrent state of environments that start an episode. Copies: the policy may
         still own the arrays that it returned."""
-        if not self._state:
+        if not self._state and self._tell_policy is None:
             return
         first = age == 0
         if first.any():
+            if self._tell_policy is not None:
+                self._tell_policy(np.flatnonzero(first))
             self._state = tuple(
                 np.where(first.reshape(-1, *[1] * (part.ndim - 1)), fresh, part)
                 for part, fresh in zip(self._state, self._fresh_state, strict=True)

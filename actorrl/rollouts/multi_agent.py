@@ -103,6 +103,7 @@ class MultiAgentCollector:
         # before the row after its end was written
         self._lanes: dict[tuple[str, int, Any], list[Lane]] = {}
         self._episodes: list[EpisodeInfo | None] = [None] * env.num_envs
+        self._created: dict[int, EpisodeInfo] = {}  # those whose environment is to be reset
         self._finished: list[Episode] = []
         self._fresh: dict[str, tuple[np.ndarray, ...]] = {
             name: tuple(part[0] for part in policy.initial_state(1))
@@ -147,6 +148,7 @@ class MultiAgentCollector:
         before = perf_counter()
         for name in self.policies.policies:
             self._act(name, actions)
+        self._create_episodes()
         between = perf_counter()
         self.timers["policy_s"] += between - before
         stepped = 0
@@ -190,10 +192,20 @@ class MultiAgentCollector:
         parts = len(asked[0][2].state)
         return tuple(np.stack([lane.state[k] for _, _, lane in asked]) for k in range(parts))
 
+    def _create_episodes(self) -> None:
+        """Of the environments that will be reset."""
+        for i, episode in enumerate(self._episodes):
+            if episode is None and i not in self._created:
+                self._num_episodes += 1
+                self._created[i] = EpisodeInfo(self._num_episodes, self._first_env_index + i)
+                if self.watcher is not None:
+                    self.watcher.create(i, self._created[i])
+
     def _begin(self, i: int, tick: Tick) -> None:
-        self._num_episodes += 1
-        episode = EpisodeInfo(self._num_episodes, self._first_env_index + i)
-        self._episodes[i] = episode
+        self._episodes[i] = episode = self._created.pop(i)
+        for policy in self.policies.policies.values():
+            if (tell := getattr(policy, "episodes_begin", None)) is not None:
+                tell(np.array([i]))
         for agent, obs in tick.obs.items():
             self._enter(i, episode, agent, obs)
         if self.watcher is not None:

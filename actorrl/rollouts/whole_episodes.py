@@ -34,6 +34,7 @@ class WholeEpisodes:
 
         obs, actions  [N, ...]
         advantages    [N] float32, discounted sum of the rewards from the row to the episode's end
+        t             [N] int32, rows since the episode began
         """
         flat = SampleBatch.from_fragment(fragment)
         parts = [self._rows([flat.slice(0, 0)])]  # gives the columns their shape where none ended
@@ -50,7 +51,8 @@ class WholeEpisodes:
         rewards = rows.pop(c.REWARDS)
         if self._clip is not None:
             rewards = rewards.clip(-self._clip, self._clip)
-        return {**rows, c.ADVANTAGES: returns_to_go(rewards, self._gamma)}
+        returns = returns_to_go(rewards, self._gamma)
+        return {**rows, c.ADVANTAGES: returns, c.T: np.arange(len(rewards), dtype=np.int32)}
 
 
 def returns_to_go(rewards: np.ndarray, gamma: float) -> np.ndarray:

@@ -25,8 +25,14 @@ class Watching(DefaultCallbacks):
     def on_algorithm_init(self, *, algorithm: Any, **kwargs: Any) -> None:
         self.seen: list[str] = ["init"]
 
+    def on_episode_created(self, *, episode: Any, base_env: Any, env_index: int, **kw: Any) -> None:
+        assert episode.last_observation_for() is None
+        env = base_env.get_sub_environments()[env_index]
+        episode.user_data["number"] = env._episode + 1  # it is not reset yet
+
     def on_episode_start(self, *, episode: Any, **kwargs: Any) -> None:
         assert episode.length == 0 and episode.last_observation_for()[2] == 0
+        assert episode.user_data["number"] == episode.last_observation_for()[1]
         episode.user_data["rewards"] = []
 
     def on_episode_step(self, *, episode: Any, base_env: Any, env_index: int, **kw: Any) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 
 from actorrl.algorithms.a2c import A2CConfig
+from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.impala import IMPALAConfig
 from actorrl.algorithms.ppo import PPO, PPOConfig
 from actorrl.algorithms.registry import config_class, names
-from actorrl.errors import ConfigError
+from actorrl.errors import CheckpointError, ConfigError
 
 
 def lines_of(config: PPOConfig, **settings: object) -> list[str]:
@@ -84,6 +86,14 @@ def test_rllibs_dicts_within_the_config_are_settings_of_the_algorithms_own() -> 
     assert (ddpg.exploration_noise, ddpg.noise_scale, ddpg.random_steps) == ("ou", 0.3, 7)
     assert config.change({"exploration_config.final_epsilon": 0.1}) == []
     assert config.final_epsilon == 0.1
+    soft = config.copy().exploration(exploration_config={"type": "SoftQ", "temperature": 0.5})
+    assert (soft.exploration_type, soft.temperature) == ("soft_q", 0.5)
+    noise = {"type": "ParameterNoise", "initial_stddev": 0.1, "sub_exploration": None}
+    noisy = config.copy().training(exploration_config=noise, noisy=True)
+    assert noisy.initial_stddev == 0.1 and noisy.validate() == [
+        "exploration_type: parameter_noise together with noisy, whose layers explore already,"
+        " expected epsilon_greedy"
+    ]
     multi = {"multiagent": {"policies": ["a"], "policy_mapping_fn": None}}
     assert PPOConfig.from_dict(multi).policies == ["a"]
 
@@ -109,7 +119,7 @@ def test_what_rllib_says_in_two_settings_is_one_here() -> None:
 
 def test_what_such_a_dict_holds_that_cannot_be_is_refused_by_its_own_key() -> None:
     wrong = {
-        "exploration_config": {"type": "SoftQ", "initial_epsilonn": 1.0, "warmup_timesteps": 9},
+        "exploration_config": {"type": "Curiosity", "initial_epsilonn": 1.0, "warmup_timesteps": 9},
         "replay_buffer_config": {"type": "Fifo", "replay_sequence_length": 4, "capacity": "x"},
         "optimizer": 3,
     }
@@ -117,7 +127,7 @@ def test_what_such_a_dict_holds_that_cannot_be_is_refused_by_its_own_key() -> No
         line.replace(": ", "|").split(", expected")[0]
         for line in lines_of(config_class("DQN")(), **wrong)
     ] == [
-        "exploration_config.type|'SoftQ' is not how this algorithm explores",
+        "exploration_config.type|'Curiosity' is not how this algorithm explores",
         "exploration_config.warmup_timesteps|9 is not accepted",
         "replay_buffer_config.type|'Fifo' is no replay buffer",
         "replay_buffer_config.replay_sequence_length|4 is not accepted",
@@ -209,3 +219,37 @@ def test_a_run_has_a_frozen_config_of_its_own(tmp_path) -> None:
         assert algo.config.lr == PPOConfig().lr
         with pytest.raises(AttributeError, match="a run was built from this config"):
             algo.config.lr = 0.1
+
+
+class MyPPO(PPO):
+    """An algorithm of the user's."""
+
+
+def test_a_config_by_its_algorithm_is_that_algorithms_own() -> None:
+    config = AlgorithmConfig(PPO).training(lr=2e-3, clip_param=0.1)
+    assert isinstance(config, PPOConfig) and config.algorithm is PPO
+    own = AlgorithmConfig(algo_class=MyPPO).copy()
+    assert isinstance(own, PPOConfig) and own.algorithm is MyPPO
+    assert PPOConfig(MyPPO).algorithm is MyPPO and PPOConfig().algorithm is PPO
+    for wrong in (lambda: AlgorithmConfig(int), lambda: config_class("DQN")(PPO)):
+        with pytest.raises(
+            ConfigError, match=r"algo_class: .* expected an algorithm whose settings"
+        ):
+            wrong()
+
+
+def test_an_algorithm_of_the_users_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    class Local(PPO):
+        """Without an import path."""
+
+    for algorithm in (MyPPO, Local):
+        config = AlgorithmConfig(algorithm).environment("CartPole-v1").rollouts(num_workers=0)
+        config.training(train_batch_size=64, model={"fcnet_hiddens": [8]})
+        with config.build(results=tmp_path, name=algorithm.__name__) as algo:
+            assert type(algo) is algorithm
+            algo.train()
+            path = algo.save()
+        with algorithm.from_checkpoint(path, results=tmp_path, name=f"{algo.name}2") as again:
+            assert type(again) is algorithm and again.train()["training_iteration"] == 2
+    with pytest.raises(CheckpointError, match="Local' cannot be imported"):
+        PPO.from_checkpoint(path)

@@ -379,7 +379,13 @@ def test_a_mapping_may_change_from_episode_to_episode_and_never_within_one(tmp_p
 class Watching(DefaultCallbacks):
     """Asserts what it is told; its metrics say that it was called."""
 
+    def on_episode_created(self, *, episode: Any, env_index: int, base_env: Any, **kw: Any) -> None:
+        before = base_env.get_sub_environments()[env_index].t
+        assert before == (8 if episode.episode_id > 4 else 0), "not reset yet"
+        episode.user_data["created"] = True
+
     def on_episode_start(self, *, episode: Any, policies: Any, **kwargs: Any) -> None:
+        assert episode.user_data == {"created": True}
         assert episode.length == 0 and episode.last_observation_for("counter") == 0
         assert episode.last_action_for("counter") is None and set(policies) == {"counter", "artist"}
         episode.user_data["paid"] = 0.0
@@ -473,6 +479,11 @@ def test_a_heuristic_plays_beside_a_policy_that_learns_to_beat_it(
         assert again.compute_single_action(0, policy_id="other") == 1
         again.add_policy("third", Rock)
         assert again.compute_single_action(0, policy_id="third") == 0
+        path = again.save()
+    with algorithm_class(algo).from_checkpoint(
+        path, env=RockPaperScissors, policy_mapping_fn=by_name, name="last", results=tmp_path
+    ) as last:  # no agent shows the spaces of the third
+        assert last.compute_single_action(0, policy_id="third") == 0
 
 
 def test_policies_of_which_none_learns_are_refused() -> None:

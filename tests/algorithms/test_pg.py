@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from actorrl.algorithms.base import Setup
-from actorrl.algorithms.pg import PG, PGUpdate
+from actorrl.algorithms.pg import PG, PGConfig, PGUpdate
 from actorrl.data import columns as c
-from actorrl.errors import ConfigError
+from actorrl.envs.multi_agent import make_multi_agent
 from actorrl.roles.batch import RowBatch
 from tests.roles import worlds
 
@@ -59,8 +59,44 @@ def test_a_batch_is_of_whole_episodes_only() -> None:
         assert all(steps[0] == 0 for steps in rows.values())
 
 
-def test_an_lstm_is_refused_in_one_line() -> None:
-    config: Any = worlds.configured("PG", COUNTING)[0].training(model={"use_lstm": True})
-    assert config.validate() == ["model.use_lstm: PG learns from single rows, expected false"]
-    with pytest.raises(ConfigError, match="PG learns from single rows"):
-        config.build()
+def test_with_an_lstm_each_episode_is_seen_from_its_beginning() -> None:
+    """Against a loop over single rows, the state kept by hand; episodes of 3, 1 and 4 rows."""
+    memory = {"use_lstm": True, "lstm_cell_size": 8, "fcnet_hiddens": [8]}
+    config, info = worlds.configured("PG", COUNTING, grad_clip=None)
+    config.training(model=memory)
+    update = PGUpdate(config, info, 0, "cpu")
+    reference = PGUpdate(config, info, 0, "cpu").policy
+    random = np.random.default_rng(0)
+    steps = np.array([0, 1, 2, 0, 0, 1, 2, 3], np.int32)
+    obs = random.normal(size=(8, 3)).astype(np.float32)
+    actions, returns = random.integers(3, size=8), random.normal(size=8).astype(np.float32)
+    batch = {c.OBS: obs, c.ACTIONS: actions, c.ADVANTAGES: returns, c.T: steps}
+    metrics = update({name: torch.from_numpy(x) for name, x in batch.items()}, 0)
+    weights = (returns - returns.mean()) / returns.std()
+    total, state = torch.zeros(()), reference.model.initial_state(1)
+    for i in range(8):
+        if steps[i] == 0:
+            state = reference.model.initial_state(1)
+        row = torch.from_numpy(obs[i].reshape(1, 1, 3))
+        logits, _, state = reference.model.sequence(row, state)
+        total = total - torch.log_softmax(logits[0, 0], 0)[actions[i]] * float(weights[i]) / 8
+    reference.flat.zero_gradient()
+    total.backward()
+    assert float(metrics["policy_loss"]) == pytest.approx(total.item(), abs=1e-5)
+    np.testing.assert_allclose(
+        update.policy.flat_gradient(), reference.flat_gradient(), atol=1e-6, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("agents", [None, 2])
+def test_rows_of_workers_tell_an_lstm_where_episodes_begin(
+    agents: int | None, tmp_path: Path
+) -> None:
+    config = PGConfig().environment(make_multi_agent("CartPole-v1") if agents else "CartPole-v1")
+    config.rollouts(num_workers=0, num_envs_per_worker=2).debugging(seed=0)
+    config.training(train_batch_size=50, model={"use_lstm": True, "lstm_cell_size": 8})
+    if agents:
+        config.environment(env_config={"num_agents": agents})
+        config.multi_agent(policies=["a", "b"], policy_mapping_fn="ab".__getitem__)
+    with config.build(results=tmp_path, name="run") as algo:
+        assert [algo.train()["num_updates"] for _ in range(2)] == [1, 2]

@@ -35,13 +35,14 @@ POINTS = 60  # of a recorded curve
 class Criterion(NamedTuple):
     """What the score of a run is, and where it must lie."""
 
-    measure: str  # training, greedy, sampled
+    measure: str  # training (the last mean), highest (of all means), greedy, sampled
     at_least: float = -float("inf")
     at_most: float = float("inf")
     episodes: int = 100
 
     def __str__(self) -> str:
-        what = "training" if self.measure == "training" else f"{self.episodes} {self.measure}"
+        played = self.measure in ("greedy", "sampled")
+        what = f"{self.episodes} {self.measure}" if played else self.measure
         return (
             f"{what} {f'<= {self.at_most:g}' if self.at_most < 1e300 else f'>= {self.at_least:g}'}"
         )
@@ -151,6 +152,9 @@ def _score(criterion: Criterion, rows: list[dict[str, Any]], folder: Path) -> fl
         if last["episode_reward_mean"] is None:
             return -float("inf")
         return float(min([last["episode_reward_mean"], *_of_policies(last)]))
+    if criterion.measure == "highest":
+        means = [row["episode_reward_mean"] for row in rows]
+        return max(mean for mean in means if mean is not None)
     words = ["evaluate", str(folder / "run"), "--episodes", str(criterion.episodes), "--json"]
     words += ["--stochastic"] if criterion.measure == "sampled" else []
     done = actorrl(*words, home=folder, timeout=PATIENCE_S)

@@ -21,6 +21,7 @@ def test_rows_come_out_once_with_the_return_of_their_whole_episode(
     while collector.num_steps_total < 60:
         given_out = whole.add(collector.collect())
         assert given_out[c.OBS].shape[1:] == (3,)
+        np.testing.assert_array_equal(given_out[c.T], given_out[c.OBS][:, 2])
         for (env, episode, step), value in zip(
             given_out[c.OBS].astype(int).tolist(), given_out[c.ADVANTAGES], strict=True
         ):
