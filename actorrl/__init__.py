@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from actorrl.algorithms.base import Algorithm
+    from actorrl.algorithms.config import AlgorithmConfig
     from actorrl.algorithms.multi_agent import PolicySpec
     from actorrl.algorithms.playing import rollout
     from actorrl.data.sample_batch import MultiAgentBatch, SampleBatch
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Actor": "runtime.actor",
+    "Algorithm": "algorithms.base",
+    "AlgorithmConfig": "algorithms.config",
     "BaseEnv": "envs.base_env",
     "Cluster": "runtime.cluster",
     "DefaultCallbacks": "rollouts.callbacks",
@@ -54,6 +58,8 @@ _HOMES = {
 
 __all__ = [
     "Actor",
+    "Algorithm",
+    "AlgorithmConfig",
     "BaseEnv",
     "Cluster",
     "DefaultCallbacks",

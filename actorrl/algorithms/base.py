@@ -228,16 +228,20 @@ class Algorithm(Changing):
         evaluation_fn: Callable[[Any, Any], Mapping[str, Any]] | None = None,
         *,
         episodes: int | None = None,
+        steps: int | None = None,
         explore: bool = False,
     ) -> dict[str, Any]:
-        """Play episodes on fixed seeds, with the newest weights; or what `evaluation_fn(algorithm,
-        workers)` returns, here or the config's `custom_evaluation_function`. `duration_fn(0)` is
-        RLlib's way to say how many. Where evaluators play beside training, row n has what the
-        weights at the beginning of iteration n have reached."""
+        """Play `episodes`, or so many env `steps`, on fixed seeds, with the newest weights; or what
+        `evaluation_fn(algorithm, workers)` returns, here or the config's
+        `custom_evaluation_function`. `duration_fn(0)` is RLlib's way to say how many. Where
+        evaluators play beside training, row n has what the weights at the beginning of iteration n
+        have reached."""
         self._callbacks.on_evaluate_start(algorithm=self)
         custom = evaluation_fn or self.config.custom_evaluation_function
         if custom is not None:
             metrics = dict(custom(self, self.workers))
+        elif steps is not None:
+            metrics = self._evaluations.play_steps(steps, explore)
         else:
             count = duration_fn(0) if duration_fn is not None else episodes
             metrics = self._evaluations.play(count, explore)

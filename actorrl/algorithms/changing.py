@@ -132,7 +132,7 @@ class Changing(Acting):
             config.policy_mapping_fn = mapping
         if to_train is not None:
             config.policies_to_train = list(to_train)
-        elif config.policies_to_train is not None:
+        elif not (config.policies_to_train is None or callable(config.policies_to_train)):
             config.policies_to_train = [n for n in config.policies_to_train if n in specs]
         self.info = restoring.checked(config)
         config.freeze()

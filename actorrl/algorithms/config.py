@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from actorrl.algorithms import multi_agent, spellings
+from actorrl.algorithms import batch_arithmetic, multi_agent, spellings
 from actorrl.algorithms.host_settings import HostSettings
 from actorrl.envs.film import INSTALL, missing
 from actorrl.models.model_config import ModelConfig
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 Schedule = list[tuple[float, float]]
 Gathers = Literal["rounds", "fragments", "single fragments", "replay", "dataset"]
 _ROOM = 1.1
-_MOST_FILLED = 2  # times what was asked for: beyond, the setting would mean nothing
 _SHORTEST_AUTO = 16  # rows: estimates over fewer are mostly the value function's own
 
 
@@ -58,6 +57,12 @@ class AlgorithmConfig(HostSettings):
 
     env: Annotated[
         Any, Meta(description="environment: id, registered name, class or import path")
+    ] = None
+    observation_space: Annotated[
+        Any, Meta(description="what the environment's must be; null: whatever it is")
+    ] = None
+    action_space: Annotated[
+        Any, Meta(description="what the environment's must be; null: whatever it is")
     ] = None
     env_config: Annotated[
         dict[str, Any], Meta(description="what the environment's constructor gets")
@@ -124,7 +129,7 @@ class AlgorithmConfig(HostSettings):
         Any, Meta(description="function of an agent's id that says which policy acts for it")
     ] = None
     policies_to_train: Annotated[
-        list[str] | None, Meta(description="ids of the policies that learn; null: all")
+        Any, Meta(description="ids of the policies that learn, or a function of an id; null: all")
     ] = None
 
     output: Annotated[
@@ -243,53 +248,15 @@ class AlgorithmConfig(HostSettings):
         absent = missing() if self.record_video else None
         if absent is not None:
             lines.append(f"record_video: needs {absent}, install it with: {INSTALL}")
-        return lines + schedule_lines("lr_schedule", self.lr_schedule) + self._unfillable()
-
-    # ---- the arithmetic of batches ------------------------------------------------------
+        return (
+            lines
+            + schedule_lines("lr_schedule", self.lr_schedule)
+            + batch_arithmetic.unfillable(self)
+        )
 
     def arithmetic(self) -> str:
         """How fragments make up a train batch, in one line: shown when a run starts."""
-        if self.gathers == "dataset":
-            return f"train batches of {self.train_batch_size} recorded rows"
-        workers, envs = self.resolved_num_workers(), self.num_envs_per_worker
-        rows, batch = self.fragment_length(), self.train_batch_size
-        sampled = f"{envs} envs x {rows}"
-        if self.gathers == "rounds":
-            size = workers * envs * rows
-            return (
-                f"{workers} workers x {sampled} = {size} env steps per round, {_count(batch, size)}"
-                f" rounds per train batch of {batch}"
-            )
-        size = envs * rows
-        sends = f"each of {workers} workers sends {sampled} = {size} env steps at a time"
-        if self.gathers == "fragments":
-            return f"{sends}, {_count(batch, size)} of these per train batch of {batch}"
-        return sends
-
-    def _unfillable(self) -> list[str]:
-        """A train batch that was asked for and is smaller than what comes at once."""
-        plain = type(self)()
-        asked = self.train_batch_size != plain.train_batch_size
-        if (
-            not asked
-            or self.rollout_fragment_length == "auto"
-            or self.gathers not in ("rounds", "fragments")
-        ):
-            return []
-        per_worker = self.num_envs_per_worker * self.fragment_length()
-        size = per_worker * (max(1, self.num_workers or 1) if self.gathers == "rounds" else 1)
-        if size <= _MOST_FILLED * self.train_batch_size:
-            return []
-        return [
-            f"train_batch_size: {self.train_batch_size} is less than the {size} env steps that come"
-            f" at once ({self.num_envs_per_worker} envs x {self.fragment_length()} rows"
-            f"{f' x {self.num_workers} workers' if size > per_worker else ''}), expected a multiple"
-            " of these, or a shorter rollout_fragment_length"
-        ]
-
-
-def _count(batch: int, size: int) -> str:
-    return f"{max(1, math.ceil(batch / size))}"
+        return batch_arithmetic.told(self)
 
 
 def schedule_lines(key: str, schedule: Schedule | None) -> list[str]:

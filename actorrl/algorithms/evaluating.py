@@ -82,6 +82,11 @@ class Evaluations:
             found = playing.play_episodes(self._config, self._info, policy, episodes, explore)
         return found
 
+    def play_steps(self, steps: int, explore: bool) -> dict[str, Any]:
+        """So many env steps by the driver, episode after episode, the last one cut short."""
+        policy = self._policy.refresh()
+        return playing.play_steps(self._config, self._info, policy, steps, explore)
+
     def film_if_due(self, iteration: int, folder: Path) -> None:
         """One greedy episode into `folder`. An environment that cannot be rendered costs the
         films, not the run."""

@@ -15,6 +15,7 @@ import msgspec
 from actorrl.algorithms.spellings import FIXED, NO_EFFECT, OLD, flattened
 from actorrl.config import Config, apply, to_plain
 from actorrl.errors import ConfigError
+from actorrl.rollouts.callbacks import DefaultCallbacks, of_functions
 
 if TYPE_CHECKING:
     from actorrl.algorithms.base import Algorithm
@@ -54,9 +55,14 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
     def framework(self, framework: str = "torch", **settings: Any) -> Self:
         return self._set({"framework": framework, **settings})
 
-    def callbacks(self, callbacks_class: Any = None) -> Self:
-        """A class derived from DefaultCallbacks, or its import path `module:Name`."""
-        return self._set({"callbacks_class": callbacks_class})
+    def callbacks(self, callbacks_class: Any = None, **functions: Any) -> Self:
+        """A class derived from DefaultCallbacks, or its import path `module:Name`; or plain
+        functions by the names of its methods."""
+        self._set({"callbacks_class": callbacks_class})
+        if functions:
+            base = getattr(self, "callbacks_class", None) or DefaultCallbacks
+            self._set({"callbacks_class": of_functions(base, functions)})
+        return self
 
     env_runners = rollouts
     training = rollouts

@@ -7,7 +7,7 @@ short try-out of the environment on the driver.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium as gym
@@ -82,6 +82,9 @@ def learning(config: AlgorithmConfig, names: Iterable[str]) -> list[str]:
     """Those that the algorithm learns: all of `policies_to_train` that have no class of the
     user's."""
     specs, wanted = specs_of(config.policies), config.policies_to_train
+    names = list(names)
+    if callable(wanted):
+        wanted = [name for name in names if wanted(name)]
     own = [name for name in names if specs.get(name, PolicySpec()).policy_class is None]
     return own if wanted is None else [name for name in own if name in wanted]
 
@@ -127,10 +130,19 @@ def lines(config: AlgorithmConfig) -> list[str]:
         wrong.append(f"policy_mapping_fn: {config.policy_mapping_fn!r} is no function")
     if specs and all(spec.policy_class is not None for spec in specs.values()):
         wrong.append("policies: each has a class of its own and none learns, expected one None")
-    unknown = [name for name in config.policies_to_train or () if name not in specs]
-    if unknown:
-        wrong.append(f"policies_to_train: no policy {unknown[0]!r}, expected of {', '.join(specs)}")
-    return wrong
+    return wrong + _not_to_train(config.policies_to_train, specs)
+
+
+def _not_to_train(to_train: Any, specs: Mapping[str, PolicySpec]) -> list[str]:
+    if to_train is None or callable(to_train):
+        return []
+    if isinstance(to_train, str) or not isinstance(to_train, Collection):
+        return [f"policies_to_train: {to_train!r} is not accepted, expected a list of ids"]
+    unknown = [name for name in to_train if name not in specs]
+    return [
+        f"policies_to_train: no policy {name!r}, expected of {', '.join(specs)}"
+        for name in unknown[:1]
+    ]
 
 
 def _refusal(config: AlgorithmConfig) -> str:

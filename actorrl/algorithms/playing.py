@@ -39,6 +39,16 @@ def play_episodes(
         vector.close()
 
 
+def play_steps(
+    config: AlgorithmConfig, info: EnvInfo, policy: Any, steps: int, explore: bool
+) -> dict[str, Any]:
+    """So many env steps, one episode after the other; the last may be cut short."""
+    rewards, _ = roll_out(
+        config, info, policy, num_episodes=steps, num_steps=steps, explore=explore
+    )
+    return evaluation.reward_summary(rewards)
+
+
 class FilmTitle(NamedTuple):
     """Films go to `folder/name-<number>.mp4`."""
 
@@ -96,10 +106,7 @@ def evaluate_checkpoint(
         require_film("--video")
     config, info, policy = loaded(path, env)
     if steps is not None:
-        rewards, _ = roll_out(
-            config, info, policy, num_episodes=steps, num_steps=steps, explore=explore
-        )
-        result = evaluation.reward_summary(rewards)
+        result = play_steps(config, info, policy, steps, explore)
     else:
         result = play_episodes(config, info, policy, episodes, explore)
     result["notices"] = info.notices

@@ -42,7 +42,27 @@ def checked(config: AlgorithmConfig) -> EnvInfo:
             )
         return multi_agent.check(config)
     env = WithPrevious(config.env, **told) if any(told.values()) else config.env
-    return check_env(env, config.env_config)
+    info = check_env(env, config.env_config)
+    _compare_spaces(config, info)
+    return info
+
+
+def _compare_spaces(config: AlgorithmConfig, info: EnvInfo) -> None:
+    """With those that were given. Raises ConfigError."""
+    found = {"observation_space": info.raw_observation_space, "action_space": info.action_space}
+    wrong = [
+        f"{key}: {getattr(config, key)} was given, and '{info.name}' has {space}, expected that"
+        for key, space in found.items()
+        if getattr(config, key) is not None and not _alike(getattr(config, key), space)
+    ]
+    if wrong and info.frame_stack == 1:
+        raise ConfigError(wrong)
+
+
+def _alike(given: Any, found: Any) -> bool:
+    """Bounds may be said otherwise."""
+    same = type(given) is type(found) and given.shape == found.shape
+    return same and getattr(given, "n", None) == getattr(found, "n", None)
 
 
 def plain_config(config: AlgorithmConfig) -> dict[str, Any]:
@@ -53,6 +73,8 @@ def plain_config(config: AlgorithmConfig) -> dict[str, Any]:
     if config.policies is not None:
         specs = multi_agent.specs_of(config.policies)
         plain["policies"] = {name: _plain_spec(spec) for name, spec in specs.items()}
+    if callable(config.policies_to_train):
+        plain["policies_to_train"] = multi_agent.learning(config, specs)
     if config.policy_mapping_fn is not None:
         plain["policy_mapping_fn"] = naming.to_name(config.policy_mapping_fn)
     return plain
@@ -121,6 +143,8 @@ def config_of(
     settings = dict(said["config"])
     name = str(settings.pop("env", ""))
     settings.pop("custom_evaluation_function", None)  # code: given anew, or left out
+    for key in _SPACES:  # compared when the run began
+        settings.pop(key, None)
     mapping, policies = settings.pop("policy_mapping_fn", None), settings.pop("policies", None)
     errors = apply(config, settings)
     if errors:

@@ -76,6 +76,7 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "normalize_actions": (True,),
     "clip_actions": (False,),
     "in_evaluation": (False,),
+    "evaluation_duration_unit": ("episodes",),
     "explore": (True,),  # `evaluate` is greedy
     "soft_horizon": (False,),
     "no_done_at_end": (False,),
@@ -113,6 +114,7 @@ _DICTS = {
     "optimizer": _SAME,
     "optimization": _SAME,
     "multiagent": _SAME,
+    "evaluation_config": _SAME,
 }
 # Entries that actorrl has nothing to do with, or one value that is how it does it.
 _ANY = object()
@@ -136,6 +138,7 @@ _AS_IT_IS: dict[str, dict[str, Any]] = {
         "no_local_replay_buffer": _ANY,
         "_enable_replay_buffer_api": _ANY,
     },
+    "evaluation_config": {"explore": False, "render_env": False, "in_evaluation": _ANY},
     "optimizer": {
         "max_weight_sync_delay": _ANY,
         "debug": _ANY,
@@ -208,7 +211,9 @@ def _inside(name: str, entries: dict[str, Any], fields: Collection[str]) -> Iter
         written, fixed = f"{name}.{key}", _AS_IT_IS.get(name, {})
         if key in _FALLS and "epsilon_base" in fields:
             continue  # each environment keeps its own, also in RLlib
-        if key not in fixed:
+        if key not in fixed and name == "evaluation_config":
+            yield f"{written}: {value!r} is not accepted, evaluation has the run's own settings"
+        elif key not in fixed:
             yield Given(written, _DICTS[name].get(key, key), value)
         elif fixed[key] is not _ANY and value not in (fixed[key], None):
             yield f"{written}: {value!r} is not accepted, expected {fixed[key]!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -45,6 +46,15 @@ class WorkerSet:
         own = [func(self._local, 0)] if local_worker else []
         return own + [future.result() for future in asked]
 
+    def foreach_policy(self, func: Callable[..., Any]) -> list[Any]:
+        """What `func(policy, policy_id)` returned for each policy of each process."""
+        each = self.foreach_worker(functools.partial(_of_policies, func))
+        return [found for of_worker in each for found in of_worker]
+
+    def foreach_env(self, func: Callable[[Any], Any]) -> list[list[Any]]:
+        """What `func(env)` returned for each environment, by worker; the driver's copy has none."""
+        return self.foreach_worker(functools.partial(_of_envs, func))
+
     foreach_evaluator = foreach_worker
     foreach_evaluator_with_index = foreach_worker_with_index
 
@@ -71,6 +81,16 @@ class _without_index:
 
     def __call__(self, worker: Any, index: int) -> Any:
         return self._func(worker)
+
+
+def _of_policies(func: Callable[..., Any], worker: Any) -> list[Any]:
+    found: list[Any] = worker.foreach_policy(func)
+    return found
+
+
+def _of_envs(func: Callable[[Any], Any], worker: Any) -> list[Any]:
+    found: list[Any] = worker.foreach_env(func)
+    return found
 
 
 def _shipped(func: Callable[..., Any]) -> bytes:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from actorrl.config import did_you_mean
 from actorrl.data import columns as c
-from actorrl.errors import EnvironmentFailure
+from actorrl.errors import ConfigError, EnvironmentFailure
 
 
 class DefaultCallbacks:
@@ -41,12 +42,32 @@ class DefaultCallbacks:
         **kwargs: Any,
     ) -> None:  # fmt: skip
         """Workers have died and are back; ids count from 1, as `worker_index` does."""
+        self.on_env_runners_recreated(
+            algorithm=algorithm,
+            env_runner_group=worker_set,
+            env_runner_indices=worker_ids,
+            is_evaluation=is_evaluation,
+        )
+
+    def on_env_runners_recreated(
+        self, *, algorithm: Any, env_runner_group: Any, env_runner_indices: list[int],
+        is_evaluation: bool, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        """The newer name of that."""
 
     def on_sub_environment_created(
         self, *, worker: Any, sub_environment: Any, env_context: Any, env_index: int,
         **kwargs: Any,
     ) -> None:  # fmt: skip
         """In the worker, before its first reset."""
+        self.on_environment_created(
+            env_runner=worker, env=sub_environment, env_context=env_context, env_index=env_index
+        )
+
+    def on_environment_created(
+        self, *, env_runner: Any, env: Any, env_context: Any, env_index: int, **kwargs: Any
+    ) -> None:
+        """The newer name of that."""
 
     def on_episode_created(
         self, *, worker: Any, base_env: Any, policies: Any, episode: Any, env_index: int,
@@ -78,7 +99,7 @@ class DefaultCallbacks:
 
 _OF_EPISODES = (
     "on_episode_created", "on_episode_start", "on_episode_step", "on_episode_end",
-    "on_sub_environment_created",
+    "on_sub_environment_created", "on_environment_created",
 )  # fmt: skip
 
 
@@ -87,6 +108,21 @@ def overrides(callbacks: type | None, *names: str) -> bool:
     return callbacks is not None and any(
         getattr(callbacks, name, None) is not getattr(DefaultCallbacks, name) for name in names
     )
+
+
+def of_functions(base: type[DefaultCallbacks], functions: Mapping[str, Any]) -> Any:
+    """A class derived from `base` that calls plain functions, by keywords. Raises ConfigError."""
+    names = [name for name in vars(DefaultCallbacks) if name.startswith("on_")]
+    wrong = [
+        f"callbacks: no function {name!r}{did_you_mean(name, names)}, accepted are functions by the"
+        f" names {', '.join(names)}"
+        for name, function in functions.items()
+        if name not in names or not callable(function)
+    ]
+    if wrong:
+        raise ConfigError(wrong)
+    methods = {name: staticmethod(function) for name, function in functions.items()}
+    return type("FunctionCallbacks", (base,), methods)
 
 
 def watches_episodes(callbacks: type | None) -> bool:

@@ -27,6 +27,7 @@ from actorrl.rollouts.collector import Act, ActingPolicy
 from actorrl.rollouts.lanes import Lane, Row, stack
 
 MappingFn = Callable[..., str]
+_ANY = inspect.Parameter
 
 
 class Policies(Protocol):
@@ -354,19 +355,18 @@ def _invalid(row: Row) -> Row:
 
 def with_accepted_arguments(function: MappingFn) -> Callable[[Any, EpisodeInfo], str]:
     """As it is called here. RLlib has called it with more and more over the years: `f(agent)`,
-    `f(agent, episode)`, `f(agent, episode, worker, **kwargs)`."""
+    `f(agent, episode)`, `f(agent, episode, worker, **kwargs)`, the second by its place."""
     parameters = inspect.signature(function).parameters
-    keywords = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    positional = [
-        p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
+    kinds = [p.kind for p in parameters.values()]
+    by_place = sum(k in (_ANY.POSITIONAL_ONLY, _ANY.POSITIONAL_OR_KEYWORD) for k in kinds)
+    takes_more = _ANY.VAR_KEYWORD in kinds
+    has_second = by_place > 1 or _ANY.VAR_POSITIONAL in kinds
+    by_name = not has_second and (takes_more or "episode" in parameters)
+    more = {"worker": None} if takes_more or "worker" in parameters else {}
 
     def call(agent: Any, episode: EpisodeInfo) -> str:
-        named = {"worker": None} if "worker" in parameters or keywords else {}
-        if len(positional) > 1 or keywords:
-            named["episode"] = episode  # type: ignore[assignment]
-        if "episode" not in parameters and not keywords:
-            named.pop("episode", None)
-        return function(agent, **named)
+        if has_second:
+            return function(agent, episode, **more)
+        return function(agent, **({"episode": episode} if by_name else {}), **more)
 
     return call

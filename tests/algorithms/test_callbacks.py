@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from actorrl import DefaultCallbacks
-from actorrl.algorithms.a2c import A2CConfig
+from actorrl.algorithms.a2c import A2C, A2CConfig
 from actorrl.errors import ConfigError, EnvironmentFailure
 
 COUNTING = "actorrl.testing.probe_envs:CountingEnv"
@@ -151,3 +151,33 @@ def test_a_function_of_the_users_takes_the_place_of_evaluation(tmp_path: Path) -
     plain = A2CConfig().environment(COUNTING, env_config={"lengths": LENGTHS})
     with plain.rollouts(num_workers=0).build(results=tmp_path, name="plain") as algo:
         assert algo.evaluate(duration_fn=lambda played: 3 - played)["episodes"] == 3
+
+
+def count_steps(*, episode: Any, **kwargs: Any) -> None:
+    episode.custom_metrics["steps"] = episode.length
+
+
+def mark(*, env: Any, env_context: Any, **kwargs: Any) -> None:
+    env.marked = env_context.vector_index
+
+
+def see_mark(*, base_env: Any, env_index: int, episode: Any, **kwargs: Any) -> None:
+    episode.custom_metrics["mark"] = base_env.get_sub_environments()[env_index].marked - env_index
+
+
+def test_plain_functions_are_callbacks_too_and_newer_names_are_known(tmp_path: Path) -> None:
+    config = config_with(None).callbacks(
+        on_episode_end=count_steps, on_environment_created=mark, on_episode_start=see_mark
+    )
+    with config.build(results=tmp_path, name="run") as algo:
+        metrics = algo.train()["custom_metrics"]
+    assert (metrics["steps_min"], metrics["steps_max"], metrics["mark_max"]) == (3, 5, 0)
+    with pytest.raises(ConfigError, match="did you mean 'on_episode_end'"):
+        A2CConfig().callbacks(on_episode_ended=count_steps)
+
+
+def test_a_checkpoint_names_the_class_of_its_callbacks(tmp_path: Path) -> None:
+    with config_with(Watching, num_workers=0).build(results=tmp_path, name="run") as algo:
+        path = algo.save()
+    with A2C.from_checkpoint(path, results=tmp_path, name="again") as again:
+        assert again.train()["custom_metrics"]["steps_max"] == 5

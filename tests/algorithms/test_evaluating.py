@@ -43,6 +43,7 @@ def test_without_processes_they_play_in_the_same_loop(tmp_path: Path) -> None:
     config = config_of(evaluation_interval=1, evaluation_duration=3).rollouts(num_workers=0)
     with config.build(results=tmp_path, name="run") as algo:
         assert algo.train()["evaluation"]["episodes"] == 3
+        assert algo.evaluate(steps=10)["episodes"] >= 2, "of at most 7 steps each"
 
 
 @pytest.mark.slow

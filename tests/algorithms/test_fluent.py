@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+from gymnasium.spaces import Box, Discrete
 
 from actorrl.algorithms.a2c import A2CConfig
 from actorrl.algorithms.config import AlgorithmConfig
@@ -219,6 +220,24 @@ def test_a_run_has_a_frozen_config_of_its_own(tmp_path) -> None:
         assert algo.config.lr == PPOConfig().lr
         with pytest.raises(AttributeError, match="a run was built from this config"):
             algo.config.lr = 0.1
+
+
+def test_what_evaluation_does_anyway_is_accepted_and_the_rest_refused() -> None:
+    config = PPOConfig().evaluation(
+        evaluation_duration_unit="episodes", evaluation_config={"explore": False}
+    )
+    assert lines_of(config, evaluation_config={"gamma": 0.5}, evaluation_duration_unit="x") == [
+        "evaluation_config.gamma: 0.5 is not accepted, evaluation has the run's own settings",
+        "evaluation_duration_unit: 'x' is not accepted, expected 'episodes'",
+    ]
+
+
+def test_spaces_that_are_given_must_be_those_of_the_environment() -> None:
+    config = PPOConfig().environment("CartPole-v1", action_space=Discrete(2))
+    assert config.environment(observation_space=Box(-1, 1, (4,))).program()
+    wrong = config.copy().environment(action_space=Discrete(3))
+    with pytest.raises(ConfigError, match=r"action_space: Discrete\(3\) was given, and 'CartPole"):
+        wrong.program()
 
 
 class MyPPO(PPO):

@@ -17,6 +17,8 @@ from actorrl.algorithms.ppo import PPO, PPOConfig
 from actorrl.algorithms.registry import algorithm_class, config_class, names
 from actorrl.envs.multi_agent import ALL, MultiAgentEnv, make_multi_agent
 from actorrl.errors import CheckpointError, ConfigError
+from actorrl.experiment.checkpoints import read_manifest
+from actorrl.rollouts.multi_agent import EpisodeInfo, with_accepted_arguments
 
 CARTPOLES = make_multi_agent("CartPole-v1")
 
@@ -358,6 +360,34 @@ def test_a_change_of_policies_that_cannot_be_changes_nothing(tmp_path: Path) -> 
         pytest.raises(ConfigError, match="'CartPole-v1' has one agent"),
     ):
         run.add_policy("second")
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        lambda agent: "p0",
+        lambda agent, ep: f"p{ep.episode_id % 2}",
+        lambda agent, ep, worker, **more: f"p{ep.episode_id % 2}",
+        lambda agent, *more: f"p{more[0].episode_id % 2}",
+        lambda agent, **more: f"p{more['episode'].episode_id % 2}",
+        lambda agent, *, episode: f"p{episode.episode_id % 2}",
+    ],
+)
+def test_a_mapping_is_called_in_each_of_rllibs_ways(mapping: Any) -> None:
+    assert with_accepted_arguments(mapping)("agent", EpisodeInfo(2, 0)) == "p0"
+
+
+def test_a_function_says_which_policies_learn(tmp_path: Path) -> None:
+    config = unlike(policies_to_train=lambda name, batch=None: name == "counter")
+    with config.build(name="run", results=tmp_path) as algo:
+        before = weights_of(algo, "counter", "artist")
+        algo.train()
+        after = weights_of(algo, "counter", "artist")
+        path = algo.save()
+    assert equal(before["artist"], after["artist"])
+    assert not equal(before["counter"], after["counter"])
+    said = read_manifest(path).about["config"]
+    assert said["policies_to_train"] == ["counter"]
 
 
 def test_a_mapping_may_change_from_episode_to_episode_and_never_within_one(tmp_path: Path) -> None:

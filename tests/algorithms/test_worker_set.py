@@ -36,6 +36,12 @@ def test_they_are_asked_in_order_and_know_their_index(algo: Any) -> None:
     assert found == [(0, 0, 0), (1, 1, 3), (2, 2, 3)]
 
 
+def test_functions_of_policies_and_environments_run_in_each_process(algo: Any) -> None:
+    assert algo.workers.foreach_policy(lambda policy, name: name) == ["default_policy"] * 3
+    lengths = algo.workers.foreach_env(lambda env: env.max_length)
+    assert lengths == [[], [7, 7, 7], [7, 7, 7]]
+
+
 def test_weights_written_in_the_driver_are_read_back_from_all(algo: Any) -> None:
     weights = {name: x + 0.25 for name, x in algo.get_policy().get_weights().items()}
     algo.get_policy().set_weights(weights)
