@@ -17,6 +17,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 import numpy as np
+import torch
 from msgspec import Meta
 from torch import Tensor
 
@@ -195,11 +196,12 @@ class APEXUpdate:
             c.PRIORITIES: errors.cpu().numpy(),
         }
 
+    @torch.no_grad()
     def _online_next(self, new_obs: Tensor) -> Tensor:
         """Online values of the next observations; the double estimator chooses by them."""
         if not self._config.double_q:
             return self._target.q_values(new_obs)
-        return self.policy.q_values(new_obs).detach()
+        return self.policy.q_values(new_obs)
 
     def state_dict(self) -> State:
         return {
