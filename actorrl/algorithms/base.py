@@ -16,7 +16,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from actorrl.algorithms import described, evaluating, far_hosts, planning, restoring, resuming
+from actorrl.algorithms import (
+    described,
+    envs_measured,
+    evaluating,
+    far_hosts,
+    planning,
+    restoring,
+    resuming,
+)
 from actorrl.algorithms.acting import policies_of
 from actorrl.algorithms.changing import Changing
 from actorrl.algorithms.config import AlgorithmConfig
@@ -93,7 +101,7 @@ class Algorithm(Changing):
         self.config = as_config(type(self).config_class, config, env).copy()
         self.config.__dict__["algorithm"] = type(self)
         self.name = type(self).__name__
-        self.info = restoring.checked(self.config)
+        self.info = envs_measured.settle(self.config, restoring.checked(self.config))
         self.config.freeze()
         self.stop_criteria = dict(stop or {})
         self.run_id = early.run_id()

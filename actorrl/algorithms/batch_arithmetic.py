@@ -15,7 +15,7 @@ def told(config: AlgorithmConfig) -> str:
     """In one line."""
     if config.gathers == "dataset":
         return f"train batches of {config.train_batch_size} recorded rows"
-    workers, envs = config.resolved_num_workers(), config.num_envs_per_worker
+    workers, envs = config.resolved_num_workers(), config.num_envs()
     rows, batch = config.fragment_length(), config.train_batch_size
     sampled = f"{envs} envs x {rows}"
     if config.gathers == "rounds":
@@ -34,22 +34,28 @@ def told(config: AlgorithmConfig) -> str:
 def unfillable(config: AlgorithmConfig) -> list[str]:
     """A train batch that was asked for and is smaller than what comes at once."""
     asked = config.train_batch_size != type(config)().train_batch_size
-    if (
-        not asked
-        or config.rollout_fragment_length == "auto"
-        or config.gathers not in ("rounds", "fragments")
-    ):
+    if not asked or not overfills(config):
         return []
-    envs, rows = config.num_envs_per_worker, config.fragment_length()
-    size = envs * rows * (max(1, config.num_workers or 1) if config.gathers == "rounds" else 1)
-    if size <= _MOST_FILLED * config.train_batch_size:
-        return []
+    envs, rows, size = config.num_envs(), config.fragment_length(), _at_once(config)
     return [
         f"train_batch_size: {config.train_batch_size} is less than the {size} env steps that come"
         f" at once ({envs} envs x {rows} rows"
         f"{f' x {config.num_workers} workers' if size > envs * rows else ''}), expected a multiple"
         " of these, or a shorter rollout_fragment_length"
     ]
+
+
+def overfills(config: AlgorithmConfig) -> bool:
+    """Whether what comes at once is far more than a train batch."""
+    if config.rollout_fragment_length == "auto" or config.gathers not in ("rounds", "fragments"):
+        return False
+    return _at_once(config) > _MOST_FILLED * config.train_batch_size
+
+
+def _at_once(config: AlgorithmConfig) -> int:
+    """Env steps."""
+    workers = max(1, config.num_workers or 1) if config.gathers == "rounds" else 1
+    return config.num_envs() * config.fragment_length() * workers
 
 
 def _count(batch: int, size: int) -> str:

@@ -69,10 +69,17 @@ class AlgorithmConfig(HostSettings):
     ] = msgspec.field(default_factory=dict)
     seed: Annotated[int, Meta(ge=0, description="random seed; null draws one")] | None = None
 
-    num_envs_per_worker: Annotated[
-        int,
-        Meta(ge=1, description="environments stepped together", extra={"unit": "envs", "rllib": 1}),
-    ] = 8
+    num_envs_per_worker: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                description="environments stepped together; auto measures how many pay",
+                extra={"unit": "envs", "rllib": 1},
+            ),
+        ]
+        | Literal["auto"]
+    ) = 8
     rollout_fragment_length: (
         Annotated[int, Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"})]
         | Literal["auto"]
@@ -194,7 +201,11 @@ class AlgorithmConfig(HostSettings):
 
     def num_envs_total(self) -> int:
         """Environments of all workers."""
-        return self.resolved_num_workers() * self.num_envs_per_worker
+        return self.resolved_num_workers() * self.num_envs()
+
+    def num_envs(self) -> int:
+        """Environments of a worker; "auto" stands for 1 until it is measured (envs_measured)."""
+        return 1 if self.num_envs_per_worker == "auto" else self.num_envs_per_worker
 
     def fragment_length(self) -> int:
         """Rows of a fragment. "auto": one round of all workers fills a train batch; a little more,
@@ -248,6 +259,11 @@ class AlgorithmConfig(HostSettings):
         absent = missing() if self.record_video else None
         if absent is not None:
             lines.append(f"record_video: needs {absent}, install it with: {INSTALL}")
+        if self.num_envs_per_worker == "auto" and self.reproducible and self.seed is not None:
+            lines.append(
+                "num_envs_per_worker: auto is measured and may differ from run to run, but with a"
+                " seed the rows of this algorithm repeat, expected a number or no seed"
+            )
         return (
             lines
             + schedule_lines("lr_schedule", self.lr_schedule)

@@ -215,7 +215,7 @@ def evolution_program(name: str, config: EvolutionConfig, setup: Setup, update: 
 
 def counts_env(config: EvolutionConfig, env_index: int) -> bool:
     """The first of each worker: the name under which it reports plain episodes."""
-    return env_index % config.num_envs_per_worker == 0
+    return env_index % config.num_envs() == 0
 
 
 ITERATION = {"min_updates": 1, "min_env_steps": 0, "min_time_s": 0.0}

@@ -196,7 +196,7 @@ def check(config: AlgorithmConfig) -> EnvInfo:
 
 def _check_number(vector: AgentsVector, config: AlgorithmConfig) -> None:
     """A BaseEnv has the environments that it has."""
-    if isinstance(vector, BaseEnvVector) and vector.num_envs != config.num_envs_per_worker:
+    if isinstance(vector, BaseEnvVector) and vector.num_envs != config.num_envs():
         raise ConfigError(
             f"num_envs_per_worker: {config.num_envs_per_worker}, but this BaseEnv has"
             f" {vector.num_envs} environments, expected {vector.num_envs}"

@@ -128,7 +128,7 @@ class ReplayConfig(AlgorithmConfig):
     def frame_overlap(self, info: EnvInfo, with_q_values: bool = False) -> int:
         """Frames with which a worker's fragment repeats the end of its last one."""
         carried = self.n_step if with_q_values else self.n_step - 1
-        return (info.frame_stack + carried) * self.num_envs_per_worker
+        return (info.frame_stack + carried) * self.num_envs()
 
     def storage_for(self, info: EnvInfo) -> str:
         """Raises ConfigError where there is nothing to compress."""
@@ -143,7 +143,7 @@ class ReplayConfig(AlgorithmConfig):
         overlap = self.frame_overlap(info)
         num_frames = 0
         if info.frame_stack > 1:
-            fragment = self.fragment_length() * self.num_envs_per_worker + overlap
+            fragment = self.fragment_length() * self.num_envs() + overlap
             num_frames = frames_for(self.replay_capacity, fragment, self.resolved_num_workers())
         return LocalReplaySettings(
             capacity=self.replay_capacity,
@@ -164,7 +164,7 @@ class ReplayConfig(AlgorithmConfig):
         self, info: EnvInfo, seed: int, num_shards: int, with_q_values: bool
     ) -> ShardSettings:
         """A shard's part of everything that counts rows."""
-        rows = self.fragment_length() * self.num_envs_per_worker
+        rows = self.fragment_length() * self.num_envs()
         overlap = self.frame_overlap(info, with_q_values)
         num_frames = 0
         if info.frame_stack > 1:

@@ -43,7 +43,7 @@ class Setup(NamedTuple):
             env=self.info.env,
             env_config=config.env_config,
             num_workers=config.resolved_num_workers(),
-            num_envs_per_worker=config.num_envs_per_worker,
+            num_envs_per_worker=config.num_envs(),
             fragment_length=config.fragment_length(),
             seed=self.seed,
             autoreset=config.autoreset,

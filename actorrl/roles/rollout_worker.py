@@ -58,8 +58,6 @@ class Sampling:
         self.policy = make_policy(seed, settings.env_indices(index))
         self.env: VectorEnv | AgentsVector
         self.collector: Collector | MultiAgentCollector
-        agents = _one_agent if settings.mapping_fn is None else _several_agents
-        make_source = settings.make_source or agents
         self.env, self.collector = make_source(settings, index, seed, self.policy)
         self._writer = _writer(settings, context) if settings.output is not None else None
         self._weights: StateIn = context.state("weights")
@@ -130,6 +128,12 @@ def _sampling_phases(before: dict[str, float], after: dict[str, float]) -> dict[
     """Seconds of the clock in the environment, in the policy, and in writing columns between."""
     env_s, policy_s, total_s = (after[n] - before[n] for n in ("env_s", "policy_s", "total_s"))
     return {"env": env_s, "inference": policy_s, "columns": max(0.0, total_s - env_s - policy_s)}
+
+
+def make_source(settings: WorkerSettings, index: int, seed: int, policy: Any) -> tuple[Any, Any]:
+    """The environments of a worker, and the collector that steps them."""
+    agents = _one_agent if settings.mapping_fn is None else _several_agents
+    return (settings.make_source or agents)(settings, index, seed, policy)
 
 
 def _one_agent(
