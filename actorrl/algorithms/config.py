@@ -189,9 +189,18 @@ class AlgorithmConfig(HostSettings):
     evaluation_interval: (
         Annotated[int, Meta(ge=1, description="iterations between evaluations; null: none")] | None
     ) = None
-    evaluation_duration: Annotated[
-        int, Meta(ge=1, description="episodes of one evaluation", extra={"unit": "episodes"})
-    ] = 10
+    evaluation_duration: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                description="episodes of one evaluation; auto: as many as evaluators play while one"
+                " iteration trains",
+                extra={"unit": "episodes"},
+            ),
+        ]
+        | Literal["auto"]
+    ) = 10
 
     def program(self) -> Program:
         """The Program that `build` would start; checks the environment, starts nothing."""
@@ -256,6 +265,10 @@ class AlgorithmConfig(HostSettings):
     def validate(self) -> list[str]:
         lines = [*super().validate(), *(f"model.{line}" for line in self.model.validate())]
         lines += multi_agent.lines(self)
+        if self.evaluation_duration == "auto" and not self.evaluation_num_workers:
+            lines.append(
+                "evaluation_duration: auto without evaluation_num_workers, expected a number"
+            )
         absent = missing() if self.record_video else None
         if absent is not None:
             lines.append(f"record_video: needs {absent}, install it with: {INSTALL}")

@@ -24,6 +24,7 @@ from actorrl.runtime.program import Program
 from actorrl.runtime.refs import NO_LIMIT, ActorRef
 
 ROLE = "evaluator"
+_ROUND = 10  # episodes of an evaluator, where nobody says how many
 _log = logging.getLogger(__name__)
 
 
@@ -68,11 +69,16 @@ class Evaluations:
     def begin(self) -> None:
         """One with the weights of now, if there are evaluators to play it beside training."""
         if self._evaluators:
-            self._under_way = self._start(self._config.evaluation_duration, False)
+            episodes, goes_on = self._config.evaluation_duration, False
+            if episodes == "auto":
+                episodes, goes_on = _ROUND * len(self._evaluators), True
+            self._under_way = self._start(episodes, False, goes_on)
 
     def play(self, episodes: int | None, explore: bool) -> dict[str, Any]:
         """The end of the one under way, else a new one."""
-        episodes = episodes or self._config.evaluation_duration
+        if episodes is None:
+            duration = self._config.evaluation_duration
+            episodes = _ROUND if duration == "auto" else duration
         under_way, self._under_way = self._under_way, None
         if under_way is None and self._evaluators:
             under_way = self._start(episodes, explore)
@@ -101,27 +107,37 @@ class Evaluations:
             self._films = False
             _log.warning("record_video: %s: no films of this run", error)
 
-    def _start(self, episodes: int, explore: bool) -> Evaluation:
+    def _start(self, episodes: int, explore: bool, goes_on: bool = False) -> Evaluation:
         weights = self._policy.refresh().flat_weights()
-        return Evaluation(self._evaluators, weights, episodes, explore)
+        return Evaluation(self._evaluators, weights, episodes, explore, goes_on)
 
 
 class Evaluation:
     """One evaluation under way, shared out evenly over the evaluators."""
 
     def __init__(
-        self, evaluators: list[ActorRef], weights: np.ndarray, episodes: int, explore: bool
+        self,
+        evaluators: list[ActorRef],
+        weights: np.ndarray,
+        episodes: int,
+        explore: bool,
+        goes_on: bool = False,
     ) -> None:
+        """`goes_on`: as many episodes again and again, until `metrics` is asked for."""
+        self._endless = evaluators if goes_on else []
         self._futures: list[Future] = []
         for i, evaluator in enumerate(evaluators):
             share = episodes // len(evaluators) + (i < episodes % len(evaluators))
             if share:
                 call = evaluator.evaluate.within(NO_LIMIT).call
-                self._futures.append(call(weights, share, explore, EVALUATION_SEED + 1000 * i))
+                seed = EVALUATION_SEED + 1000 * i
+                self._futures.append(call(weights, share, explore, seed, goes_on))
 
     def metrics(self) -> dict[str, Any] | None:
         """Wait for the end of it. The share of an evaluator that has died is left out: `episodes`
         says how many were played; None if none were."""
+        for evaluator in self._endless:
+            evaluator.enough.tell()
         played: list[Episode] = []
         for future in self._futures:
             try:

@@ -27,6 +27,7 @@ class _Request:
     playing: Playing
     env: VectorEnv | AgentsVector
     later: Later
+    goes_on: bool  # round after round, until that is enough
 
 
 class Evaluator(Actor):
@@ -54,16 +55,26 @@ class Evaluator(Actor):
         self._request: _Request | None = None
 
     @remote
-    def evaluate(self, weights: np.ndarray, episodes: int, explore: bool, seed: int) -> Later:
+    def evaluate(
+        self, weights: np.ndarray, episodes: int, explore: bool, seed: int, goes_on: bool = False
+    ) -> Later:
         """Rows [environment, return, length] of so many episodes; the same arguments give the same
-        rows. Environments are made for each evaluation."""
+        rows. With `goes_on`, of so many again and again until `enough` is told, the last of these
+        rounds whole: short episodes count no more than long ones. Environments are made for each
+        evaluation."""
         policy = self._make_policy(self._seed, np.arange(1))
         policy.load_flat(weights, version=1)
         collector = self._collector(policy, min(episodes, _MOST_ENVS), explore, seed)
         playing = Playing(collector, collector.env.num_envs, episodes)
         self._finish()  # whoever asked before waits no longer
-        self._request = _Request(playing, collector.env, Later())
+        self._request = _Request(playing, collector.env, Later(), goes_on)
         return self._request.later
+
+    @remote
+    def enough(self) -> None:
+        """The round that is being played is the last one."""
+        if self._request is not None:
+            self._request.goes_on = False
 
     def _collector(
         self, policy: Any, num_envs: int, explore: bool, seed: int
@@ -83,7 +94,11 @@ class Evaluator(Actor):
     def step(self) -> None:
         assert self._request is not None
         self._request.playing.advance()
-        if self._request.playing.done:
+        if not self._request.playing.done:
+            return
+        if self._request.goes_on:
+            self._request.playing.again()
+        else:
             self._finish()
 
     def _finish(self) -> None:

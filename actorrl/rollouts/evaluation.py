@@ -28,12 +28,17 @@ class Playing:
     def __init__(self, collector: AnyCollector, num_envs: int, episodes: int) -> None:
         self._share = np.full(num_envs, episodes // num_envs)
         self._share[: episodes % num_envs] += 1
+        self._round = self._share.copy()
         self._collector = collector
         self.played: list[Episode] = []
 
     @property
     def done(self) -> bool:
         return not self._share.any()
+
+    def again(self) -> None:
+        """As many more."""
+        self._share[:] = self._round
 
     def advance(self) -> None:
         for episode in self._collector.collect().episodes:

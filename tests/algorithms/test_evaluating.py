@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from actorrl.algorithms.a2c import A2CConfig
+from actorrl.errors import ConfigError
 
 COUNTING = "actorrl.testing.probe_envs:CountingEnv"
 
@@ -44,6 +45,17 @@ def test_without_processes_they_play_in_the_same_loop(tmp_path: Path) -> None:
     with config.build(results=tmp_path, name="run") as algo:
         assert algo.train()["evaluation"]["episodes"] == 3
         assert algo.evaluate(steps=10)["episodes"] >= 2, "of at most 7 steps each"
+
+
+def test_auto_plays_whole_rounds_while_an_iteration_trains(tmp_path: Path) -> None:
+    config = config_of(evaluation_interval=1, evaluation_duration="auto")
+    with config.training(train_batch_size=20_000).build(results=tmp_path, name="run") as algo:
+        played = [algo.train()["evaluation"]["episodes"] for _ in range(2)]
+        assert algo.evaluate()["episodes"] == 10
+    assert all(episodes >= 20 and episodes % 10 == 0 for episodes in played)
+    assert max(played) > 20, "more than one round"
+    with pytest.raises(ConfigError, match="evaluation_duration: auto without"):
+        config_of(evaluation_duration="auto", evaluation_num_workers=0).program()
 
 
 @pytest.mark.slow
