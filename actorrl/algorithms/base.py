@@ -34,6 +34,7 @@ from actorrl.algorithms.run_record import RunName, RunRecord, make_folder
 from actorrl.algorithms.setup import Setup, acting_policy, as_config
 from actorrl.algorithms.worker_set import WorkerSet
 from actorrl.envs.check import EnvInfo
+from actorrl.errors import EnvironmentFailure, RunFailed
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.experiment.upload import Target
 from actorrl.policies.base import Policy
@@ -188,7 +189,11 @@ class Algorithm(Changing):
         started = time.monotonic()
         if self._evaluates_after(self.training_iteration + 1):
             self._evaluations.begin()
-        report = self._run.iterate(stay)
+        try:
+            report = self._run.iterate(stay)
+        except (RunFailed, EnvironmentFailure) as error:
+            resuming.tell_newest(error, self._run.record.folder)
+            raise
         return self._finish_row(report, started)
 
     def _evaluates_after(self, iteration: int) -> bool:

@@ -64,6 +64,19 @@ def resume(
     return _restored(algo, path, rewind=True)
 
 
+def tell_newest(error: Exception, folder: RunFolder) -> None:
+    """Add to what has ended a run the checkpoint that it can go on from."""
+    path = newest_whole(folder)
+    note = f"checkpoint: {path}"
+    if path is None:
+        note = (
+            "checkpoint: none, the run ended before its first one, which is written after the first"
+            " iteration; launch it anew"
+        )
+    if note not in getattr(error, "__notes__", ()):  # the run's one failure may be raised again
+        error.add_note(note)
+
+
 def _do_without_gpus(config: AlgorithmConfig) -> None:
     """What was trained on a GPU goes on without one, where there is none: the checkpoint says what
     its machine had, not what is needed."""

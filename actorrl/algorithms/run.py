@@ -93,14 +93,16 @@ class Run:
         """Ask the learner, and watch over the run while it learns. If the learner dies, ask its
         successor, which goes on from the newest recovery checkpoint."""
         while True:
-            future = self.learner.train.within(NO_LIMIT).call(**self._goal, stay=stay)
-            while not future.done():
-                self.cluster.poll(_POLL_S)
-                if self.record.actors_changed.is_set():
-                    self.write_status("running")
             try:
+                future = self.learner.train.within(NO_LIMIT).call(**self._goal, stay=stay)
+                while not future.done():
+                    self.cluster.poll(_POLL_S)
+                    if self.record.actors_changed.is_set():
+                        self.write_status("running")
                 report: dict[str, Any] = future.result()
                 return report
+            except LearningDiverged as error:  # in this process
+                raise RunFailed(str(error)) from None
             except RemoteError as error:
                 if error.type_name == LearningDiverged.__name__:
                     raise RunFailed(error.remote_message) from None

@@ -240,8 +240,7 @@ class Learner(Actor):
             if not math.isfinite(number) and name.endswith("loss"):
                 raise LearningDiverged(
                     f"{name} is {number} at update {self.num_updates + 1}: lower lr, or set"
-                    " grad_clip; the newest checkpoint of the run is from before (the first one"
-                    " is written after the first iteration)"
+                    " grad_clip"
                 )
             self._stats[name].append(number)
 

@@ -1,0 +1,74 @@
+"""A run whose loss is no number any more: the error says at which update, what to do, and from
+which checkpoint the run can go on, or that there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from actorrl.algorithms.ppo import PPOConfig
+from actorrl.cli.failures import show
+from actorrl.errors import RunFailed
+
+BATCH = 64
+TOLD = r"loss is (nan|inf) at update \d+: lower lr, or set grad_clip"
+
+
+class Explodes(gym.Env):
+    """Rewards whose square no float32 holds, after some steps."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,))
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, config: dict) -> None:
+        self._good_steps = config["good_steps"]
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self._good_steps -= 1
+        reward = 1.0 if self._good_steps >= 0 else 1e30
+        return np.zeros(2, np.float32), reward, False, False, {}
+
+
+def algorithm(folder: Path, good_steps: int, num_workers: int = 0):
+    config = PPOConfig().environment(Explodes, env_config={"good_steps": good_steps})
+    config.rollouts(num_rollout_workers=num_workers, num_envs_per_worker=1)
+    config.training(train_batch_size=BATCH, sgd_minibatch_size=BATCH)
+    return config.build(results=folder, name="run")
+
+
+def test_a_run_that_diverges_in_its_first_iteration_says_that_there_is_no_checkpoint(
+    tmp_path, capsys
+):
+    with algorithm(tmp_path, good_steps=0) as algo:
+        for _ in range(2):  # the second call ends like the first
+            with pytest.raises(RunFailed, match=TOLD) as failed:
+                algo.train()
+    capsys.readouterr()
+    show(failed.value)
+    note, error, *_ = capsys.readouterr().err.splitlines()
+    assert note.startswith("checkpoint: none, the run ended before its first one")
+    assert error.startswith("error: ")
+    assert not (tmp_path / "run" / "result.json").read_text()
+
+
+def test_a_run_that_diverges_later_names_the_checkpoint_from_before(tmp_path):
+    with algorithm(tmp_path, good_steps=2 * BATCH) as algo:
+        algo.train()
+        with pytest.raises(RunFailed, match=TOLD) as failed:
+            for _ in range(5):
+                algo.train()
+    (checkpoint,) = (tmp_path / "run" / "recovery").iterdir()
+    assert failed.value.__notes__ == [f"checkpoint: {checkpoint}"]
+
+
+def test_processes_diverge_alike(tmp_path):
+    with algorithm(tmp_path, good_steps=0, num_workers=1) as algo:
+        with pytest.raises(RunFailed, match=TOLD) as failed:
+            algo.train()
+        assert failed.value.__notes__[0].startswith("checkpoint: none")
