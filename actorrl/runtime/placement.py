@@ -213,7 +213,7 @@ class _Room:
             total = size_text(self.host.memory_bytes or 0)
             reasons.append(f"{size_text(self._memory)} of {total} of memory free")
         if need.port and self._ports == 0:
-            reasons.append(f"all {self.host.num_ports} ports for actors given out")
+            reasons.append(f"all {self.host.num_ports} ports for actors given out (network.ports)")
         return ", ".join(reasons)
 
     def notices(self, places: Mapping[str, Place]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import itertools
+import platform
 from typing import Literal
 
 import msgspec
@@ -242,6 +243,7 @@ def _bind_first_free(socket: zmq.Socket, door: TcpDoor) -> int:
                 raise WireError(f"cannot listen on {door.bind}:{port}: {error}") from None
     socket.close(linger=0)
     raise WireError(
-        f"no port of {first}-{last} is free on {door.bind}: another run or program has them;"
-        " name other or more ports under network.ports"
+        f"no port of {first}-{last} (network.ports) is free on {platform.node()},"
+        f" {door.bind}: another run or program has them; end it (ss -ltnp), or set network:"
+        " {ports: FIRST-LAST}"
     )

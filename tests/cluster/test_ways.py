@@ -209,4 +209,5 @@ def test_a_launch_where_all_ports_are_taken_starts_nothing(flat, refused, tmp_pa
     hosts = with_ports(flat.cluster(tmp_path / "cluster.yml", *entries), 43640, 43645)
     with taken_ports(flat.plan.hosts[0], 43640, 43645):
         said = refused(hosts, EXIT_UNREACHABLE)
-    assert f"{flat.addresses[0]}: no port of network.ports is free" in said
+    assert f"{flat.addresses[0]}: no port of 43640-43645 (network.ports) is free" in said
+    assert "set network: {ports: FIRST-LAST}" in said

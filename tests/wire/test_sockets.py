@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import socket as posix
 
 import pytest
@@ -39,8 +40,11 @@ def test_the_first_free_port_of_the_range_is_taken(context):
     assert [address for _, address in doors] == [
         f"tcp://127.0.0.1:{port}" for port in range(first, last + 1)
     ]
-    with pytest.raises(WireError, match=rf"no port of {first}-{last} is free on 127\.0\.0\.1"):
+    with pytest.raises(WireError) as full:
         sockets.tcp_router(context, TcpDoor(keys=KeyPair.new(), ports=ports), "more")
+    said = str(full.value)
+    assert f"no port of {first}-{last} (network.ports) is free on {platform.node()}, 127." in said
+    assert said.endswith("or set network: {ports: FIRST-LAST}")
 
 
 def test_another_address_than_the_one_bound_can_be_advertised(context):

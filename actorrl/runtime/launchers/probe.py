@@ -129,8 +129,9 @@ def _no_python(host: HostSpec, error: NoAnswer) -> str:
     )
 
 
-def check_facts(host: HostSpec, facts: Facts) -> None:
-    """Raises VersionError or HostError for the first thing with which actorrl cannot run."""
+def check_facts(host: HostSpec, facts: Facts, ports: tuple[int, int]) -> None:
+    """Raises VersionError or HostError for the first thing with which actorrl cannot run. `ports`
+    are `network.ports`, of which the host was asked."""
     _check_python(host, facts)
     if host.sync.mode != "copy":
         _check_actorrl(host, facts)
@@ -143,7 +144,8 @@ def check_facts(host: HostSpec, facts: Facts) -> None:
         )
     if facts.free_ports == 0:
         raise HostError(
-            f"{host.name}: no port of network.ports is free\n  set network: {{ports: FIRST-LAST}}"
+            f"{host.name}: no port of {ports[0]}-{ports[1]} (network.ports) is free: another run or"
+            f" program has them\n  end it (there: ss -ltnp), or set network: {{ports: FIRST-LAST}}"
         )
     missing = [] if facts.makes_venv else _missing(facts)
     if missing:

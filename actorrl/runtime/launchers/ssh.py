@@ -141,7 +141,7 @@ def _look(check: HostCheck, cluster: ClusterSpec) -> None:
     options = "" if cluster.source == check.name else f" --hosts {cluster.source}"
     check.connection = connect(check.spec.ssh, check.name, options)
     check.facts = probe(check.connection, check.spec, cluster.network.ports)
-    check_facts(check.spec, check.facts)
+    check_facts(check.spec, check.facts, cluster.network.ports)
     if check.connection.retries:
         check.notes.append(f"let in after {check.connection.retries} refusals (MaxStartups)")
     if missing := environment.not_passed(check.spec, os.environ):
