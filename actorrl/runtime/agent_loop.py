@@ -5,6 +5,7 @@ messages on, and tells the driver who has ended. It does no work, so that nothin
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import signal
 import sys
@@ -39,6 +40,7 @@ from actorrl.wire.messages import (
     Control,
     DumpStack,
     KillActor,
+    Lifeline,
     Peers,
     RelayPlan,
     StartActor,
@@ -159,8 +161,17 @@ class Agent:
                     self._news.dump_stack(running)
             case RelayPlan() if self._relay is not None:
                 self._relay.post(message)
+            case Lifeline(pid):
+                self._take_lifeline(pid)
             case StopAll(grace_s):
                 self._stop(grace_s)
+
+    def _take_lifeline(self, holder: int) -> None:
+        old = self._line.lifeline
+        if self._line.mend(holder):
+            with contextlib.suppress(KeyError):  # it has ended, and is not looked at any more
+                self._poller.unregister(old)
+            self._poller.register(self._line.lifeline, zmq.POLLIN)
 
     def _order(self, start: StartActor) -> None:
         log_file = Path(self._config.log_dir) / f"{start.name.replace('/', '-')}.log"

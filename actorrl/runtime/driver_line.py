@@ -41,6 +41,9 @@ class Lease:
     def broken(self) -> None:
         self._broken = True
 
+    def mended(self) -> None:
+        self._broken = False
+
     def is_over(self, now: float) -> bool:
         if now - self._looked > _GAP_S:
             self._heard += now - self._looked
@@ -64,6 +67,7 @@ class DriverLine:
         self._lease = Lease(config.lease_s, time.monotonic())
         self._is_local = config.driver_pid > 0
         self.lifeline = watch_parent(config.driver_pid) if self._is_local else 0
+        self._holder = 0  # the process that is the lifeline in place of standard input
         psutil.cpu_percent()  # counts from here
 
     def _dial(self, context: zmq.Context, name: str, address: str) -> zmq.Socket:
@@ -101,9 +105,24 @@ class DriverLine:
         """It can be read. Whether it has ended."""
         if not self._is_local:
             with contextlib.suppress(OSError):
-                if os.read(0, 4096):
+                if os.read(self.lifeline, 4096):
                     return False
             self._lease.broken()
+        return True
+
+    def mend(self, holder: int) -> bool:
+        """The lifeline is that process now. False if it has ended, or is the lifeline already; what
+        was the lifeline is closed."""
+        if self._is_local or holder == self._holder:
+            return False
+        try:
+            pidfd = os.pidfd_open(holder)
+        except OSError:
+            return False
+        if self._holder:  # standard input stays open: its number is not to become another's
+            os.close(self.lifeline)
+        self.lifeline, self._holder = pidfd, holder
+        self._lease.mended()
         return True
 
     @property

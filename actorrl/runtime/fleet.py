@@ -22,7 +22,7 @@ from actorrl.runtime.failure import exit_code_text
 from actorrl.runtime.host_specs import LOCAL, ClusterSpec, HostSpec
 from actorrl.runtime.host_states import HostPolicy, HostTable
 from actorrl.runtime.inventory import this_host
-from actorrl.runtime.launch import AgentProcess, Launcher, Prepared
+from actorrl.runtime.launch import AgentProcess, Connected, Launcher, Prepared
 from actorrl.runtime.launchers.local import LocalAgentProcess
 from actorrl.runtime.offers import offers
 from actorrl.runtime.placement import Host
@@ -66,7 +66,7 @@ class Fleet:
         self._run_id = run_id
         self._launch = launch
         self._log_dir = log_dir
-        self._post = post
+        self.post = post
         failure = spec.failure
         self.table = HostTable(
             LOCAL,
@@ -179,11 +179,11 @@ class Fleet:
             failure = (
                 error if isinstance(error, HostError) else HostError(f"{agent.spec.name}: {error}")
             )
-            self._post(
+            self.post(
                 functools.partial(self.on_launched, agent.spec.name, agent.incarnation, failure)
             )
             return
-        self._post(functools.partial(self._on_prepared, agent, prepared))
+        self.post(functools.partial(self._on_prepared, agent, prepared))
 
     def _on_prepared(self, agent: AgentState, prepared: Prepared) -> None:
         if self.agents[agent.spec.name] is not agent:  # given up meanwhile
@@ -249,12 +249,16 @@ class Fleet:
         its connection is lost: then its beats decide."""
         agent = self.agents[name]
         code = agent.process.poll() if agent.process is not None else None
-        if code is None or (code < 0 and getattr(agent.process, "connection_lost", False)):
+        if code is None or (code < 0 and self.has_lost_line(agent.process)):
             return None
         assert agent.process is not None
         lines = agent.process.stderr_tail().splitlines() if agent.hello is None else []
         said = f": {lines[-1]}" if lines else ""
-        return f"its agent ended ({exit_code_text(code)}){said}"
+        return f"its agent ended ({exit_code_text(code if code != -1 else None)}){said}"
+
+    def has_lost_line(self, process: AgentProcess | None) -> bool:
+        """Whether the connection to it is lost, and no more is known."""
+        return isinstance(process, Connected) and process.connection_lost
 
     # ---- what is there ------------------------------------------------------------------
 

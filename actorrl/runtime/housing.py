@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +16,11 @@ from actorrl.runtime.chronicle import Chronicle
 from actorrl.runtime.fleet import Fleet
 from actorrl.runtime.host_specs import LOCAL
 from actorrl.runtime.host_states import HostChanged, HostCommand, HostState, LoseHost, StartHost
+from actorrl.runtime.launch import AgentProcess, Connected
+from actorrl.runtime.lifelines import Lifelines, Mended
 from actorrl.runtime.placement import Host, place
 from actorrl.runtime.program import Program
-from actorrl.wire.messages import AgentHello, Beat, StopAll
+from actorrl.wire.messages import AgentHello, Beat, Lifeline, StopAll
 
 
 class Housing:
@@ -42,6 +45,8 @@ class Housing:
         self._is_placed = False
         self._first_errors: dict[str, HostError] = {}
         self._begun = False
+        self._mender = Lifelines(self._is_current, self._on_mended)
+        self._holders: dict[str, int] = {}  # host -> process there that is its lifeline now
         self.notices: list[str] = []
         fleet.on_launched = self._on_launched
 
@@ -76,6 +81,8 @@ class Housing:
             self._chronicle.event(kind, host=host, pid=hello.pid, incarnation=hello.incarnation)
         else:
             self._cast.reconcile(host, hello, now)
+            if host in self._holders:
+                self._fleet.say(host, Lifeline(self._holders[host]))
         self._cast.announce()
 
     def _on_launched(self, host: str, incarnation: int, error: HostError | None) -> None:
@@ -87,9 +94,7 @@ class Housing:
         self._fleet.table.launched(host, incarnation, now)
         agent = self._fleet.agents[host]
         assert agent.process is not None
-        fd = agent.process.fileno()
-        self._lifelines[fd] = host
-        self._poller.register(fd, zmq.POLLIN)
+        self._watch(host, agent.process)
         self._chronicle.event("host_started", host=host, pid=agent.process.pid)
         if self._cast.stopping:
             agent.process.kill()
@@ -103,13 +108,44 @@ class Housing:
         self._poller.unregister(fd)
         hear()
         reason = self._fleet.ended(host)
+        agent = self._fleet.agents[host]
+        self._holders.pop(host, None)
         if reason is None:
             self._chronicle.event("host_lifeline_broken", host=host)
+            if isinstance(agent.process, Connected) and not self._cast.stopping:
+                self._mender.mend(agent.process)
         else:
-            agent = self._fleet.agents[host]
             agent.over = True
             ended = self._fleet.table.ended(host, agent.incarnation, reason, time.monotonic())
             self._obey([] if self._cast.stopping else ended)
+
+    def _is_current(self, process: Connected) -> bool:
+        """Any thread."""
+        return any(agent.process is process for agent in list(self._fleet.agents.values()))
+
+    def _on_mended(self, process: Connected, mended: Mended) -> None:
+        """On another thread."""
+        self._fleet.post(functools.partial(self._take_mended, process, mended))
+
+    def _take_mended(self, process: Connected, mended: Mended) -> None:
+        for host, agent in self._fleet.agents.items():
+            if agent.process is not None and agent.process is process:
+                self._watch(host, agent.process)
+                self._holders[host] = mended.holder
+                self._fleet.say(host, Lifeline(mended.holder))
+                seconds = round(mended.seconds, 3)
+                self._chronicle.event(
+                    "host_lifeline_restored", host=host, attempts=mended.attempts, seconds=seconds
+                )
+
+    def _watch(self, host: str, process: AgentProcess) -> None:
+        fd = process.fileno()
+        self._lifelines[fd] = host
+        self._poller.register(fd, zmq.POLLIN)
+
+    def close(self) -> None:
+        """Open no lifeline any more. Any thread."""
+        self._mender.close()
 
     def _obey(self, commands: list[HostCommand]) -> None:
         for command in commands:
@@ -134,6 +170,7 @@ class Housing:
         for fd in [fd for fd, name in self._lifelines.items() if name == lost.name]:
             del self._lifelines[fd]
             self._poller.unregister(fd)
+        self._holders.pop(lost.name, None)
         self._fleet.fence(lost.name)
         if lost.name == LOCAL:  # they end by themselves; what they have started may not
             strays.kill_run(self._run_id, 0.0, LOCAL)

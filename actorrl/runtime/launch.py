@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from actorrl.runtime.host_specs import HostSpec
 
@@ -31,6 +31,17 @@ class AgentProcess(Protocol):
 
     def close(self) -> None:
         """Break the lifeline. Idempotent."""
+
+
+@runtime_checkable
+class Connected(Protocol):
+    """One that is reached over a connection, which may be lost while the agent lives on."""
+
+    connection_lost: bool
+
+    def reopen(self) -> int:
+        """Connect again; the pid, on its host, of a process that ends with the connection. Raises
+        HostError, also where the agent has ended."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -161,6 +161,7 @@ class Service(threading.Thread):
         """End everything that `start` has begun, however far it came. The pids that could not be
         ended."""
         was_started = self.is_alive() or self._ended
+        self._housing.close()
         if self.is_alive():
             self._post(lambda: self._begin_stop(grace_s))
             self.join(timeout=grace_s + _STOP_MARGIN_S)

@@ -169,6 +169,12 @@ class StopAll(msgspec.Struct, tag=True):
     grace_s: float
 
 
+class Lifeline(msgspec.Struct, tag=True):
+    """The agent's lifeline broke: from now on it is this process of its host."""
+
+    pid: int
+
+
 class DumpStack(msgspec.Struct, tag=True):
     """Have the stacks of all threads written into the actor's log."""
 
@@ -299,6 +305,7 @@ Control = (
     | Peers
     | StopAll
     | DumpStack
+    | Lifeline
     | AgentHello
     | ActorExited
     | ActorSilent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.examples.counter import Counter
@@ -14,8 +15,8 @@ from actorrl.runtime.program import Program
 
 
 @contextlib.contextmanager
-def counters_over(hosts: Path, count: int) -> Iterator[Cluster]:
-    """All of them ready; stopped at the end. The host file is changed."""
+def counters_over(hosts: Path, count: int, **options: Any) -> Iterator[Cluster]:
+    """All of them ready; stopped at the end. The host file is changed. `options` are Cluster's."""
     with open(hosts, "a") as file:
         file.write("roles: {counter: {place: spread}}\n")
     spec = load_cluster(hosts, roles=["counter"])
@@ -24,7 +25,8 @@ def counters_over(hosts: Path, count: int) -> Iterator[Cluster]:
     launch = SshLauncher(spec)
     launch.bootstrap()
     try:
-        with Cluster(program, spec, launch=launch, log_dir=hosts.parent / "logs") as cluster:
+        logs = hosts.parent / "logs"
+        with Cluster(program, spec, launch=launch, log_dir=logs, **options) as cluster:
             yield cluster
     finally:
         launch.close()

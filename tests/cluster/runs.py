@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from actorrl.runtime import strays
 from tests.cluster.sandboxes import Sandbox
 
@@ -112,6 +114,17 @@ def processes(sandbox: Sandbox) -> list[str]:
 def pids_on(namespace: str) -> list[int]:
     said = subprocess.check_output(["ip", "netns", "pids", namespace], text=True)
     return [int(pid) for pid in said.split()]
+
+
+def agent_and_connection(run_id: str, host: str) -> tuple[psutil.Process, psutil.Process]:
+    """The agent's process, and the SSH server's for its connection. By the pids of this machine:
+    those that the run tells count in the host's own namespace."""
+    for pid in strays.of_run(run_id, host):
+        process = psutil.Process(pid)
+        parent = process.parent()
+        if parent is not None and parent.name().startswith("sshd"):
+            return process, parent
+    raise AssertionError("no process of the run is a child of an SSH server")
 
 
 def is_clean(run: Run, sandbox: Sandbox) -> bool:

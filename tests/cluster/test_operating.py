@@ -7,11 +7,17 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from actorrl.runtime import strays
-from tests.cluster.runs import COMMAND, Run, entry, environment, json_lines, launch_words
+from tests.cluster.runs import (
+    COMMAND,
+    Run,
+    agent_and_connection,
+    entry,
+    environment,
+    json_lines,
+    launch_words,
+)
 from tests.cluster.sandboxes import Sandbox
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -79,7 +85,7 @@ def test_a_host_whose_tunnels_broke_is_lost_comes_back_and_is_used_again(
     )
     run = start(launch_words(hosts, "IMPALA", *ENDLESS))
     run.wait(run.is_training)
-    agent, connection = _agent_and_connection(run, host)
+    agent, connection = agent_and_connection(run.status()["run_id"], host)
     connection.kill()
     run.wait(lambda: "host_rejoined" in _told(run, host))
     told = _told(run, host)
@@ -91,17 +97,6 @@ def test_a_host_whose_tunnels_broke_is_lost_comes_back_and_is_used_again(
     run.end()
     assert f"host {host} was lost once, and came back" in run.output
     assert not agent.is_running()
-
-
-def _agent_and_connection(run: Run, host: str) -> tuple[psutil.Process, psutil.Process]:
-    """The agent's process, and the SSH server's for its connection. By the pids of this machine:
-    those of the run's status count in the host's own namespace."""
-    for pid in strays.of_run(run.status()["run_id"], host):
-        process = psutil.Process(pid)
-        parent = process.parent()
-        if parent is not None and parent.name().startswith("sshd"):
-            return process, parent
-    raise AssertionError("no process of the run is a child of an SSH server")
 
 
 def _told(run: Run, host: str) -> list[str]:

@@ -11,11 +11,11 @@ import pytest
 import zmq
 
 from actorrl.runtime.control_socket import MAX_SENDERS, Offences, received
-from actorrl.runtime.launchers.local import LocalAgentProcess
 from actorrl.wire import sockets
-from actorrl.wire.messages import AgentConfig, StopAll, encode_config, encode_control
+from actorrl.wire.messages import StopAll, encode_control
 from actorrl.wire.outside import MAX_OFFENCES
 from tests.faults import garbage
+from tests.runtime.agents import lone_agent
 from tests.runtime.clusters import PATIENCE_S, cluster_of, wait_until
 
 WORD = StopAll(1.0)
@@ -105,33 +105,8 @@ def test_bytes_that_mean_nothing_to_an_agent_are_an_event_and_a_few_lines(run_id
 
 
 def test_an_agent_whose_driver_cannot_be_understood_leaves_and_says_why(run_id, tmp_path):
-    context = sockets.new_context()
-    with tempfile.TemporaryDirectory() as folder:
-        addresses = [f"ipc://{folder}/{name}" for name in ("control", "beats")]
-        lines = [sockets.router(context, address) for address in addresses]
-        agent = LocalAgentProcess(run_id, "here", tmp_path, lifeline=True)
-        config = AgentConfig(
-            run_id=run_id,
-            host="here",
-            incarnation=1,
-            driver_address=addresses[0],
-            beat_address=addresses[1],
-            log_dir=str(tmp_path),
-            preload=[],
-            slots=[],
-            lease_s=1000.0,
-            driver_pid=0,
-        )
-        try:
-            agent.start(encode_config(config))
-            assert lines[0].poll(PATIENCE_S * 1000), agent.stderr_tail()
-            route, _ = lines[0].recv_multipart()
-            for _ in range(MAX_OFFENCES):
-                lines[0].send_multipart([route, b"nonsense"])
-            assert agent.wait(PATIENCE_S) == 1
-            assert "the driver's words cannot be read" in agent.stderr_tail()
-        finally:
-            agent.close()
-            for line in lines:
-                line.close(linger=0)
-            context.term()
+    with lone_agent(run_id, tmp_path) as agent:
+        for _ in range(MAX_OFFENCES):
+            agent.say(b"nonsense")
+        assert agent.process.wait(PATIENCE_S) == 1
+        assert "the driver's words cannot be read" in agent.process.stderr_tail()

@@ -20,10 +20,15 @@ from typing import Any, NamedTuple
 import paramiko
 
 from actorrl.errors import HostError
-from actorrl.runtime.launchers.connection import Connection, close_quietly
+from actorrl.runtime.launchers.connection import Connection, close_quietly, connect
 from actorrl.runtime.launchers.forwards import Forwards
-from actorrl.runtime.launchers.remote_command import COMMAND, open_session, run_script
-from actorrl.runtime.strays import RUN_ID_VARIABLE
+from actorrl.runtime.launchers.remote_command import (
+    COMMAND,
+    Conversation,
+    open_session,
+    run_script,
+)
+from actorrl.runtime.strays import HOST_VARIABLE, RUN_ID_VARIABLE
 
 _MAIN = "from actorrl.runtime.agent import main; main()"
 # Takes its environment from the first line, then becomes the agent. Reads no byte too many.
@@ -70,6 +75,7 @@ class SshAgentProcess:
         self._mark = f"actorrl-{secrets.token_hex(8)}"
         self._begun = threading.Event()  # the pid is known, or it has ended
         self._code: int | None = None
+        self._is_held = False  # the channel is not the agent's own any more
         self.pid: int | None = None
         self.connection_lost = False  # it ended without saying how: the agent may live on
 
@@ -86,8 +92,7 @@ class SshAgentProcess:
         except (paramiko.SSHException, EOFError, OSError) as error:
             close_quietly(self._channel)
             raise HostError(f"{self._connection.name}: agent: not started ({error})") from None
-        self._reader = threading.Thread(target=self._read, name="ssh agent", daemon=True)
-        self._reader.start()
+        self._start_reader()
         if not self._begun.wait(_START_S) or self.pid is None:
             close_quietly(self._channel)
             tail = "".join(f"\n  {line}" for line in self.stderr_tail().splitlines()[-8:])
@@ -111,6 +116,41 @@ class SshAgentProcess:
         """The end of what it printed."""
         with self._lock:
             return bytes(self._tail).decode(errors="replace").strip()
+
+    def reopen(self) -> int:
+        """After the connection was lost: another one, see `Connected`. Nothing that the agent says
+        on its standard output comes over it, and its exit code is not known in the end."""
+        connection = connect(self._connection.spec, self._connection.name)
+        try:
+            told = {"pid": self.pid, "variable": self._variable}
+            variables = {RUN_ID_VARIABLE: self._run_id}  # it is of the run as well
+            if HOST_VARIABLE in self._place.environment:
+                variables[HOST_VARIABLE] = self._place.environment[HOST_VARIABLE]
+            python = self._place.python
+            holder = Conversation(connection, python, "hold", told, variables)
+            pid: int | None = holder.hear(_START_S)["pid"]
+            if pid is None:
+                raise HostError(f"{connection.name}: the agent has ended")
+            self._adopt(connection, holder)
+        except HostError:
+            connection.close()
+            raise
+        return pid
+
+    def _adopt(self, connection: Connection, holder: Conversation) -> None:
+        with self._lock:
+            if self._end < 0:
+                raise HostError(f"{connection.name}: the run is over")
+            old, self._connection, self._channel = self._connection, connection, holder.channel
+            self._code, self.connection_lost, self._is_held = None, False, True
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._end)
+        old.close()
+        self._start_reader()
+
+    def _start_reader(self) -> None:
+        self._reader = threading.Thread(target=self._read, name="ssh agent", daemon=True)
+        self._reader.start()
 
     def kill(self) -> None:
         """Have the host kill it, and close its channel; does not wait."""
@@ -138,6 +178,11 @@ class SshAgentProcess:
                 self._end = -1
 
     # ---- inside -------------------------------------------------------------------------
+
+    @property
+    def _variable(self) -> str:
+        """By which its host knows the agent."""
+        return f"{RUN_ID_VARIABLE}={self._run_id}"
 
     def _first_lines(self) -> bytes:
         told = {
@@ -180,7 +225,7 @@ class SshAgentProcess:
 
     def _ended(self) -> None:
         known = self._channel.status_event.wait(_CLOSE_S)
-        code = self._channel.exit_status if known else -1
+        code = self._channel.exit_status if known and not self._is_held else -1
         self.connection_lost = code < 0 and not self._connection.is_alive
         close_quietly(self._channel)
         with self._lock:
@@ -192,7 +237,7 @@ class SshAgentProcess:
     def _kill(self) -> None:
         with contextlib.suppress(HostError):
             if self.pid is not None and self._code is None:
-                told = {"pid": self.pid, "variable": f"{RUN_ID_VARIABLE}={self._run_id}"}
+                told = {"pid": self.pid, "variable": self._variable}
                 run_script(self._connection, self._place.python, "kill", told, _KILL_S)
         if self._channel is not None:
             close_quietly(self._channel)

@@ -14,6 +14,7 @@ import secrets
 import select
 import shlex
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,19 +113,28 @@ class Conversation:
     """A script that answers more than once: it prints its mark and an object, and reads lines of
     JSON. It has to end when its standard input does."""
 
-    def __init__(self, connection: Connection, python: str, name: str, told: dict[str, Any]):
-        """Raises HostError."""
+    def __init__(
+        self,
+        connection: Connection,
+        python: str,
+        name: str,
+        told: dict[str, Any],
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """`variables` go into its environment. Raises HostError."""
         self._connection = connection
-        line = f"exec {shlex.quote(python)} -c @STUB@"
+        words = [f"{key}={shlex.quote(value)}" for key, value in (variables or {}).items()]
+        line = " ".join(["exec", *(["env"] if words else []), *words, shlex.quote(python), "-c"])
+        line += " @STUB@"
         self._mark, sent = _first_words(line, name, told)
         self._heard = b""
-        self._channel = open_session(connection, _SESSION_S)
+        self.channel = open_session(connection, _SESSION_S)
         try:
-            self._channel.settimeout(_SESSION_S)
-            self._channel.exec_command(COMMAND)
-            self._channel.sendall(sent)
+            self.channel.settimeout(_SESSION_S)
+            self.channel.exec_command(COMMAND)
+            self.channel.sendall(sent)
         except (paramiko.SSHException, EOFError, OSError) as error:
-            close_quietly(self._channel)
+            close_quietly(self.channel)
             raise self._lost(error) from None
 
     def hear(self, timeout_s: float) -> dict[str, Any]:
@@ -138,8 +148,8 @@ class Conversation:
                     return answer
                 continue
             try:
-                self._channel.settimeout(max(0.01, deadline - time.monotonic()))
-                part = self._channel.recv(_PART)
+                self.channel.settimeout(max(0.01, deadline - time.monotonic()))
+                part = self.channel.recv(_PART)
             except OSError as error:
                 raise self._lost(error) from None
             if not part:
@@ -148,13 +158,13 @@ class Conversation:
 
     def say(self, words: dict[str, Any]) -> None:
         try:
-            self._channel.settimeout(_SESSION_S)
-            self._channel.sendall(json.dumps(words).encode() + b"\n")
+            self.channel.settimeout(_SESSION_S)
+            self.channel.sendall(json.dumps(words).encode() + b"\n")
         except OSError as error:
             raise self._lost(error) from None
 
     def close(self) -> None:
-        close_quietly(self._channel)
+        close_quietly(self.channel)
 
     def _lost(self, error: Exception) -> HostError:
         why = str(error) or type(error).__name__
