@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any
 
-from actorrl.errors import ActorDied, CallError
+from actorrl.errors import CallError
 from actorrl.runtime.cluster import Cluster
-from actorrl.runtime.refs import ActorRef, RemoteMethod
+from actorrl.runtime.refs import ActorRef
 
 STATE_TIMEOUT_S = 300.0
 _RANDOM_STATE_S = 5.0
-
-
-def asked_again(cluster: Cluster, method: RemoteMethod, *arguments: Any) -> Any:
-    """The answer of a method that may run twice: should its actor die, its successor is asked.
-    Raises RunFailed when the run is over."""
-    while True:
-        try:
-            return method.within(STATE_TIMEOUT_S).call(*arguments).result()
-        except ActorDied:
-            cluster.check()
 
 
 def random_states(cluster: Cluster) -> dict[str, str]:

@@ -34,13 +34,13 @@ def ready(spec: ClusterSpec, plan: Callable[[], Program]) -> SshLauncher | None:
     return launch
 
 
-def recover(learner: ActorRef, spec: ClusterSpec, folder: str, check: Callable[[], None]) -> None:
+def recover(learner: ActorRef, folder: str, check: Callable[[], None]) -> None:
     """Give a learner that was started again the newest whole checkpoint: on another host it could
     not read it itself. `check` raises when the run is over."""
-    found = restoring.newest_learner_state(folder) if spec.remote_hosts else None
-    while found is not None:
+    found = restoring.newest_learner_state(folder)
+    while True:
         try:
-            learner.recover.within(actor_states.STATE_TIMEOUT_S).call(*found).result()
+            learner.recover.within(actor_states.STATE_TIMEOUT_S).call(*found[:4]).result()
             return
         except ActorDied:  # the connection's end is often heard before the successor's address
             check()

@@ -20,7 +20,7 @@ from actorrl.experiment.checkpoints import newest_whole, read_checkpoint, read_m
 from actorrl.experiment.epochs import next_epoch
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.models import registry as models
-from actorrl.roles.settings import Recovery, State
+from actorrl.roles.settings import ELSEWHERE, Recovery, State
 
 _MUST_AGREE = ("algo", "observation_space", "action_space")
 _SPACES = ("observation_space", "action_space")
@@ -160,11 +160,11 @@ def config_of(
     return config
 
 
-def newest_learner_state(folder: str) -> Recovery | None:
-    """What a learner that was started again goes on from; called in its process. None on another
-    host than the driver's, who then reads it there (`far_hosts`)."""
+def newest_learner_state(folder: str) -> Recovery:
+    """What a learner that was started again goes on from; called in its process. On another host
+    than the driver's, who then reads it there (`far_hosts`), that it is elsewhere."""
     if not Path(folder).is_dir():
-        return None
+        return ELSEWHERE
     damaged: list[str] = []
     path = newest_whole(RunFolder.open(folder), damaged)
     state = read_checkpoint(path)["learner"] if path is not None else None

@@ -14,13 +14,13 @@ from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.reporting import Reporter
 from actorrl.algorithms.run_record import RunRecord
 from actorrl.errors import ActorDied, ActorRLError, RemoteError, RunFailed
-from actorrl.roles.learner import LearningDiverged
+from actorrl.roles.learner import LearningDiverged, NotRestored
 from actorrl.roles.settings import State
 from actorrl.rollouts.episodes import EpisodeWindow
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.launchers import early
 from actorrl.runtime.program import Program
-from actorrl.runtime.refs import NO_LIMIT, ActorRef
+from actorrl.runtime.refs import NO_LIMIT, ActorRef, RemoteMethod
 
 if TYPE_CHECKING:
     from actorrl.algorithms.base import Algorithm
@@ -90,8 +90,8 @@ class Run:
     # ---- training -----------------------------------------------------------------------
 
     def iterate(self, stay: bool) -> dict[str, Any]:
-        """Ask the learner, and watch over the run while it learns. If the learner dies, ask its
-        successor, which goes on from the newest recovery checkpoint."""
+        """Ask the learner, and watch over the run while it learns. If the learner dies, or has died
+        since, ask its successor, which goes on from the newest recovery checkpoint."""
         while True:
             try:
                 future = self.learner.train.within(NO_LIMIT).call(**self._goal, stay=stay)
@@ -103,17 +103,32 @@ class Run:
                 return report
             except LearningDiverged as error:  # in this process
                 raise RunFailed(str(error)) from None
-            except RemoteError as error:
-                if error.type_name == LearningDiverged.__name__:
-                    raise RunFailed(error.remote_message) from None
-                raise
-            except ActorDied:
-                self.cluster.check()
-                folder, spec = str(self.record.folder.path), self._config.cluster_spec()
-                far_hosts.recover(self.learner, spec, folder, self.cluster.check)
+            except (ActorDied, RemoteError) as error:
+                self._bear(error)
+
+    def _bear(self, error: ActorDied | RemoteError) -> None:
+        """What a call to the learner raised; returns where its successor may be asked again. On
+        another host it has to be brought its state first, whenever its predecessor has died."""
+        if isinstance(error, ActorDied):
+            self.cluster.check()
+        elif error.type_name == NotRestored.__name__:
+            folder = str(self.record.folder.path)
+            far_hosts.recover(self.learner, folder, self.cluster.check)
+        elif error.type_name == LearningDiverged.__name__:
+            raise RunFailed(error.remote_message) from None
+        else:
+            raise error
+
+    def _ask_learner(self, method: RemoteMethod, *arguments: Any) -> Any:
+        """The answer of a method that may run twice: should it die, its successor is asked."""
+        while True:
+            try:
+                return method.within(actor_states.STATE_TIMEOUT_S).call(*arguments).result()
+            except (ActorDied, RemoteError) as error:
+                self._bear(error)
 
     def pause(self) -> dict[str, Any]:
-        report: dict[str, Any] = actor_states.asked_again(self.cluster, self.learner.pause)
+        report: dict[str, Any] = self._ask_learner(self.learner.pause)
         return report
 
     def row(self, report: Mapping[str, Any], elapsed: float) -> dict[str, Any]:
@@ -149,14 +164,14 @@ class Run:
 
     def write_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         """To the learner, which has them before its next update."""
-        self.learner.set_weights.call(dict(weights)).result()
+        self._ask_learner(self.learner.set_weights, dict(weights))
 
     # ---- the state of a checkpoint ------------------------------------------------------
 
     def state(self) -> State:
         """Of now. Raises RunFailed when the run is over."""
         return {
-            "learner": actor_states.asked_again(self.cluster, self.learner.get_state),
+            "learner": self._ask_learner(self.learner.get_state),
             "window": self.reporter.window.state_dict(),
             "training_iteration": self.counters.training_iteration,
             "time_total_s": self.counters.time_total_s,
@@ -167,7 +182,7 @@ class Run:
     def load_state(self, state: State) -> None:
         """The actors go on from there, with as many workers as there are now."""
         learner, counters = state["learner"], self.counters
-        actor_states.asked_again(self.cluster, self.learner.set_state, learner)
+        self._ask_learner(self.learner.set_state, learner)
         self.reporter.window.load_state_dict(state["window"])
         counters.training_iteration = int(state["training_iteration"])
         counters.time_total_s = float(state["time_total_s"])

@@ -37,6 +37,11 @@ class LearningDiverged(ActorRLError):
     fatal = True
 
 
+class NotRestored(ActorRLError):
+    """The learner was started again where it cannot read its checkpoint: the driver has to bring it
+    (`recover`) before it is asked for anything."""
+
+
 class Iteration:
     """One call of `train`: what it wants, what has been done for it."""
 
@@ -86,11 +91,14 @@ class Learner(Actor):
         publisher = self.context.publisher("weights")
         self.version, self.epoch = publisher.newest_version(), publisher.newest_epoch() + 1
         self._has_recovered = False
+        self._awaits_state = False
         if self.context.incarnation > 1:
             found = self.settings.recover()
-            if found is not None:
+            self._awaits_state = found is not None and not found.is_here
+            if found is not None and found.is_here:
                 self._recover(found)
-        self._publish()
+        if not self._awaits_state:  # what its predecessor has published is better than untrained
+            self._publish()
 
     @remote
     def recover(
@@ -105,6 +113,7 @@ class Learner(Actor):
     def _recover(self, found: Recovery) -> None:
         """Go on from the newest whole checkpoint, if there is one; say what is lost."""
         self._has_recovered = True
+        self._awaits_state = False
         if found.state is not None:
             self._load(found.state)
         self.epoch = max(self.epoch, found.epoch)
@@ -126,6 +135,10 @@ class Learner(Actor):
     def _note_progress(self) -> None:
         self.context.note(self.num_updates, self.timesteps_total)
 
+    def _check_restored(self) -> None:
+        if self._awaits_state:
+            raise NotRestored("the learner was started again and has not got its checkpoint yet")
+
     # ---- the driver's calls -------------------------------------------------------------
 
     @remote
@@ -134,6 +147,7 @@ class Learner(Actor):
     ) -> Later:
         """Learn until at least so much is done, then answer with what happened. `stay`: go on
         learning after the answer, since the next call follows at once."""
+        self._check_restored()
         later = Later()
         self.iteration = Iteration(min_updates, min_env_steps, min_time_s, stay, later)
         self.learning = True
@@ -143,6 +157,7 @@ class Learner(Actor):
     @remote
     def pause(self) -> Body:
         """Learn no more until the next `train`; what was done since the last report."""
+        self._check_restored()
         self.iteration = None
         if self.learning:
             self.learning = False
@@ -152,6 +167,7 @@ class Learner(Actor):
     @remote
     def get_state(self) -> State:
         """Everything a checkpoint needs of this learner."""
+        self._check_restored()
         return {
             "update": self.update.state_dict(),
             "weights": self.update.policy.flat_weights(),
@@ -165,6 +181,7 @@ class Learner(Actor):
     @remote
     def set_state(self, state: State) -> None:
         """Continue from `get_state`; publishes the weights under a new version and epoch."""
+        self._awaits_state = False
         self._load(state)
         self._note_progress()
         self._publish()
@@ -172,6 +189,7 @@ class Learner(Actor):
     @remote
     def set_weights(self, weights: dict[str, np.ndarray]) -> int:
         """Replace the policy's weights by name; the version under which workers get them."""
+        self._check_restored()
         self.update.policy.set_weights(weights)
         self._publish()
         return self.version

@@ -84,6 +84,10 @@ class Recovery(NamedTuple):
     checkpoint: str | None  # where it was found
     damaged: list[str]  # newer ones that had to be passed over, and why
     epoch: int  # not taken before in this run
+    is_here: bool = True  # False: nothing can be read on this host, the driver has to bring it
+
+
+ELSEWHERE = Recovery(None, None, [], 0, is_here=False)
 
 
 MakeUpdate = Callable[[str], Update]  # device -> update
