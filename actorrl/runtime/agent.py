@@ -10,11 +10,12 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import traceback
 
 import msgspec
 
-from actorrl.runtime import run_directory, strays
+from actorrl.runtime import preload, run_directory, strays
 from actorrl.runtime.agent_loop import REAP_S, Agent
 from actorrl.wire.messages import AgentConfig
 
@@ -29,6 +30,11 @@ def main() -> None:
             strays.kill_run(config.run_id, REAP_S, config.host)
         if not config.socket_dir:
             config.socket_dir = str(run_directory.make_another(config.run_id, config.slots))
+        # multiprocessing keeps the forkserver's socket in a temporary directory that it removes in
+        # an exit hook; this one is removed whoever is killed.
+        tempfile.tempdir = config.socket_dir
+        if config.expects_actors:
+            preload.start(config.preload)
         agent = Agent(config)
         agent.run()
         code = 0

@@ -9,7 +9,6 @@ import contextlib
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,9 +57,6 @@ class Agent:
     def __init__(self, config: AgentConfig) -> None:
         self._config = config
         self._dir = Path(config.socket_dir)
-        # multiprocessing keeps the forkserver's socket in a temporary directory that it removes in
-        # an exit hook; this one is removed whoever is killed.
-        tempfile.tempdir = config.socket_dir
         Path(config.log_dir).mkdir(parents=True, exist_ok=True)
         inventory.allow_descriptors()
         self._context = sockets.new_context()

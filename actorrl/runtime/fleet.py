@@ -103,6 +103,7 @@ class Fleet:
             log_dir=str((self._log_dir or directory).absolute()),
             preload=preload,
             slots=slots,
+            expects_actors=not self.several,
             lease_s=self.spec.failure.lease_s,
         )
 

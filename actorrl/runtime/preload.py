@@ -24,8 +24,13 @@ MODULES = ["actorrl.runtime.child", __name__]  # of every forkserver
 
 def warm() -> None:
     """Start the forkserver of this process now, with what `EARLY_VARIABLE` names."""
+    start(os.environ.pop(EARLY_VARIABLE).split())
+
+
+def start(names: list[str]) -> None:
+    """Start the forkserver of this process now, unless it runs; it imports while others work."""
     allow_descriptors()  # what it forks inherits the limit
-    os.environ[NAMES_VARIABLE] = os.environ.pop(EARLY_VARIABLE)
+    os.environ[NAMES_VARIABLE] = " ".join(names)
     multiprocessing.get_context("forkserver").set_forkserver_preload(MODULES)
     forkserver.ensure_running()
     del os.environ[NAMES_VARIABLE]

@@ -90,6 +90,7 @@ class AgentConfig(msgspec.Struct, kw_only=True):
     log_dir: str
     preload: list[str]
     slots: list[str]  # all names that it may come to carry
+    expects_actors: bool = False  # there is no other host for them: what they need is imported now
     driver_pid: int = 0  # 0: not on this machine
     socket_dir: str = ""  # empty: it makes one
     driver_key: str = ""  # public

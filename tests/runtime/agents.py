@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import zmq
 
@@ -18,7 +19,7 @@ from tests.runtime.clusters import PATIENCE_S
 class LoneAgent:
     """Started; it has said hello."""
 
-    def __init__(self, run_id: str, sockets_in: str, log_dir: Path, lease_s: float) -> None:
+    def __init__(self, run_id: str, sockets_in: str, log_dir: Path, **told: Any) -> None:
         self._context = sockets.new_context()
         addresses = [f"ipc://{sockets_in}/{name}" for name in ("control", "beats")]
         self._lines = [sockets.router(self._context, address) for address in addresses]
@@ -30,9 +31,7 @@ class LoneAgent:
             driver_address=addresses[0],
             beat_address=addresses[1],
             log_dir=str(log_dir),
-            preload=[],
-            slots=[],
-            lease_s=lease_s,
+            **{"preload": [], "slots": [], "lease_s": 1000.0, **told},
         )
         self.process.start(encode_config(config))
         assert self.control.poll(int(PATIENCE_S * 1000)), self.process.stderr_tail()
@@ -56,9 +55,10 @@ class LoneAgent:
 
 
 @contextlib.contextmanager
-def lone_agent(run_id: str, log_dir: Path, lease_s: float = 1000.0) -> Iterator[LoneAgent]:
+def lone_agent(run_id: str, log_dir: Path, **told: Any) -> Iterator[LoneAgent]:
+    """`told` are fields of its AgentConfig."""
     with tempfile.TemporaryDirectory() as folder:  # its path has to be short
-        agent = LoneAgent(run_id, folder, log_dir, lease_s)
+        agent = LoneAgent(run_id, folder, log_dir, **told)
         try:
             yield agent
         finally:

@@ -60,7 +60,7 @@ def test_nobody_tries_for_a_host_that_is_lost_or_a_run_that_is_over():
 
 def test_an_agent_whose_lifeline_is_mended_lives_without_beats_and_ends_with_it(run_id, tmp_path):
     with (
-        lone_agent(run_id, tmp_path, LEASE_S) as agent,
+        lone_agent(run_id, tmp_path, lease_s=LEASE_S) as agent,
         subprocess.Popen(SLEEPER) as holder,
     ):
         try:
