@@ -10,14 +10,13 @@ import msgspec
 
 from actorrl.config import did_you_mean
 from actorrl.errors import ConfigError
+from actorrl.runtime.host_keys import DefaultKeys, FileKeys
 from actorrl.runtime.host_ranges import expand, parse_address
 from actorrl.runtime.host_specs import (
     LOCAL,
     ROLES,
     ClusterSpec,
-    DefaultKeys,
     FailureSpec,
-    FileKeys,
     HostSpec,
     NetworkSpec,
     ResourceSpec,

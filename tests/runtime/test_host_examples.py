@@ -13,14 +13,8 @@ import pytest
 from actorrl.config import accepted
 from actorrl.runtime.actor import Actor
 from actorrl.runtime.counts import default_workers, role_count
-from actorrl.runtime.host_specs import (
-    DefaultKeys,
-    FailureSpec,
-    FileKeys,
-    HostKeys,
-    NetworkSpec,
-    RoleSpec,
-)
+from actorrl.runtime.host_keys import DefaultKeys, FileKeys, HostKeys
+from actorrl.runtime.host_specs import FailureSpec, NetworkSpec, RoleSpec
 from actorrl.runtime.hosts import load_cluster
 from actorrl.runtime.marked_yaml import metas_of, special_of
 from actorrl.runtime.offers import assumed_offers
