@@ -12,7 +12,7 @@ from actorrl.runtime import child
 from actorrl.runtime.control_socket import Offences, received
 from actorrl.runtime.running import Running
 from actorrl.wire import sockets
-from actorrl.wire.messages import (
+from actorrl.wire.control_messages import (
     ActorEvent,
     ActorFailed,
     ActorHello,

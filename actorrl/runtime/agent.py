@@ -17,7 +17,7 @@ import msgspec
 
 from actorrl.runtime import preload, run_directory, strays
 from actorrl.runtime.agent_loop import REAP_S, Agent
-from actorrl.wire.messages import AgentConfig
+from actorrl.wire.control_messages import AgentConfig
 
 
 def main() -> None:

@@ -26,8 +26,7 @@ from actorrl.runtime.running import Running
 from actorrl.runtime.starter import Started, Starter
 from actorrl.runtime.vitals import Vitals
 from actorrl.wire import sockets
-from actorrl.wire.messages import (
-    PROTOCOL_VERSION,
+from actorrl.wire.control_messages import (
     ActorExited,
     ActorHello,
     ActorReady,
@@ -45,6 +44,7 @@ from actorrl.wire.messages import (
     StartActor,
     StopAll,
 )
+from actorrl.wire.messages import PROTOCOL_VERSION
 from actorrl.wire.shared_memory import MemoryServer
 from actorrl.wire.sockets import TcpDoor
 

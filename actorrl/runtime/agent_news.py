@@ -10,7 +10,7 @@ from actorrl.runtime.log_forwarder import LogForwarder
 from actorrl.runtime.relay import Relay, relay_name
 from actorrl.runtime.running import Running
 from actorrl.runtime.vitals import Vitals
-from actorrl.wire.messages import AgentConfig, Control, Health, LogLines, Stack, Traffic
+from actorrl.wire.control_messages import AgentConfig, Control, Health, LogLines, Stack, Traffic
 
 _DUMP_S = 0.4  # until a stack is in the log
 _HEALTH_S = 2.0

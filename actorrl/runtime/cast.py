@@ -23,9 +23,7 @@ from actorrl.runtime.supervisor import (
     Start,
     Supervisor,
 )
-from actorrl.wire.endpoint import Endpoint
-from actorrl.wire.keys import KeyPair
-from actorrl.wire.messages import (
+from actorrl.wire.control_messages import (
     ActorEvent,
     ActorExited,
     ActorFailed,
@@ -35,10 +33,12 @@ from actorrl.wire.messages import (
     AgentHello,
     Control,
     KillActor,
-    Peer,
     Peers,
     StartActor,
 )
+from actorrl.wire.endpoint import Endpoint
+from actorrl.wire.keys import KeyPair
+from actorrl.wire.messages import Peer
 
 _LOST_WORD = -1  # an exit code that nobody has heard
 

@@ -7,7 +7,7 @@ from actorrl.runtime.counts import USABLE_MEMORY
 from actorrl.runtime.failure import exit_code_text
 from actorrl.runtime.memory_limits import LIBRARIES_BYTES
 from actorrl.runtime.supervisor import Fail
-from actorrl.wire.messages import ActorExited, ActorFailed
+from actorrl.wire.control_messages import ActorExited, ActorFailed
 
 _TAIL_LINES = 12
 

@@ -30,8 +30,7 @@ from actorrl.runtime.permissions import allowed, started_with, starters
 from actorrl.runtime.progress import Beat
 from actorrl.runtime.refs import set_process_caller
 from actorrl.wire.blocks import Stamp
-from actorrl.wire.endpoint import Endpoint
-from actorrl.wire.messages import (
+from actorrl.wire.control_messages import (
     ActorEvent,
     ActorFailed,
     ActorHello,
@@ -42,6 +41,7 @@ from actorrl.wire.messages import (
     StopAll,
     Traffic,
 )
+from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.shared_memory import MemoryClient
 
 EXIT_FAILED = 1  # it has said why, in an ActorFailed

@@ -31,7 +31,8 @@ from actorrl.runtime.program import Program
 from actorrl.runtime.refs import ActorRef
 from actorrl.runtime.service import Service
 from actorrl.runtime.supervisor import Policy, SlotState, Supervisor
-from actorrl.wire.messages import DumpStack, Kind
+from actorrl.wire.control_messages import DumpStack
+from actorrl.wire.messages import Kind
 
 _START_TIMEOUT_S = 180.0
 _SLICE_MS = 100  # a thread that polls lets the others at the door this often

@@ -19,14 +19,9 @@ from actorrl.runtime.actor import Actor
 from actorrl.runtime.answering import answer_call, run_tell
 from actorrl.runtime.control_socket import Offences, received
 from actorrl.wire import sockets
+from actorrl.wire.control_messages import ActorSpec, Control, encode_control
 from actorrl.wire.endpoint import Endpoint
-from actorrl.wire.messages import (
-    ActorSpec,
-    Control,
-    Kind,
-    Message,
-    encode_control,
-)
+from actorrl.wire.messages import Kind, Message
 
 EXIT_CONTROL_FAILED = 70
 _POLL_MS = 1000

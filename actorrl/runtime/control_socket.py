@@ -11,7 +11,7 @@ from typing import Any
 import zmq
 
 from actorrl.errors import WireError
-from actorrl.wire.messages import decode_control
+from actorrl.wire.control_messages import decode_control
 from actorrl.wire.outside import MAX_OFFENCES
 
 MAX_SENDERS = 1024  # with a count of their own

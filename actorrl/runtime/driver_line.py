@@ -20,8 +20,8 @@ import zmq
 
 from actorrl.runtime.control_socket import Offences, received
 from actorrl.wire import sockets
+from actorrl.wire.control_messages import AgentConfig, Beat, Control, encode_control
 from actorrl.wire.doorkeeper import Doorkeeper
-from actorrl.wire.messages import AgentConfig, Beat, Control, encode_control
 
 BEAT_S = 1.0
 _GAP_S = 5.0  # between two looks: it was us who stood still

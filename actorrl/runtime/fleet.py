@@ -27,8 +27,8 @@ from actorrl.runtime.launchers.local import LocalAgentProcess
 from actorrl.runtime.offers import offers
 from actorrl.runtime.placement import Host
 from actorrl.runtime.switchboard import Switchboard
+from actorrl.wire.control_messages import AgentConfig, AgentHello, Beat, Control, encode_config
 from actorrl.wire.keys import KeyPair
-from actorrl.wire.messages import AgentConfig, AgentHello, Beat, Control, encode_config
 from actorrl.wire.sockets import TcpDoor
 
 _LOOPBACK = "127.0.0.1"

@@ -20,7 +20,7 @@ from actorrl.runtime.launch import AgentProcess, Connected
 from actorrl.runtime.lifelines import Lifelines, Mended
 from actorrl.runtime.placement import Host, place
 from actorrl.runtime.program import Program
-from actorrl.wire.messages import AgentHello, Beat, Lifeline, StopAll
+from actorrl.wire.control_messages import AgentHello, Beat, Lifeline, StopAll
 
 
 class Housing:

@@ -11,7 +11,7 @@ from actorrl.runtime.desk import Desk, answer
 from actorrl.runtime.fleet import Fleet
 from actorrl.runtime.log_book import LogBook
 from actorrl.runtime.supervisor import Supervisor
-from actorrl.wire.messages import DumpStack, Health, LogLines, Stack
+from actorrl.wire.control_messages import DumpStack, Health, LogLines, Stack
 
 _SHOWN = 20  # actors in an error
 

@@ -22,8 +22,9 @@ from typing import Any
 
 from actorrl.errors import WireError
 from actorrl.wire.blocks import BlockReader, BlockWriter, Stamp
+from actorrl.wire.control_messages import AgentConfig, RelayPlan
 from actorrl.wire.endpoint import Endpoint
-from actorrl.wire.messages import AgentConfig, Kind, Message, RelayPlan
+from actorrl.wire.messages import Kind, Message
 from actorrl.wire.shared_memory import MemoryClient
 
 _WAITING_MS = 5  # how often a block is looked at while somebody waits for its next version

@@ -30,8 +30,7 @@ from actorrl.runtime.refs import DRIVER
 from actorrl.runtime.relay import relay_name
 from actorrl.runtime.supervisor import SlotState, Supervisor
 from actorrl.runtime.traffic import REFUSED, TrafficBook
-from actorrl.wire.endpoint import Endpoint
-from actorrl.wire.messages import (
+from actorrl.wire.control_messages import (
     AgentHello,
     AgentStopped,
     Control,
@@ -41,6 +40,7 @@ from actorrl.wire.messages import (
     StopAll,
     Traffic,
 )
+from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.shared_memory import MemoryClient
 
 _TICK_MS = 50

@@ -22,7 +22,7 @@ from multiprocessing.process import BaseProcess
 import msgspec
 
 from actorrl.runtime import child, preload
-from actorrl.wire.messages import ActorSpec
+from actorrl.wire.control_messages import ActorSpec
 
 _FRESH = "from actorrl.runtime.child import main_from_stdin; main_from_stdin()"
 

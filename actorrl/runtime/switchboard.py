@@ -15,9 +15,9 @@ import zmq
 
 from actorrl.errors import WireError
 from actorrl.wire import sockets
+from actorrl.wire.control_messages import AgentHello, Beat, Control, decode_control, encode_control
 from actorrl.wire.doorkeeper import Doorkeeper, key_of
 from actorrl.wire.keys import Owner
-from actorrl.wire.messages import AgentHello, Beat, Control, decode_control, encode_control
 from actorrl.wire.outside import MAX_OFFENCES
 from actorrl.wire.sockets import TcpDoor
 

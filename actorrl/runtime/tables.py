@@ -10,7 +10,8 @@ from actorrl.runtime.program import Link, State
 from actorrl.runtime.refs import DRIVER
 from actorrl.runtime.relay import relay_name
 from actorrl.runtime.supervisor import Slot
-from actorrl.wire.messages import Peer, RelayPlan
+from actorrl.wire.control_messages import RelayPlan
+from actorrl.wire.messages import Peer
 
 
 def peers(

@@ -23,15 +23,9 @@ from actorrl.algorithms.apex_dqn import APEXConfig
 from actorrl.runtime import strays
 from actorrl.wire import chunks, frames
 from actorrl.wire.compression import Compressor
+from actorrl.wire.control_messages import ActorExited, AgentStopped, StopAll, encode_control
 from actorrl.wire.keys import KeyPair
-from actorrl.wire.messages import (
-    ActorExited,
-    AgentStopped,
-    Kind,
-    Message,
-    StopAll,
-    encode_control,
-)
+from actorrl.wire.messages import Kind, Message
 from tests.cluster.capture import Capture
 from tests.cluster.light import counters_over
 from tests.cluster.runs import PATIENCE_S, entry, pids_on

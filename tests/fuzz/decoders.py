@@ -22,7 +22,8 @@ from actorrl.experiment import checkpoints
 from actorrl.wire import chunks, compression, frames, values
 from actorrl.wire.blocks import decode_layout
 from actorrl.wire.compression import Compressor
-from actorrl.wire.messages import Control, Kind, Message, decode_control, encode_control
+from actorrl.wire.control_messages import Control, decode_control, encode_control
+from actorrl.wire.messages import Kind, Message
 from tests.fuzz.mutations import mutated, mutated_frames, mutated_value
 from tests.wire.test_frames import as_bytes
 

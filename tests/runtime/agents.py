@@ -12,7 +12,7 @@ import zmq
 
 from actorrl.runtime.launchers.local import LocalAgentProcess
 from actorrl.wire import sockets
-from actorrl.wire.messages import AgentConfig, encode_config
+from actorrl.wire.control_messages import AgentConfig, encode_config
 from tests.runtime.clusters import PATIENCE_S
 
 

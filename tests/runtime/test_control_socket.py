@@ -12,7 +12,7 @@ import zmq
 
 from actorrl.runtime.control_socket import MAX_SENDERS, Offences, received
 from actorrl.wire import sockets
-from actorrl.wire.messages import StopAll, encode_control
+from actorrl.wire.control_messages import StopAll, encode_control
 from actorrl.wire.outside import MAX_OFFENCES
 from tests.faults import garbage
 from tests.runtime.agents import lone_agent

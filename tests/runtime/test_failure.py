@@ -9,7 +9,7 @@ from actorrl.runtime.causes import reason, root_cause
 from actorrl.runtime.failure import Failure, exit_code_text
 from actorrl.runtime.supervisor import Fail
 from actorrl.wire import values
-from actorrl.wire.messages import ActorExited, ActorFailed
+from actorrl.wire.control_messages import ActorExited, ActorFailed
 
 
 class Unspeakable(Exception):

@@ -8,7 +8,7 @@ import time
 
 from actorrl.errors import HostError
 from actorrl.runtime.lifelines import Lifelines, Mended
-from actorrl.wire.messages import Lifeline, encode_control
+from actorrl.wire.control_messages import Lifeline, encode_control
 from tests.runtime.agents import lone_agent
 from tests.runtime.clusters import PATIENCE_S, SLEEPER, wait_until
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actorrl.runtime import strays
-from actorrl.wire.messages import StopAll, encode_control
+from actorrl.wire.control_messages import StopAll, encode_control
 from tests.runtime.agents import lone_agent
 from tests.runtime.clusters import PATIENCE_S, wait_until
 

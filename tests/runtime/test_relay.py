@@ -12,8 +12,9 @@ import numpy as np
 from actorrl import failpoints
 from actorrl.runtime.relay import Relay, relay_name
 from actorrl.wire.blocks import BlockReader, BlockWriter, Stamp
+from actorrl.wire.control_messages import AgentConfig, RelayPlan
 from actorrl.wire.keys import KeyPair
-from actorrl.wire.messages import AgentConfig, Peer, RelayPlan
+from actorrl.wire.messages import Peer
 from actorrl.wire.shared_memory import MemoryClient
 from actorrl.wire.sockets import TcpDoor
 from tests.runtime.clusters import wait_until

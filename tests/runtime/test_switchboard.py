@@ -13,8 +13,8 @@ import zmq
 
 from actorrl.runtime.switchboard import Switchboard
 from actorrl.wire import sockets
+from actorrl.wire.control_messages import AgentHello, Control, encode_control
 from actorrl.wire.keys import KeyPair
-from actorrl.wire.messages import AgentHello, Control, encode_control
 from actorrl.wire.outside import MAX_OFFENCES
 from actorrl.wire.sockets import TcpDoor
 
