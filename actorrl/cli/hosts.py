@@ -99,7 +99,7 @@ def _specs(cluster: ClusterSpec) -> dict[str, SshSpec]:
 def _trust_one(name: str, spec: SshSpec, wanted: str | None, hosts: str | None) -> str:
     """The line to print. Raises HostError."""
     from actorrl.runtime.launchers import known_hosts
-    from actorrl.runtime.launchers.connection import ask_host_key
+    from actorrl.runtime.launchers.dialling import ask_host_key
     from actorrl.runtime.launchers.known_hosts import KnownHosts, Verdict
 
     key = ask_host_key(spec, name, f" --hosts {hosts}" if hosts else "")

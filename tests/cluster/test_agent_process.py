@@ -13,7 +13,7 @@ from actorrl.errors import HostError
 from actorrl.runtime.hosts import load_cluster
 from actorrl.runtime.launchers import agent_process
 from actorrl.runtime.launchers.agent_process import AgentPlace, SshAgentProcess
-from actorrl.runtime.launchers.connection import connect
+from actorrl.runtime.launchers.dialling import connect
 from tests.cluster.sandboxes import Sandbox
 
 PATIENCE_S = 30

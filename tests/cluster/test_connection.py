@@ -12,7 +12,7 @@ import pytest
 
 from actorrl.errors import HostError
 from actorrl.runtime.hosts import SshSpec
-from actorrl.runtime.launchers.connection import connect
+from actorrl.runtime.launchers.dialling import connect
 from tests.cluster import sandboxes
 from tests.cluster.light import counters_over
 from tests.cluster.runs import processes

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from actorrl.runtime.hosts import load_cluster
-from actorrl.runtime.launchers.connection import connect
+from actorrl.runtime.launchers.dialling import connect
 from actorrl.runtime.launchers.remote_command import run
 from tests.cluster import sandboxes
 

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import paramiko
 
 from actorrl.errors import HostError
-from actorrl.runtime.launchers.connection import Connection, close_quietly, connect
+from actorrl.runtime.launchers.connection import Connection, close_quietly
+from actorrl.runtime.launchers.dialling import connect
 from actorrl.runtime.launchers.forwards import Forwards
 from actorrl.runtime.launchers.remote_command import (
     COMMAND,

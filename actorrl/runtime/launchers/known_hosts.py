@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from actorrl.errors import HostError
+from actorrl.runtime.host_specs import SshSpec
 
 _SSH_PORT = 22
 
@@ -34,6 +35,23 @@ class Judgement(NamedTuple):
 
     verdict: Verdict
     where: str
+
+
+class HostKey(NamedTuple):
+    """What a server shows. `name` is what known_hosts calls it."""
+
+    name: str
+    key_type: str
+    blob: bytes
+
+
+class UnknownHostKey(HostError):
+    """No key is known for a server. `spec` is that server, which may be a hop."""
+
+    def __init__(self, message: str, spec: SshSpec, key: HostKey) -> None:
+        super().__init__(message)
+        self.spec = spec
+        self.key = key
 
 
 class _Entry(NamedTuple):

@@ -19,7 +19,8 @@ from actorrl.errors import ActorRLError, HostError, VersionError
 from actorrl.runtime.host_specs import ClusterSpec, HostSpec, SyncSpec
 from actorrl.runtime.launchers import code_sync, environment, own
 from actorrl.runtime.launchers.agent_process import AgentPlace, SshAgentProcess
-from actorrl.runtime.launchers.connection import Connection, connect
+from actorrl.runtime.launchers.connection import Connection
+from actorrl.runtime.launchers.dialling import connect
 from actorrl.runtime.launchers.probe import Facts, check_facts, probe
 from actorrl.runtime.launchers.reachability import Prober
 from actorrl.runtime.placement import Host
