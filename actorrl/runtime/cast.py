@@ -14,15 +14,8 @@ from actorrl.runtime.memory_limits import memory_limit
 from actorrl.runtime.placement import Place
 from actorrl.runtime.program import Program, State
 from actorrl.runtime.refs import DRIVER
-from actorrl.runtime.supervisor import (
-    Announce,
-    Command,
-    Fail,
-    Kill,
-    SlotState,
-    Start,
-    Supervisor,
-)
+from actorrl.runtime.slots import SlotState
+from actorrl.runtime.supervisor import Announce, Command, Fail, Kill, Start, Supervisor
 from actorrl.wire.control_messages import (
     ActorEvent,
     ActorExited,

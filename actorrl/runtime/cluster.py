@@ -30,7 +30,8 @@ from actorrl.runtime.placement import place
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import ActorRef
 from actorrl.runtime.service import Service
-from actorrl.runtime.supervisor import Policy, SlotState, Supervisor
+from actorrl.runtime.slots import Policy, SlotState
+from actorrl.runtime.supervisor import Supervisor
 from actorrl.wire.control_messages import DumpStack
 from actorrl.wire.messages import Kind
 

@@ -28,7 +28,8 @@ from actorrl.runtime.program import Program
 from actorrl.runtime.reception import Reception
 from actorrl.runtime.refs import DRIVER
 from actorrl.runtime.relay import relay_name
-from actorrl.runtime.supervisor import SlotState, Supervisor
+from actorrl.runtime.slots import SlotState
+from actorrl.runtime.supervisor import Supervisor
 from actorrl.runtime.traffic import REFUSED, TrafficBook
 from actorrl.wire.control_messages import (
     AgentHello,

@@ -9,7 +9,7 @@ from actorrl.runtime.host_specs import LOCAL
 from actorrl.runtime.program import Link, State
 from actorrl.runtime.refs import DRIVER
 from actorrl.runtime.relay import relay_name
-from actorrl.runtime.supervisor import Slot
+from actorrl.runtime.slots import Slot
 from actorrl.wire.control_messages import RelayPlan
 from actorrl.wire.messages import Peer
 

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from actorrl.runtime.host_states import HostPolicy
-from actorrl.runtime.supervisor import Policy
+from actorrl.runtime.slots import Policy
 from tests.faults import garbage, invariants
 from tests.faults.harness import FaultyRun, faulty_run
 from tests.faults.soak_report import Report

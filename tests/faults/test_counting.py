@@ -23,7 +23,7 @@ from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.links import Item
 from actorrl.runtime.program import Program, State, Stream
-from actorrl.runtime.supervisor import Policy
+from actorrl.runtime.slots import Policy
 from tests.faults.measures import Measure
 from tests.runtime.clusters import left_of, rows, wait_until
 

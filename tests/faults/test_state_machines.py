@@ -15,7 +15,8 @@ import pytest
 from actorrl.replay.limiter import SamplesPerInsert
 from actorrl.runtime.links import StreamOut
 from actorrl.runtime.program import Link, Restart, Stream
-from actorrl.runtime.supervisor import Fail, Kill, Policy, SlotState, Start, Supervisor
+from actorrl.runtime.slots import Policy, SlotState
+from actorrl.runtime.supervisor import Fail, Kill, Start, Supervisor
 from actorrl.wire.messages import Kind, Message
 from tests.runtime.doors import HandDoor
 

@@ -16,7 +16,7 @@ from actorrl.runtime import strays
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.program import Program
-from actorrl.runtime.supervisor import Policy
+from actorrl.runtime.slots import Policy
 
 PATIENCE_S = 20.0
 QUICK = Policy(backoff_s=0.05)

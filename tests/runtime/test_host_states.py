@@ -17,7 +17,8 @@ from actorrl.runtime.host_states import (
     StartHost,
 )
 from actorrl.runtime.program import Restart
-from actorrl.runtime.supervisor import Fail, Kill, Policy, SlotState, Start, Supervisor
+from actorrl.runtime.slots import Policy, SlotState
+from actorrl.runtime.supervisor import Fail, Kill, Start, Supervisor
 
 POLICY = HostPolicy(cooldown_s=4.0, local_cooldown_s=1.0, jitter=0.0, max_losses=3, window_s=1000.0)
 

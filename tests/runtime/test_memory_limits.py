@@ -20,7 +20,7 @@ from actorrl.runtime.inventory import memory_bytes
 from actorrl.runtime.memory_limits import check_said, memory_limit
 from actorrl.runtime.placement import Host
 from actorrl.runtime.program import Program
-from actorrl.runtime.supervisor import Policy
+from actorrl.runtime.slots import Policy
 from tests.control_groups import little_memory
 from tests.faults.measures import of_events
 from tests.runtime.clusters import Worker, cluster_of, rows, wait_until

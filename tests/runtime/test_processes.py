@@ -17,7 +17,7 @@ from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.program import Program, Restart
 from actorrl.runtime.refs import gather
-from actorrl.runtime.supervisor import Policy
+from actorrl.runtime.slots import Policy
 from tests.runtime.clusters import (
     QUICK,
     Worker,

@@ -5,15 +5,8 @@ from __future__ import annotations
 import pytest
 
 from actorrl.runtime.program import Restart
-from actorrl.runtime.supervisor import (
-    Announce,
-    Fail,
-    Kill,
-    Policy,
-    SlotState,
-    Start,
-    Supervisor,
-)
+from actorrl.runtime.slots import Policy, SlotState
+from actorrl.runtime.supervisor import Announce, Fail, Kill, Start, Supervisor
 
 POLICY = Policy(
     max_restarts=3,
