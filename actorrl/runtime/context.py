@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from actorrl.runtime.links import ReportOut, RequestOut, StateIn, StateOut, StreamOut
+from actorrl.runtime.credit_links import RequestOut, StreamOut
+from actorrl.runtime.links import ReportOut, StateIn, StateOut
 
 if TYPE_CHECKING:
     from actorrl.runtime.mailbox import Mailbox

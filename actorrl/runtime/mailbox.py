@@ -19,18 +19,10 @@ from actorrl.runtime.actor import Actor
 from actorrl.runtime.answering import Later, answer_call, run_tell
 from actorrl.runtime.calls import Caller
 from actorrl.runtime.context import Context
+from actorrl.runtime.credit_links import RequestOut, StreamOut
 from actorrl.runtime.door import Door
 from actorrl.runtime.ledger import Ledger, Loss
-from actorrl.runtime.links import (
-    NOTHING_SEEN,
-    Asked,
-    Item,
-    LinkOut,
-    RequestOut,
-    StateIn,
-    StreamOut,
-    open_out,
-)
+from actorrl.runtime.links import NOTHING_SEEN, Asked, Item, LinkOut, StateIn, open_out
 from actorrl.runtime.program import Link, LinkKind, Report, Request, State, Stream
 from actorrl.runtime.refs import CURRENT
 from actorrl.wire.blocks import Stamp

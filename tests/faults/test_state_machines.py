@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from actorrl.replay.limiter import SamplesPerInsert
-from actorrl.runtime.links import StreamOut
+from actorrl.runtime.credit_links import StreamOut
 from actorrl.runtime.program import Link, Restart, Stream
 from actorrl.runtime.slots import Policy, SlotState
 from actorrl.runtime.supervisor import Fail, Kill, Start, Supervisor

@@ -8,17 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorrl.errors import ActorRLError
-from actorrl.runtime.links import (
-    MAX_PENDING,
-    NOTHING_SEEN,
-    Asked,
-    Item,
-    ReportOut,
-    RequestOut,
-    StateIn,
-    StateOut,
-    StreamOut,
-)
+from actorrl.runtime.credit_links import MAX_PENDING, RequestOut, StreamOut
+from actorrl.runtime.links import NOTHING_SEEN, Asked, Item, ReportOut, StateIn, StateOut
 from actorrl.runtime.program import Link, Report, Request, State, Stream
 from actorrl.wire.messages import Kind, Message
 from tests.runtime.doors import HandDoor
