@@ -1,10 +1,9 @@
-"""The agent's only loop: it has actors started (`starter`), hands out shared memory, passes control
+"""The agent's only loop: it has actors started (`orders`), hands out shared memory, passes control
 messages on, and tells the driver who has ended. It does no work, so that nothing keeps it waiting.
 """
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import os
 import signal
@@ -14,16 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import zmq
 
 from actorrl.runtime import inventory, strays
 from actorrl.runtime.actors_line import ActorsLine, Word
 from actorrl.runtime.agent_news import News
 from actorrl.runtime.driver_line import DriverLine
+from actorrl.runtime.orders import Orders
 from actorrl.runtime.relay import Relay
 from actorrl.runtime.running import Running
-from actorrl.runtime.starter import Started, Starter
 from actorrl.runtime.vitals import Vitals
 from actorrl.wire import sockets
 from actorrl.wire.control_messages import (
@@ -31,7 +29,6 @@ from actorrl.wire.control_messages import (
     ActorHello,
     ActorReady,
     ActorSilent,
-    ActorSpec,
     AgentConfig,
     AgentHello,
     AgentStopped,
@@ -46,7 +43,6 @@ from actorrl.wire.control_messages import (
 )
 from actorrl.wire.messages import PROTOCOL_VERSION
 from actorrl.wire.shared_memory import MemoryServer
-from actorrl.wire.sockets import TcpDoor
 
 _POLL_MS = 500
 _ORPHAN_GRACE_S = 1.0  # what actors get when the driver is gone: all must have ended within 5 s
@@ -63,30 +59,26 @@ class Agent:
         self._line = DriverLine(config, self._context)
         self._running: dict[str, Running] = {}
         self._actors = ActorsLine(self._context, f"ipc://{self._dir}/agent", self._running)
-        self._memory_address = str(self._dir / "memory")
-        Path(self._memory_address).unlink(missing_ok=True)  # a predecessor's that was killed
-        self._memory = MemoryServer(self._memory_address)
+        memory = str(self._dir / "memory")
+        Path(memory).unlink(missing_ok=True)  # a predecessor's that was killed
+        self._memory = MemoryServer(memory)
         self._vitals = Vitals(self._memory)
-        self._started: collections.deque[Started] = collections.deque()
-        self._started_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._starter = Starter(config.preload, self._on_started)
+        self._orders = Orders(config, self._actors.address, memory, self._vitals.beat_index)
         self._stop_at: float | None = None
         self._killed: list[str] = []
         self._poller = zmq.Poller()
         self._gpus = list(inventory.gpu_ids()) if config.driver_pid == 0 else []
-        self._relay = (
-            Relay(config, self._memory_address, f"ipc://{self._dir}/relay") if config.tcp else None
-        )
+        self._relay = Relay(config, memory, f"ipc://{self._dir}/relay") if config.tcp else None
         self._news = News(config, self._vitals, self._say, self._relay, self._num_malformed)
 
     def run(self) -> None:
         self._say_hello()
         if self._config.driver_pid == 0:  # the line to the driver may break
             self._write_own_log()
-        own = (self._actors.socket, self._memory.fileno(), self._started_fd)
+        own = (self._actors.socket, self._memory.fileno(), self._orders.fd)
         for source in (*own, *self._line.sources()):
             self._poller.register(source, zmq.POLLIN)
-        self._starter.start()
+        self._orders.begin()
         if self._relay is not None:
             self._relay.start()
         while self._stop_at is None or self._running:
@@ -121,7 +113,7 @@ class Agent:
             self._line.take_beats()
         elif source is self._actors.socket:
             self._take_from_actors(self._actors.heard())
-        elif source == self._started_fd:
+        elif source == self._orders.fd:
             self._take_started()
         elif source == self._memory.fileno():
             connection = self._memory.accept()
@@ -143,7 +135,7 @@ class Agent:
         match message:
             case StartActor():
                 if self._stop_at is None:
-                    self._order(message)
+                    self._running[message.name] = self._orders.order(message)
             case KillActor(name, incarnation):
                 running = self._running.get(name)
                 if running is not None and running.incarnation == incarnation:
@@ -169,53 +161,8 @@ class Agent:
                 self._poller.unregister(old)
             self._poller.register(self._line.lifeline, zmq.POLLIN)
 
-    def _order(self, start: StartActor) -> None:
-        log_file = Path(self._config.log_dir) / f"{start.name.replace('/', '-')}.log"
-        log_start = log_file.stat().st_size if log_file.exists() else 0
-        running = Running(
-            start.name,
-            start.incarnation,
-            str(log_file),
-            log_start,
-            start.progress_limit_s,
-            start.memory_limit,
-        )
-        self._running[start.name] = running
-        spec = ActorSpec(
-            name=start.name,
-            incarnation=start.incarnation,
-            host=self._config.host,
-            address=f"ipc://{self._dir}/{running.slot}",
-            agent_address=self._actors.address,
-            agent_pid=os.getpid(),
-            memory_address=self._memory_address,
-            log_file=str(log_file),
-            blob=start.blob,
-            gpus=start.gpus,
-            tcp=self._tcp_of(start),
-            callers=start.callers,
-            seen=start.seen,
-            beat_index=self._vitals.beat_index(start.name),
-        )
-        self._starter.order(spec, start.fresh_interpreter)
-
-    def _tcp_of(self, start: StartActor) -> TcpDoor | None:
-        """The door of an actor: like ours, with its own keys."""
-        if self._config.tcp is None or start.keys is None:
-            return None
-        return msgspec.structs.replace(self._config.tcp, keys=start.keys, listens=start.listens)
-
-    # ---- from the starter ---------------------------------------------------------------
-
-    def _on_started(self, started: Started) -> None:
-        """Called on the starter's thread."""
-        self._started.append(started)
-        os.eventfd_write(self._started_fd, 1)
-
     def _take_started(self) -> None:
-        os.eventfd_read(self._started_fd)
-        while self._started:
-            started = self._started.popleft()
+        for started in self._orders.started():
             running = self._running[started.name]
             if started.process is not None:
                 running.process = started.process
@@ -289,7 +236,7 @@ class Agent:
     def _stop(self, grace_s: float) -> None:
         deadline = time.monotonic() + grace_s
         self._stop_at = deadline if self._stop_at is None else min(self._stop_at, deadline)
-        self._starter.cancel()
+        self._orders.cancel()
         for running in self._running.values():
             self._actors.tell(running, StopAll(grace_s))
 

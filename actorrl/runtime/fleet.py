@@ -22,7 +22,7 @@ from actorrl.runtime.failure import exit_code_text
 from actorrl.runtime.host_specs import LOCAL, ClusterSpec, HostSpec
 from actorrl.runtime.host_states import HostPolicy, HostTable
 from actorrl.runtime.inventory import this_host
-from actorrl.runtime.launch import AgentProcess, Connected, Launcher, Prepared
+from actorrl.runtime.launch import AgentProcess, Launcher, Prepared, has_lost_line
 from actorrl.runtime.launchers.local import LocalAgentProcess
 from actorrl.runtime.offers import offers
 from actorrl.runtime.placement import Host
@@ -250,16 +250,11 @@ class Fleet:
         its connection is lost: then its beats decide."""
         agent = self.agents[name]
         code = agent.process.poll() if agent.process is not None else None
-        if code is None or (code < 0 and self.has_lost_line(agent.process)):
+        if agent.process is None or code is None or (code < 0 and has_lost_line(agent.process)):
             return None
-        assert agent.process is not None
         lines = agent.process.stderr_tail().splitlines() if agent.hello is None else []
         said = f": {lines[-1]}" if lines else ""
         return f"its agent ended ({exit_code_text(code if code != -1 else None)}){said}"
-
-    def has_lost_line(self, process: AgentProcess | None) -> bool:
-        """Whether the connection to it is lost, and no more is known."""
-        return isinstance(process, Connected) and process.connection_lost
 
     # ---- what is there ------------------------------------------------------------------
 

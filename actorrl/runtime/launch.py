@@ -44,6 +44,11 @@ class Connected(Protocol):
         HostError, also where the agent has ended."""
 
 
+def has_lost_line(process: AgentProcess) -> bool:
+    """Whether the connection to it is lost, and no more is known."""
+    return isinstance(process, Connected) and process.connection_lost
+
+
 @dataclasses.dataclass(frozen=True)
 class Prepared:
     """A host that is ready for its agent."""

@@ -9,11 +9,18 @@ from typing import Any
 from actorrl.runtime.credit_links import Arrays, RequestOut, StreamOut
 from actorrl.runtime.door import Door
 from actorrl.runtime.ledger import Ledger
-from actorrl.runtime.program import Link, Report, Request, State, Stream
+from actorrl.runtime.program import Link, LinkKind, Report, Request, State, Stream
 from actorrl.wire.blocks import Stamp
 from actorrl.wire.messages import Kind, Message
 
 NOTHING_SEEN = Stamp(0, 0)
+# what travels over which kind of link: towards the target, and back
+_ASKS: dict[Kind, type[LinkKind]] = {
+    Kind.ITEM: Stream,
+    Kind.REQUEST: Request,
+    Kind.REPORT: Report,
+}
+_ANSWERS: dict[Kind, type[LinkKind]] = {Kind.CREDIT: Stream, Kind.RESPONSE: Request}
 
 
 class Item:
@@ -176,3 +183,12 @@ def open_out(
         case Report():
             return ReportOut(link, door)
     raise AssertionError(link.kind)
+
+
+def travels(message: Message, link: Link, to: str) -> bool:
+    """Whether such a message goes from its sender to the actor `to` over that link."""
+    if message.kind in _ASKS:
+        kind, here, there = _ASKS[message.kind], link.targets, link.sources
+    else:
+        kind, here, there = _ANSWERS[message.kind], link.sources, link.targets
+    return isinstance(link.kind, kind) and to in here and message.source in there

@@ -8,8 +8,6 @@ turn. Everything happens on one thread; other threads of the process may only `p
 from __future__ import annotations
 
 import collections
-import heapq
-import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -22,9 +20,10 @@ from actorrl.runtime.context import Context
 from actorrl.runtime.credit_links import RequestOut, StreamOut
 from actorrl.runtime.door import Door
 from actorrl.runtime.ledger import Ledger, Loss
-from actorrl.runtime.links import NOTHING_SEEN, Asked, Item, LinkOut, StateIn, open_out
-from actorrl.runtime.program import Link, LinkKind, Report, Request, State, Stream
+from actorrl.runtime.links import NOTHING_SEEN, Asked, Item, LinkOut, StateIn, open_out, travels
+from actorrl.runtime.program import Link, Request, State, Stream
 from actorrl.runtime.refs import CURRENT
+from actorrl.runtime.timers import Timers
 from actorrl.wire.blocks import Stamp
 from actorrl.wire.messages import Kind, Message
 
@@ -32,13 +31,6 @@ __all__ = ["Context", "Later", "Mailbox"]
 
 _IDLE_MS = 200
 _STATE_POLL_MS = 5  # how often an actor that lacks its first weights looks for them
-# what travels over which kind of link: towards the target, and back
-_ASKS: dict[Kind, type[LinkKind]] = {
-    Kind.ITEM: Stream,
-    Kind.REQUEST: Request,
-    Kind.REPORT: Report,
-}
-_ANSWERS: dict[Kind, type[LinkKind]] = {Kind.CREDIT: Stream, Kind.RESPONSE: Request}
 
 
 class Mailbox:
@@ -72,8 +64,7 @@ class Mailbox:
         self.stopping = False
         self._backlog: collections.deque[Message] = collections.deque()
         self._posted: collections.deque[Callable[[], None]] = collections.deque()
-        self._timers: list[tuple[float, int, float, Callable[[], None]]] = []
-        self._order = itertools.count()
+        self._timers = Timers()
         self._actor: Actor | None = None
         self._steps = False
         self._awaited: list[StreamOut] = []
@@ -134,9 +125,7 @@ class Mailbox:
         self.door.wake()
 
     def schedule(self, seconds: float, action: Callable[[], None]) -> None:
-        assert seconds > 0, seconds
-        due = time.monotonic() + seconds
-        heapq.heappush(self._timers, (due, next(self._order), seconds, action))
+        self._timers.add(seconds, action)
 
     def turn(self, timeout_ms: int) -> bool:
         """One round. Returns whether anything was done."""
@@ -170,10 +159,7 @@ class Mailbox:
     def _patience_ms(self, timeout_ms: int, blocked: str | None) -> int:
         if blocked == "state":
             timeout_ms = min(timeout_ms, _STATE_POLL_MS)
-        if self._timers:
-            until_due = (self._timers[0][0] - time.monotonic()) * 1000
-            timeout_ms = min(timeout_ms, max(0, int(until_due) + 1))
-        return timeout_ms
+        return self._timers.patience_ms(timeout_ms)
 
     def _handle_all(self, messages: list[Message]) -> bool:
         done = False
@@ -186,10 +172,8 @@ class Mailbox:
         for _ in range(len(self._posted)):  # what they post themselves has its turn later
             self._as_actor(self._posted.popleft())
             done = True
-        while self._timers and self._timers[0][0] <= time.monotonic():
-            _, _, seconds, action = heapq.heappop(self._timers)
+        for action in self._timers.due():
             self._as_actor(action)
-            self.schedule(seconds, action)
             done = True
         return done
 
@@ -207,7 +191,7 @@ class Mailbox:
 
     def _handle_link(self, message: Message) -> None:
         link = self.links.get(message.name)
-        if link is None or not self._belongs(link, message):
+        if link is None or not travels(message, link, self.name):
             self.door.drops["not a peer of that link"] += 1
             return
         if not self.door.is_current(message):  # its peer was restarted since it came in
@@ -229,14 +213,6 @@ class Mailbox:
                 self._deliver(message, out.give_back)
             case Kind.REPORT:
                 self._deliver(message, lambda _: None)
-
-    def _belongs(self, link: Link, message: Message) -> bool:
-        """Whether such a message goes from its sender to this actor over that link."""
-        if message.kind in _ASKS:
-            kind, here, there = _ASKS[message.kind], link.targets, link.sources
-        else:
-            kind, here, there = _ANSWERS[message.kind], link.sources, link.targets
-        return isinstance(link.kind, kind) and self.name in here and message.source in there
 
     def _deliver(self, message: Message, give_back: Callable[[Message], None]) -> None:
         item = Item(message, give_back)
