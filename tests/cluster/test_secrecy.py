@@ -268,43 +268,39 @@ def were_counted(
     return True
 
 
-def test_strangers_get_nothing_change_nothing_and_are_counted(training, earlier_pair):
+def end_all_of(training: Watched, host: str) -> None:
+    """Everything of the run there; until its successors are up."""
+    assert training.actor("rollout/0")["host"] == host
+    incarnation = training.actor("rollout/0")["incarnation"]
+    for pid in strays.of_run(training.algo.run_id, host):
+        os.kill(pid, signal.SIGKILL)
+    training.wait(lambda: training.actor("rollout/0")["incarnation"] > incarnation)
+    training.wait(lambda: training.actor("rollout/0")["state"] == "ready")
+    training.wait(lambda: training.actor(f"agent/{host}")["state"] == "up")
+    training.wait_for_rows(1)
+
+
+def test_strangers_and_the_dead_get_nothing_change_nothing_and_are_counted(
+    training, keys, earlier_pair
+):
     training.wait_for_rows(1)
     listeners = training.listeners()
     assert listening(training.sandbox) <= {address for address, _ in listeners.values()}
-    before = training.refused()
-    restarts = training.rows[-1]["num_restarts"]
+    one, fleet = training.sandbox.addresses[0], training.service.fleet
     strangers: dict[str, KeyPair | None] = {
         "no key": None,
         "wrong server": KeyPair.new(),
         "unlisted": KeyPair.new(),
         "earlier run": earlier_pair,
-    }
-    assert knock(listeners, strangers) == []
-    assert goes_on(training, restarts)
-    assert were_counted(training, listeners, before, len(strangers))
-
-
-def test_the_keys_of_dead_incarnations_open_nothing(training, keys):
-    training.wait_for_rows(1)
-    one, fleet = training.sandbox.addresses[0], training.service.fleet
-    old = {
         "dead actor": keys.pairs[training.public_key("rollout/0")],
         "dead agent": fleet.agents[one].keys,
     }
-    assert training.actor("rollout/0")["host"] == one
-    incarnation = training.actor("rollout/0")["incarnation"]
-    for pid in strays.of_run(training.algo.run_id, one):
-        os.kill(pid, signal.SIGKILL)
-    training.wait(lambda: training.actor("rollout/0")["incarnation"] > incarnation)
-    training.wait(lambda: training.actor("rollout/0")["state"] == "ready")
-    training.wait(lambda: training.actor(f"agent/{one}")["state"] == "up")
-    training.wait_for_rows(1)
+    end_all_of(training, one)
     before, restarts = training.refused(), training.rows[-1]["num_restarts"]
     listeners = training.listeners()
-    assert knock(listeners, old) == []
+    assert knock(listeners, strangers) == []
     assert goes_on(training, restarts)
-    assert were_counted(training, listeners, before, len(old))
+    assert were_counted(training, listeners, before, len(strangers))
 
 
 # ---- what can be read ---------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from tests.faults.soak import Soak
     ],
 )
 def test_whatever_strikes_when_all_invariants_hold(seed, faults, tmp_path):
-    report = Soak(seed, faults, tmp_path, calm_s=faults / 10, pause_s=1.0).run()
+    report = Soak(seed, faults, tmp_path, calm_s=faults / 10, pause_s=0.3).run()
     print("\n".join(report.lines()))
     assert report.broken == []
     assert sum(report.counts.values()) == faults

@@ -33,6 +33,7 @@ def test_a_live_run_tells_where_an_actor_is_and_what_all_use(run_id, tmp_path):
         assert 0 <= host["cpu"] <= 1 and 0 < host["memory"] <= 1
         with pytest.raises(RunFolderError, match=r"worker/7.*there are worker/0, worker/1"):
             stack(run_id, "worker/7")
+        cluster.kill()  # it would hold on for as long as a stop waits
 
 
 def test_nonsense_at_the_desk_harms_nobody(run_id):

@@ -325,12 +325,12 @@ def descriptors_and_threads() -> tuple[int, int]:
     return len(os.listdir("/proc/self/fd")), threading.active_count()
 
 
-def test_twenty_runs_leave_no_descriptor_and_no_thread():
+def test_ten_runs_leave_no_descriptor_and_no_thread():
     for _ in range(2):  # what libraries keep, they keep from now on
         with cluster_of(1) as cluster:
             cluster.ref("worker/0").add.call().result()
     before = descriptors_and_threads()
-    for _ in range(20):
+    for _ in range(10):
         with cluster_of(1) as cluster:
             assert cluster.ref("worker/0").add.call().result() == 1
     assert descriptors_and_threads() == before

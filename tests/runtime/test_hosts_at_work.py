@@ -313,7 +313,7 @@ def test_an_agent_that_stands_still_is_suspect_then_lost_and_its_actors_are_fenc
     tmp_path, run_id
 ):
     events: list[dict] = []
-    hosts = spec(HERE, ONE, TWO, node_timeout_s=7.0)
+    hosts = spec(HERE, ONE, TWO, node_timeout_s=6.0)
     with cluster_over(hosts, tmp_path, run_id=run_id, on_event=events.append) as cluster:
         wait_until(lambda: everybody_is_heard(cluster, {}), PATIENCE_S)
         before = rows(cluster)
@@ -324,10 +324,10 @@ def test_an_agent_that_stands_still_is_suspect_then_lost_and_its_actors_are_fenc
         wait_until(lambda: rows(cluster)["agent/two"]["state"] == "up", PATIENCE_S)
         assert cluster.num_restarts() == 0 and rows(cluster)["agent/two"]["pid"] == agent
         os.kill(agent, signal.SIGSTOP)
-        wait_until(lambda: rows(cluster)["agent/two"]["incarnation"] == 2, PATIENCE_S)
+        wait_until(lambda: rows(cluster)["agent/two"]["state"] == "cooling", PATIENCE_S)
         so_far = taken(cluster)
         wait_until(lambda: everybody_is_heard(cluster, so_far), PATIENCE_S)
-        assert not is_alive(agent)
+        wait_until(lambda: not is_alive(agent), PATIENCE_S)
     kinds = [event["event"] for event in events if event.get("host") == "two"]
     assert kinds.index("host_suspect") < kinds.index("host_recovered") < kinds.index("host_lost")
     assert left_of(run_id) == []
@@ -368,11 +368,11 @@ def test_a_broken_lifeline_alone_ends_nothing_while_beats_come(tmp_path, run_id)
     events: list[dict] = []
     launch = LoopbackLauncher(tmp_path / "hosts")
     with cluster_over(
-        spec(HERE, ONE, lease_s=2.0), tmp_path, run_id=run_id, launch=launch, on_event=events.append
+        spec(HERE, ONE, lease_s=1.0), tmp_path, run_id=run_id, launch=launch, on_event=events.append
     ) as cluster:
         wait_until(lambda: everybody_is_heard(cluster, {}), PATIENCE_S)
         cluster._service.fleet.agents["one"].process._process.stdin.close()
-        end = time.monotonic() + 5.0
+        end = time.monotonic() + 2.5
         wait_until(lambda: time.monotonic() > end)
         so_far = taken(cluster)
         wait_until(lambda: everybody_is_heard(cluster, so_far), PATIENCE_S)
