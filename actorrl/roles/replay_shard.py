@@ -18,7 +18,8 @@ from actorrl.replay.buffer import BufferSettings, Replay, num_rows
 from actorrl.replay.limiter import SamplesPerInsert
 from actorrl.roles.phases import Phases
 from actorrl.runtime.actor import Actor, remote
-from actorrl.runtime.links import Arrays, Asked, Item
+from actorrl.runtime.credit_links import Arrays
+from actorrl.runtime.links import Asked, Item
 
 _REPORT_S = 0.2
 

@@ -126,7 +126,7 @@ class Agent:
                     self._stop(_ORPHAN_GRACE_S)
         elif (ended := self._by_sentinel(source)) is not None:
             self._on_exit(ended)
-        elif not self._memory.serve(source):
+        elif source in self._poller and not self._memory.serve(source):  # else: let go just now
             self._poller.unregister(source)
 
     # ---- from the driver ----------------------------------------------------------------

@@ -34,7 +34,7 @@ class AgentProcess(Protocol):
 
 
 @runtime_checkable
-class Connected(Protocol):
+class Connected(AgentProcess, Protocol):
     """One that is reached over a connection, which may be lost while the agent lives on."""
 
     connection_lost: bool

@@ -54,7 +54,7 @@ def test_a_run_that_diverges_in_its_first_iteration_says_that_there_is_no_checkp
     note, error, *_ = capsys.readouterr().err.splitlines()
     assert note.startswith("checkpoint: none, the run ended before its first one")
     assert error.startswith("error: ")
-    assert not (tmp_path / "run" / "result.json").read_text()
+    assert not (tmp_path / "run" / "result.json").exists()
 
 
 def test_a_run_that_diverges_later_names_the_checkpoint_from_before(tmp_path):

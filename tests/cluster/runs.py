@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -117,12 +118,13 @@ def pids_on(namespace: str) -> list[int]:
 
 
 def agent_and_connection(run_id: str, host: str) -> tuple[psutil.Process, psutil.Process]:
-    """The agent's process, and the SSH server's for its connection. By the pids of this machine:
-    those that the run tells count in the host's own namespace."""
+    """The agent's process, or what holds its lifeline in its place, and the SSH server's for that
+    connection. By the pids of this machine: those that the run tells count in the host's own
+    namespace."""
     for pid in strays.of_run(run_id, host):
         process = psutil.Process(pid)
         parent = process.parent()
-        if parent is not None and parent.name().startswith("sshd"):
+        if parent is not None and re.match(r"sshd: \w+@", parent.cmdline()[0]):  # no listener
             return process, parent
     raise AssertionError("no process of the run is a child of an SSH server")
 

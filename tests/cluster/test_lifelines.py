@@ -11,8 +11,8 @@ from tests.cluster.runs import agent_and_connection
 from tests.runtime.clusters import wait_until
 
 PATIENCE_S = 60.0
-LEASE_S = 1.0
-STALL_S = 4.0  # longer than the lease
+LEASE_S = 4.0
+STALL_S = 7.0  # longer than the lease
 
 
 @pytest.mark.slow

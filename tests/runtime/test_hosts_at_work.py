@@ -368,11 +368,11 @@ def test_a_broken_lifeline_alone_ends_nothing_while_beats_come(tmp_path, run_id)
     events: list[dict] = []
     launch = LoopbackLauncher(tmp_path / "hosts")
     with cluster_over(
-        spec(HERE, ONE, lease_s=1.0), tmp_path, run_id=run_id, launch=launch, on_event=events.append
+        spec(HERE, ONE, lease_s=2.0), tmp_path, run_id=run_id, launch=launch, on_event=events.append
     ) as cluster:
         wait_until(lambda: everybody_is_heard(cluster, {}), PATIENCE_S)
         cluster._service.fleet.agents["one"].process._process.stdin.close()
-        end = time.monotonic() + 2.5
+        end = time.monotonic() + 4.0
         wait_until(lambda: time.monotonic() > end)
         so_far = taken(cluster)
         wait_until(lambda: everybody_is_heard(cluster, so_far), PATIENCE_S)

@@ -133,9 +133,9 @@ class SshAgentProcess:
             if pid is None:
                 raise HostError(f"{connection.name}: the agent has ended")
             self._adopt(connection, holder)
-        except HostError:
+        except (paramiko.SSHException, EOFError, OSError, HostError) as error:
             connection.close()
-            raise
+            raise HostError(f"{connection.name}: no new lifeline ({error})") from None
         return pid
 
     def _adopt(self, connection: Connection, holder: Conversation) -> None:
