@@ -226,8 +226,11 @@ class SshAgentProcess:
 
     def _ended(self) -> None:
         known = self._channel.status_event.wait(_CLOSE_S)
-        code = self._channel.exit_status if known and not self._is_held else -1
-        self.connection_lost = code < 0 and not self._connection.is_alive
+        code = self._channel.exit_status if known else -1
+        if self._is_held:  # what holds it has ended with the agent, or with the connection
+            code, self.connection_lost = -1, code != 0
+        else:
+            self.connection_lost = code < 0 and not self._connection.is_alive
         close_quietly(self._channel)
         with self._lock:
             self._code = code
