@@ -18,12 +18,13 @@ STALL_S = 7.0  # longer than the lease
 @pytest.mark.slow
 def test_a_broken_lifeline_is_opened_again_and_holds_while_the_driver_stands_still(flat, tmp_path):
     events: list[dict] = []
+    goes_on = threading.Event()
 
     def stand_still(event: dict) -> None:
         """Once it is mended; this is the thread that answers beats."""
         events.append(event)
-        if event["event"] == "host_lifeline_restored":
-            threading.Event().wait(STALL_S)
+        if event["event"] == "host_lifeline_restored" and not goes_on.wait(STALL_S):
+            goes_on.set()
 
     host = flat.addresses[0]
     hosts = flat.cluster(tmp_path / "cluster.yml", host)
@@ -33,15 +34,12 @@ def test_a_broken_lifeline_is_opened_again_and_holds_while_the_driver_stands_sti
         def told(kind: str) -> int:
             return [event["event"] for event in events].count(kind)
 
-        def broken_and_restored() -> None:
-            count = told("host_lifeline_restored") + 1
-            _, connection = agent_and_connection(cluster.run_id, host)
-            connection.kill()
-            wait_until(lambda: told("host_lifeline_restored") == count, PATIENCE_S)
-
         agent, _ = agent_and_connection(cluster.run_id, host)
         for times in (1, 2):  # what took its place may break as well
-            broken_and_restored()
+            _, connection = agent_and_connection(cluster.run_id, host)
+            connection.kill()
+            wait_until(lambda n=times: told("host_lifeline_restored") == n, PATIENCE_S)
+            assert goes_on.wait(PATIENCE_S)
             assert cluster.ref("counter/0").add.call(1).result() == times
         assert told("host_lifeline_broken") == 2
         assert told("host_lost") == cluster.num_restarts() == 0
