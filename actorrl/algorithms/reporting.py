@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from actorrl import copies
 from actorrl.algorithms import bottleneck
 from actorrl.data.fragment import Episode
 from actorrl.rollouts.episodes import EpisodeWindow
@@ -32,7 +33,7 @@ class Reporter:
         self.bottleneck = ""
         self._inline = inline
         self._custom_metrics: dict[str, float] = {}
-        self._workers: dict[str, Mapping[str, float]] = {}
+        self._workers: dict[str, Mapping[str, Any]] = {}
         self._last = _Totals({}, {}, time.monotonic(), 0, 0)
 
     @property
@@ -59,7 +60,7 @@ class Reporter:
         now = (report["timesteps_total"], report["num_updates"])
         return now != (self._last.timesteps, self._last.updates)
 
-    def on_worker_report(self, link: str, source: str, body: Mapping[str, float]) -> None:
+    def on_worker_report(self, link: str, source: str, body: Mapping[str, Any]) -> None:
         """A worker's totals since its start."""
         self._workers[source] = body
 
@@ -106,8 +107,19 @@ class Reporter:
                     "rollout": dict(now.workers),
                     "bottleneck": self.bottleneck,
                 },
+                **self._copies(report),
             },
         }
+
+    def _copies(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        """How often observations were copied on their way, where that is counted."""
+        if "copies" not in report:
+            return {}
+        workers = [row for row in self._workers.values() if "copies" in row]
+        sampled = sum(row["num_env_steps"] for row in workers)
+        by_workers = copies.per_stage(copies.merged(row["copies"] for row in workers), sampled)
+        by_learner = copies.per_stage(report["copies"], report["timesteps_total"])
+        return {"copies": copies.summary({**by_workers, **by_learner})}
 
     def _mean_worker_seconds(self) -> dict[str, float]:
         rows = list(self._workers.values())

@@ -13,7 +13,9 @@ import gymnasium as gym
 import numpy as np
 from msgspec import Meta
 
+from actorrl import copies
 from actorrl.config import Config, apply
+from actorrl.data.columns import OBS
 from actorrl.envs.failure import failure
 from actorrl.envs.python_vector import PythonVector
 from actorrl.envs.registry import EnvContext
@@ -125,6 +127,8 @@ class AtariVector:
         except Exception as error:
             raise failure(error, "step", self._worker_index, None) from error
         obs = obs.reshape(self._shape)
+        if copies.COUNTING:
+            copies.note("env", OBS, obs.nbytes, copied=0)
         result = StepResult(obs, rewards.astype(np.float32), terminateds, truncateds)
         if self.autoreset == "next_step":
             return result

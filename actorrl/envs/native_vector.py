@@ -11,6 +11,8 @@ import numpy as np
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode
 
+from actorrl import copies
+from actorrl.data.columns import OBS
 from actorrl.envs.failure import failure
 from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.envs.python_vector import zero_based
@@ -62,8 +64,11 @@ class NativeVector:
         except Exception as error:
             raise failure(error, "step", self._worker_index, None) from error
         # Copies: a vectoriser may go on writing to the arrays that it returned.
+        copied = self._preprocessor.transform(obs).copy()
+        if copies.COUNTING:
+            copies.note("env", OBS, copied.nbytes)
         return StepResult(
-            self._preprocessor.transform(obs).copy(),
+            copied,
             np.array(rewards, np.float32),
             np.array(terminateds, np.bool_),
             np.array(truncateds, np.bool_),

@@ -9,6 +9,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from actorrl import copies
+from actorrl.data.columns import OBS
 from actorrl.envs.failure import Phase, failure
 from actorrl.envs.multi_agent import MultiAgentEnv
 from actorrl.envs.numbers import WrongNumber, check_bounds, check_numbers, reward_number
@@ -89,6 +91,8 @@ class PythonVector:
                 raw[i] = self._recreate(i, failure)
                 broken.append(i)
         obs = self._transformed(raw, "step")
+        if copies.COUNTING:
+            copies.note("env", OBS, obs.nbytes)
         ended = terminateds | truncateds
         if self.autoreset == "next_step":
             self._ended = ended

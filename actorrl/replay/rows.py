@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actorrl.data.columns import NEXT_OBS, NEXT_OBS_FRAMES, OBS, OBS_FRAMES
+from actorrl import copies
+from actorrl.data.columns import FRAMES, NEXT_OBS, NEXT_OBS_FRAMES, OBS, OBS_FRAMES
 from actorrl.replay.frame_store import FrameStore
 
 FRAME_COLUMNS = {OBS_FRAMES: OBS, NEXT_OBS_FRAMES: NEXT_OBS}
@@ -125,6 +126,8 @@ class RowStore:
                 batch[FRAME_COLUMNS[name]] = self.frames.gather(values)
             else:
                 batch[name] = values
+        if copies.COUNTING:
+            copies.note_all("sample", batch)
         return batch
 
     def check_valid(self) -> None:
@@ -183,6 +186,8 @@ class RowStore:
         for name, column in self.columns.items():
             column[start : start + head] = rows[name][:head]
             column[: num_rows - head] = rows[name][head:]
+            if copies.COUNTING:
+                copies.note("insert", name, column[:1].nbytes * num_rows)
         self.next_id += num_rows
         self.first_id = max(self.first_id, self.next_id - self.capacity)
 
@@ -211,6 +216,8 @@ class RowStore:
         flat = frames.reshape(-1, *frames.shape[2:])  # [F * B, ...]
         shared = self._shared_lead_in(flat, stream, num_shared)
         first = self.frames.add(flat[len(shared) :])
+        if copies.COUNTING:
+            copies.note("insert", FRAMES, flat[len(shared) :].nbytes)
         numbers = np.concatenate([shared, np.arange(first, first + len(flat) - len(shared))])
         if stream is not None and num_shared:
             self._tails[stream] = numbers[-num_shared:]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from actorrl import copies
 from actorrl.data import columns as c
 from actorrl.data.columns import Axes
 
@@ -60,6 +61,8 @@ class FragmentBatch:
             self._finals.append((columns[c.FINAL_OBS].copy(), np.stack([row, env + start])))
         self._envs = end
         self.num_env_steps += num_env_steps
+        if copies.COUNTING:
+            copies.note_all("batch", columns)
 
     def _grow(self, columns: Mapping[str, np.ndarray], needed: int) -> None:
         capacity = max(needed, 2 * self._capacity)
@@ -114,6 +117,8 @@ class RowBatch:
         the batch is full by its own rows."""
         self._parts.append({name: np.array(column) for name, column in columns.items()})
         self.num_env_steps += len(next(iter(columns.values())))
+        if copies.COUNTING:  # here, and when the parts are put together
+            copies.note_all("batch", columns, times=2)
 
     def tensors(self) -> dict[str, Tensor]:
         """The batch on the learner's device."""

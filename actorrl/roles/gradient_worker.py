@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from actorrl import copies
 from actorrl.data.fragment import Fragment
 from actorrl.policies.base import Policy
 from actorrl.roles.rollout_worker import Sampling, SamplingActor
@@ -73,6 +74,8 @@ def by_backward(
     """The gradient of a loss that torch differentiates."""
     policy.flat.zero_gradient()
     batch = {name: torch.from_numpy(array) for name, array in fragment.columns.items()}
+    if copies.COUNTING:
+        copies.note_all("batch", fragment.columns, times=0)
     loss, metrics = compute_loss(policy, batch, timesteps)
     loss.backward()
     return policy.flat_gradient(), metrics

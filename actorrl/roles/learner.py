@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import numpy as np
 from torch import Tensor
 
-from actorrl import failpoints
+from actorrl import copies, failpoints
 from actorrl.data.columns import PRIORITIES
 from actorrl.errors import ActorRLError
 from actorrl.policies.policy_map import SEPARATOR
@@ -75,6 +75,7 @@ class Learner(Actor):
         torch_setup.use_threads(self.settings.num_threads, self.context.inline)
         torch_setup.keep_freed_memory(self.context.inline)
         self.phases = Phases(self.context.inline)
+        copies.clear()
         self.device = torch_setup.device_for(self.settings.num_gpus)
         self.update: Update = self.settings.make_update(self.device)
         self.num_updates = 0
@@ -316,6 +317,8 @@ class Learner(Actor):
                 **{f"wait_{name}_s": s for name, s in self.context.waits.items()},
             },
         }
+        if copies.COUNTING:
+            report["copies"] = self.copies_counted()
         self._episodes.clear()
         self._stats.clear()
         self._lags.clear()
@@ -327,6 +330,10 @@ class Learner(Actor):
 
     def set_random_state(self, state: str) -> None:
         """The inverse."""
+
+    def copies_counted(self) -> copies.Totals:
+        """Of this process, and of those that report to it."""
+        return copies.totals()
 
     def counters(self) -> dict[str, float]:
         """Counts of a subclass for the result's `info.learner`."""

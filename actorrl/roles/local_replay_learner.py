@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from actorrl import copies
 from actorrl.data import columns as c
 from actorrl.policies.policy_map import SEPARATOR
 from actorrl.replay.buffer import BufferSettings, Replay, num_rows
@@ -115,6 +116,8 @@ class LocalReplayLearner(RoundLearner):
     def learn_from_replay(self, prefix: str = "") -> None:
         replay = self.replays[prefix]
         ids, sample = replay.sample()
+        if copies.COUNTING:
+            copies.note_all("batch", sample)
         batch = {f"{prefix}{name}": to_device(x, self.device) for name, x in sample.items()}
         metrics = self.learn(batch)
         if self._replay_settings.alpha is not None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from actorrl import copies
 from actorrl.data import columns as c
 from actorrl.replay.prioritized import PROBABILITIES
 from actorrl.replay.weights import Mass, combine, importance_weights
@@ -107,6 +108,8 @@ class ReplayLearner(Learner):
             if name not in (PROBABILITIES, c.INDICES)
         }
         batch[c.WEIGHTS] = to_device(weights, self.device)
+        if copies.COUNTING:
+            copies.note_all("batch", arrays)
         source = item.source
         item.release()
         self.phases.lap("gather")
@@ -141,6 +144,10 @@ class ReplayLearner(Learner):
             "samples_per_insert": sampled / inserted if inserted else float("nan"),
             **_summed(shard["cpu"] for shard in shards),
         }
+
+    def copies_counted(self) -> copies.Totals:
+        """The shards' too, as they last reported."""
+        return copies.merged([copies.totals(), *(s["copies"] for s in self._shards.values())])
 
 
 def _summed(parts: Iterable[dict[str, float]]) -> dict[str, float]:

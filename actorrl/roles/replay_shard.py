@@ -12,7 +12,7 @@ import dataclasses
 import json
 from typing import Any
 
-from actorrl import failpoints
+from actorrl import copies, failpoints
 from actorrl.data import columns as c
 from actorrl.replay.buffer import BufferSettings, Replay, num_rows
 from actorrl.replay.limiter import SamplesPerInsert
@@ -173,8 +173,16 @@ class ReplayShard(Actor):
             "num_dropped_priorities": 0 if replay is None else replay.num_dropped_updates,
             "waits": self.context.waits,
             "cpu": self._phases.report(),
+            "copies": {} if self.context.inline else self._copies_counted(),
         }
         num_env_steps = self._news["num_env_steps"]
         self._news = {"num_env_steps": 0, "episodes": []}
         inserts.send(body, rows=num_env_steps)
         self._note_progress()
+
+    def _copies_counted(self) -> copies.Totals:
+        """What this process counted; its messages carry what was sampled."""
+        found = copies.totals()
+        if "message" in found:
+            found["sampled_message"] = found.pop("message")
+        return found

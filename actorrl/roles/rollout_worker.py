@@ -6,7 +6,7 @@ from typing import Any
 
 import cloudpickle
 
-from actorrl import failpoints
+from actorrl import copies, failpoints
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.fragment import Fragment
 from actorrl.data.sample_batch import MultiAgentBatch
@@ -121,6 +121,8 @@ class Sampling:
             **self.collector.timers,
             **self.phases.report(),
             **{f"wait_{name}_s": seconds for name, seconds in actor.context.waits.items()},
+            # where all actors share a process, the learner tells
+            **({} if actor.context.inline or not copies.COUNTING else {"copies": copies.totals()}),
         }
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from actorrl import copies
 from actorrl.data import columns as c
 from actorrl.data.fragment import Episode, Fragment, single_group
 from actorrl.data.frame_stack import frame_rows
@@ -94,6 +95,8 @@ class Collector:
         columns = self._allocate()
         self._fill(columns)
         self._check_numbers(columns)
+        if copies.COUNTING:
+            self._note_copies(columns)
         num_env_steps = int(np.count_nonzero(columns[c.VALID]))
         self.num_steps_total += num_env_steps
         self.timers["total_s"] += perf_counter() - started
@@ -105,6 +108,14 @@ class Collector:
             worker_index=self.worker_index,
             state_out=self._state,
         )
+
+    def _note_copies(self, columns: dict[str, np.ndarray]) -> None:
+        """Each observation once, those that the fragment starts from twice: see `_carry`."""
+        name = c.OBS if self.env.frame_stack == 1 else c.FRAMES
+        column = columns[name]
+        carried = self.env.frame_stack * column[0].nbytes
+        copies.note("fragment", name, column.nbytes, column.nbytes + carried)
+        copies.note_all("fragment", {n: columns[n] for n in (c.FINAL_OBS,) if n in columns})
 
     def _check_numbers(self, columns: dict[str, np.ndarray]) -> None:
         """Our own loop over environments has checked each step; a vectoriser of theirs has not."""

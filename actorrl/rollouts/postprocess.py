@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from actorrl import copies
 from actorrl.data import columns as c
 from actorrl.data.frame_stack import frame_rows, stack_size
 
@@ -118,6 +119,8 @@ class NStep:
             rows.update(_observations_of(joined, columns, picked, finals))
         if c.Q_VALUES in joined:
             rows.update(_q_values_of(joined, columns, picked, finals, rows[c.DISCOUNTS]))
+        if copies.COUNTING:
+            copies.note_all("rows", rows)
         return rows
 
     def _join(self, columns: Columns) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import zmq
 
+from actorrl import copies
 from actorrl.errors import WireError
 from actorrl.wire import frames, sockets
 from actorrl.wire import parts as parts_of
@@ -53,6 +54,8 @@ class Inside:
 
     def encode(self, to: str, message: Message, num_slots: int) -> list[Any]:
         """The frames of a message; what is large, and owns a slot, is written into a slab."""
+        if copies.COUNTING:
+            copies.note_all("message", message.arrays)
         if message.slot < 0 or self._memory is None:
             return frames.encode(message)
         frames.check_sendable(message.arrays)
