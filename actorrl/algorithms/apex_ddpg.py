@@ -75,7 +75,7 @@ class APEXDDPGConfig(DeterministicConfig):
         return role_count(self.cluster_spec(), "replay", self.num_replay_shards, 2)
 
     def buffer(self, info: EnvInfo) -> tuple[str, BufferSettings]:
-        return "replay", self.shard(info, 0, self.resolved_num_shards(), with_q_values=False)
+        return "replay", self.shard(info, 0, self.resolved_num_shards())
 
     def validate(self) -> list[str]:
         lines = super().validate()
@@ -104,7 +104,7 @@ def make_postprocess(
     n_step = NStep(config.n_step, config.gamma, num_envs, clip_rewards=clip)
 
     def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:
-        rows = n_step.add(fragment.columns)
+        rows = n_step.add(fragment.columns, fragment.led_frames)
         rows[c.PRIORITIES] = first_priorities(policy, rows)
         body, _ = fragment.to_message()
         return body, rows
@@ -141,7 +141,7 @@ class APEX_DDPG(Algorithm):
             "APEX_DDPG",
             setup.workers(config),
             setup.learner(config, functools.partial(DeterministicUpdate, config, info, setup.seed)),
-            config.shard(info, setup.seed, shards, with_q_values=False),
+            config.shard(info, setup.seed, shards),
             shards,
             functools.partial(make_policy, config, info),
             functools.partial(make_postprocess, config, clip),

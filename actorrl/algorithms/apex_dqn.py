@@ -93,6 +93,7 @@ class APEXConfig(ReplayConfig):
     ] = 0.4
     epsilon_exponent: Annotated[float, Meta(ge=0, description="steepness of the ladder")] = 7.0
 
+    rows_have_q_values: ClassVar[bool] = True
     ALIASES: ClassVar[dict[str, str]] = {
         **ReplayConfig.ALIASES,
         "num_replay_buffer_shards": "num_replay_shards",
@@ -102,7 +103,7 @@ class APEXConfig(ReplayConfig):
         return role_count(self.cluster_spec(), "replay", self.num_replay_shards, 2)
 
     def buffer(self, info: EnvInfo) -> tuple[str, BufferSettings]:
-        return "replay", self.shard(info, 0, self.resolved_num_shards(), with_q_values=True)
+        return "replay", self.shard(info, 0, self.resolved_num_shards())
 
     def validate(self) -> list[str]:
         lines = super().validate()
@@ -144,7 +145,7 @@ def make_postprocess(
         columns = fragment.columns
         if c.FINAL_OBS in columns:  # SAME_STEP: the policy has never looked at them
             columns[c.FINAL_Q_VALUES] = policy.final_q_values(columns)
-        rows = n_step.add(columns)
+        rows = n_step.add(columns, fragment.led_frames)
         rows[c.PRIORITIES] = initial_priorities(rows)
         for name in (c.Q_VALUES, c.NEXT_Q_VALUES):
             del rows[name]
@@ -231,7 +232,7 @@ class APEX(Algorithm):
             "APEX",
             setup.workers(config),
             setup.learner(config, functools.partial(APEXUpdate, config, info, setup.seed)),
-            config.shard(info, setup.seed, config.resolved_num_shards(), with_q_values=True),
+            config.shard(info, setup.seed, config.resolved_num_shards()),
             config.resolved_num_shards(),
             functools.partial(make_policy, config, info),
             functools.partial(make_postprocess, config, clip),

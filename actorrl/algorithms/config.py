@@ -216,6 +216,10 @@ class AlgorithmConfig(HostSettings):
         """Environments of a worker; "auto" stands for 1 until it is measured (envs_measured)."""
         return 1 if self.num_envs_per_worker == "auto" else self.num_envs_per_worker
 
+    def num_lead_in(self) -> int:
+        """Rows that a worker's postprocess carries over from one fragment to the next."""
+        return 0
+
     def fragment_length(self) -> int:
         """Rows of a fragment. "auto": one round of all workers fills a train batch; a little more,
         since the rows between two episodes are no env steps and must not cost a second round."""

@@ -54,6 +54,7 @@ class ReplayConfig(AlgorithmConfig):
 
     gathers: ClassVar[Gathers] = "replay"
     learns_from_rows: ClassVar[bool] = True
+    rows_have_q_values: ClassVar[bool] = False  # they wait for those of their bootstrap, a row more
     ALIASES: ClassVar[dict[str, str]] = {
         **AlgorithmConfig.ALIASES,
         "training_intensity": "samples_per_insert",
@@ -125,10 +126,12 @@ class ReplayConfig(AlgorithmConfig):
         """The role that keeps the rows, and what each of its actors has."""
         return "learner", self.local_replay(info, seed=0)
 
-    def frame_overlap(self, info: EnvInfo, with_q_values: bool = False) -> int:
+    def num_lead_in(self) -> int:
+        return self.n_step if self.rows_have_q_values else self.n_step - 1
+
+    def frame_overlap(self, info: EnvInfo) -> int:
         """Frames with which a worker's fragment repeats the end of its last one."""
-        carried = self.n_step if with_q_values else self.n_step - 1
-        return (info.frame_stack + carried) * self.num_envs()
+        return (info.frame_stack + self.num_lead_in()) * self.num_envs()
 
     def storage_for(self, info: EnvInfo) -> str:
         """Raises ConfigError where there is nothing to compress."""
@@ -160,12 +163,10 @@ class ReplayConfig(AlgorithmConfig):
 
     # ---- Ape-X --------------------------------------------------------------------------
 
-    def shard(
-        self, info: EnvInfo, seed: int, num_shards: int, with_q_values: bool
-    ) -> ShardSettings:
+    def shard(self, info: EnvInfo, seed: int, num_shards: int) -> ShardSettings:
         """A shard's part of everything that counts rows."""
         rows = self.fragment_length() * self.num_envs()
-        overlap = self.frame_overlap(info, with_q_values)
+        overlap = self.frame_overlap(info)
         num_frames = 0
         if info.frame_stack > 1:
             # Several shards: fragments of a worker alternate, and each brings its lead-in along.

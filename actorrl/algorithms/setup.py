@@ -48,6 +48,7 @@ class Setup(NamedTuple):
             seed=self.seed,
             autoreset=config.autoreset,
             recreate_failed_envs=config.recreate_failed_envs,
+            num_lead_in=config.num_lead_in(),
             output=config.output,
             callbacks=config.callbacks_class,
             mapping_fn=multi_agent.mapping_of(config) if self.info.policies is not None else None,

@@ -55,6 +55,8 @@ class Fragment:
     # For the worker's own use, not sent. Recurrent state after the last row, each [B, ...]; where
     # there are several agents: policy -> [B] numbers of agents, the same in all fragments.
     state_out: tuple[np.ndarray, ...] = ()
+    # The column `frames`, with those of more rows before it: [lead-in + k-1 + T+1, B, H, W].
+    led_frames: np.ndarray | None = None
     lanes: dict[str, list[int]] = field(default_factory=dict)
 
     @property

@@ -13,9 +13,7 @@ import gymnasium as gym
 import numpy as np
 from msgspec import Meta
 
-from actorrl import copies
 from actorrl.config import Config, apply
-from actorrl.data.columns import OBS
 from actorrl.envs.failure import failure
 from actorrl.envs.python_vector import PythonVector
 from actorrl.envs.registry import EnvContext
@@ -118,7 +116,7 @@ class AtariVector:
         """The vectoriser counts environments on from the seed, in 31 bits."""
         return None if seed is None else seed % (2**31 - self.num_envs)
 
-    def step(self, actions: np.ndarray) -> StepResult:
+    def step(self, actions: np.ndarray, out: np.ndarray | None = None) -> StepResult:
         # ale-py waits for ever after an action that the game does not have.
         if actions.min() < 0 or actions.max() >= self.action_space.n:
             raise ValueError(f"actions {actions} are not all in 0..{self.action_space.n - 1}")
@@ -127,8 +125,9 @@ class AtariVector:
         except Exception as error:
             raise failure(error, "step", self._worker_index, None) from error
         obs = obs.reshape(self._shape)
-        if copies.COUNTING:
-            copies.note("env", OBS, obs.nbytes, copied=0)
+        if out is not None:
+            np.copyto(out, obs)
+            obs = out
         result = StepResult(obs, rewards.astype(np.float32), terminateds, truncateds)
         if self.autoreset == "next_step":
             return result

@@ -11,8 +11,6 @@ import numpy as np
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode
 
-from actorrl import copies
-from actorrl.data.columns import OBS
 from actorrl.envs.failure import failure
 from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.envs.python_vector import zero_based
@@ -58,17 +56,18 @@ class NativeVector:
         self._seed = None
         return self._preprocessor.transform(obs).copy()
 
-    def step(self, actions: np.ndarray) -> StepResult:
+    def step(self, actions: np.ndarray, out: np.ndarray | None = None) -> StepResult:
         try:
             obs, rewards, terminateds, truncateds, _ = self.env.step(actions + self._first_action)
         except Exception as error:
             raise failure(error, "step", self._worker_index, None) from error
         # Copies: a vectoriser may go on writing to the arrays that it returned.
-        copied = self._preprocessor.transform(obs).copy()
-        if copies.COUNTING:
-            copies.note("env", OBS, copied.nbytes)
+        found = self._preprocessor.transform(obs)
+        if out is None:
+            out = np.empty_like(found)
+        np.copyto(out, found)
         return StepResult(
-            copied,
+            out,
             np.array(rewards, np.float32),
             np.array(terminateds, np.bool_),
             np.array(truncateds, np.bool_),

@@ -15,7 +15,7 @@ from actorrl.envs.failure import Phase, failure
 from actorrl.envs.multi_agent import MultiAgentEnv
 from actorrl.envs.numbers import WrongNumber, check_bounds, check_numbers, reward_number
 from actorrl.envs.old_form import notice_about, todays_form
-from actorrl.envs.preprocessors import preprocessor_for, problem_with
+from actorrl.envs.preprocessors import Unchanged, preprocessor_for, problem_with
 from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import Autoreset, StepResult
 from actorrl.errors import EnvironmentFailure
@@ -58,6 +58,11 @@ class PythonVector:
         self._raw_space = self.envs[0].observation_space
         self._preprocessor = preprocessor_for(self._raw_space)
         self.observation_space = self._preprocessor.space
+        # Otherwise observations can be put where they are wanted as they come.
+        self._transforms = (
+            not isinstance(self._preprocessor, Unchanged)
+            or self._raw_space.dtype != self.observation_space.dtype
+        )
         self.action_space, self._first_action = zero_based(self.envs[0].action_space)
         self._ended = np.zeros(self.num_envs, np.bool_)
         self._tried: set[Phase] = set()  # the first observations of each are held to their space
@@ -74,8 +79,8 @@ class PythonVector:
         self._seed = None
         return self._transformed(raw, "reset")
 
-    def step(self, actions: Any) -> StepResult:
-        raw = self._empty(self.num_envs)
+    def step(self, actions: Any, out: np.ndarray | None = None) -> StepResult:
+        raw = self._empty(self.num_envs) if out is None or self._transforms else out
         rewards = np.zeros(self.num_envs, np.float32)
         terminateds = np.zeros(self.num_envs, np.bool_)
         truncateds = np.zeros(self.num_envs, np.bool_)
@@ -91,8 +96,11 @@ class PythonVector:
                 raw[i] = self._recreate(i, failure)
                 broken.append(i)
         obs = self._transformed(raw, "step")
-        if copies.COUNTING:
-            copies.note("env", OBS, obs.nbytes)
+        if out is not None and obs is not out:
+            np.copyto(out, obs)
+            obs = out
+            if copies.COUNTING:  # from the environment into `raw`
+                copies.note("env", OBS, obs.nbytes)
         ended = terminateds | truncateds
         if self.autoreset == "next_step":
             self._ended = ended

@@ -22,7 +22,7 @@ Autoreset = Literal["next_step", "same_step"]
 class StepResult(NamedTuple):
     """What a step returned. The environment never writes to these arrays again."""
 
-    obs: np.ndarray  # [B, ...]
+    obs: np.ndarray  # [B, ...]; `out`, where that was given
     rewards: np.ndarray  # [B] float32, unclipped
     terminateds: np.ndarray  # [B] bool
     truncateds: np.ndarray  # [B] bool
@@ -55,7 +55,10 @@ class VectorEnv(Protocol):
     def frame_stack(self) -> int: ...  # k > 1: observations are single frames, to be stacked by k
 
     def reset(self, seed: int | None = None) -> np.ndarray: ...  # without: seeded as when made
-    def step(self, actions: Any) -> StepResult: ...  # one action for each of B environments
+
+    def step(self, actions: Any, out: np.ndarray | None = None) -> StepResult:
+        """One action for each of B environments; observations go to `out` [B, ...], if given."""
+
     def close(self) -> None: ...
 
 

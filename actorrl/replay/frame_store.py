@@ -11,7 +11,7 @@ hold. Letters: F frames of a call, N rows, k frames of a stack.
 from __future__ import annotations
 
 import sys
-from typing import Protocol
+from typing import Any, Protocol
 
 import lz4.block
 import numpy as np
@@ -46,8 +46,16 @@ class FrameStore(Protocol):
     def add(self, frames: np.ndarray) -> int:
         """Keep `frames` [F, ...] and return the number of the first; the others follow it."""
 
-    def gather(self, numbers: np.ndarray) -> np.ndarray:
-        """Frames [N, k, ...] of the held `numbers` [N, k]."""
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of one frame."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of frames."""
+
+    def gather(self, numbers: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Frames [N, k, ...] of the held `numbers` [N, k], written to `out` if given."""
 
     def check_valid(self) -> None:
         """Assert the store's invariants."""
@@ -78,6 +86,11 @@ class RingFrameStore:
     def frame_shape(self) -> tuple[int, ...]:
         """Shape of one frame."""
         return self._frames.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of frames."""
+        return self._frames.dtype
 
     @property
     def nbytes(self) -> int:
@@ -144,6 +157,11 @@ class LZ4FrameStore:
     def frame_shape(self) -> tuple[int, ...]:
         """Shape of one frame."""
         return self._frame_shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of frames."""
+        return self._dtype
 
     @property
     def nbytes(self) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 
 from actorrl.data.columns import INDICES
 from actorrl.replay.frame_store import FrameStore
-from actorrl.replay.rows import RowStore
+from actorrl.replay.rows import Allocate, RowStore
 from actorrl.replay.sum_tree import SumTree
 from actorrl.replay.weights import Mass
 
@@ -111,18 +111,19 @@ class PrioritizedReplay:
         self._set_masses(ids, self._masses(priorities))
         return ids
 
-    def sample(self, num_samples: int) -> dict[str, np.ndarray]:
+    def sample(self, num_samples: int, allocate: Allocate = np.empty) -> dict[str, np.ndarray]:
         """Columns [N, ...] of N rows, one from each of N equal parts of the total mass.
 
-        Copies; frame columns come as stacks `obs`, `new_obs` [N, k, ...]. Beside them the ids [N]
-        (column batch_indexes) for `update_priorities`, and the probabilities [N].
+        Copies, where `allocate(shape, dtype)` says; frame columns come as stacks `obs`, `new_obs`
+        [N, k, ...]. Beside them the ids [N] (column batch_indexes) for `update_priorities`, and
+        the probabilities [N].
         """
         self._evict()
         if len(self) == 0:
             raise ValueError("sample of an empty replay")
         slots = self._tree.sample_stratified(num_samples, self._rng)
         ids = self._ids_of(slots)
-        batch = self._rows.gather(ids)
+        batch = self._rows.gather(ids, allocate)
         batch[INDICES] = ids
         batch[PROBABILITIES] = self._tree.get(slots) / self._tree.total
         return batch

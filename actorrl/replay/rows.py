@@ -11,14 +11,16 @@ Letters: N rows, F frames, B environments of a fragment, k frames of a stack.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from actorrl import copies
 from actorrl.data.columns import FRAMES, NEXT_OBS, NEXT_OBS_FRAMES, OBS, OBS_FRAMES
 from actorrl.replay.frame_store import FrameStore
+
+Allocate = Callable[[tuple[int, ...], Any], np.ndarray]  # (shape, dtype) -> an array to be filled
 
 FRAME_COLUMNS = {OBS_FRAMES: OBS, NEXT_OBS_FRAMES: NEXT_OBS}
 """Columns [N, k] of frame numbers, and the column of stacks that a sample has in their place."""
@@ -116,16 +118,20 @@ class RowStore:
         while self._blocks and self._blocks[0].end_id <= self.first_id:
             self._blocks.popleft()
 
-    def gather(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        """Columns [N, ...] of the held rows `ids`, copied; frame columns become stacks."""
+    def gather(self, ids: np.ndarray, allocate: Allocate = np.empty) -> dict[str, np.ndarray]:
+        """Columns [N, ...] of the held rows `ids`, copied to where `allocate(shape, dtype)` says;
+        frame columns become stacks."""
         slots = self.slots(ids)
         batch: dict[str, np.ndarray] = {}
         for name, column in self.columns.items():
-            values = column[slots]
             if name in FRAME_COLUMNS and self.frames is not None:
-                batch[FRAME_COLUMNS[name]] = self.frames.gather(values)
+                numbers = column[slots]
+                out = allocate((*numbers.shape, *self.frames.frame_shape), self.frames.dtype)
+                batch[FRAME_COLUMNS[name]] = self.frames.gather(numbers, out)
             else:
-                batch[name] = values
+                out = allocate((len(slots), *column.shape[1:]), column.dtype)
+                # "clip" changes no slot; the default mode would copy twice.
+                batch[name] = np.take(column, slots, axis=0, out=out, mode="clip")
         if copies.COUNTING:
             copies.note_all("sample", batch)
         return batch

@@ -10,7 +10,7 @@ import numpy as np
 from actorrl.data.columns import INDICES
 from actorrl.replay.frame_store import FrameStore
 from actorrl.replay.prioritized import PROBABILITIES
-from actorrl.replay.rows import RowStore
+from actorrl.replay.rows import Allocate, RowStore
 from actorrl.replay.weights import Mass
 
 
@@ -78,13 +78,13 @@ class UniformReplay:
         """As PrioritizedReplay.add; `priorities` are accepted and not used."""
         return self._rows.add(rows, frames, stream, overlap)
 
-    def sample(self, num_samples: int) -> dict[str, np.ndarray]:
+    def sample(self, num_samples: int, allocate: Allocate = np.empty) -> dict[str, np.ndarray]:
         """Columns [N, ...] of N rows drawn with replacement, with ids and probabilities."""
         self._rows.evict_frameless()
         if len(self) == 0:
             raise ValueError("sample of an empty replay")
         ids = self._rng.integers(self._rows.first_id, self._rows.next_id, num_samples)
-        batch = self._rows.gather(ids)
+        batch = self._rows.gather(ids, allocate)
         batch[INDICES] = ids
         batch[PROBABILITIES] = np.full(num_samples, 1.0 / len(self))
         return batch

@@ -6,6 +6,7 @@ Letters: T rows of a fragment, B environments of a worker, n fragments of the ba
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,10 +135,41 @@ class RowBatch:
         self.num_env_steps = 0
 
 
-def to_device(array: np.ndarray, device: str) -> Tensor:
-    """A copy of a view into a slab, on the learner's device; through pinned memory to a GPU."""
-    tensor = torch.tensor(array)
-    return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+class ReusedMemory:
+    """Arrays for one batch after the other: the i-th that is taken for a batch lies where the i-th
+    of the last one did, if it is of the same shape and dtype. Pinned for a GPU learner."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._arrays: list[np.ndarray] = []
+        self._next = 0
+
+    def restart(self) -> None:
+        """The last batch was learned from: its arrays may be written again."""
+        self._next = 0
+
+    def take(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """An array to be filled."""
+        index, self._next = self._next, self._next + 1
+        if index == len(self._arrays):
+            self._arrays.append(self._new(shape, dtype))
+        elif self._arrays[index].shape != shape or self._arrays[index].dtype != dtype:
+            self._arrays[index] = self._new(shape, dtype)
+        return self._arrays[index]
+
+    def keep(self, array: np.ndarray) -> np.ndarray:
+        """A copy that is good until `restart`."""
+        kept = self.take(array.shape, array.dtype)
+        np.copyto(kept, array)
+        return kept
+
+    def _new(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        kind = torch.from_numpy(np.empty(0, dtype)).dtype
+        return torch.empty(shape, dtype=kind, pin_memory=self._device != "cpu").numpy()
+
+    def to_device(self, array: np.ndarray) -> Tensor:
+        """On the learner's device; on the CPU the same memory."""
+        return torch.from_numpy(array).to(self._device, non_blocking=True)
 
 
 def _axis(name: str) -> int:

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from actorrl import copies
 from actorrl.data import columns as c
 from actorrl.policies.policy_map import SEPARATOR
 from actorrl.replay.buffer import BufferSettings, Replay, num_rows
 from actorrl.replay.limiter import SamplesPerInsert
 from actorrl.replay.prioritized import PROBABILITIES
+from actorrl.replay.rows import Allocate
 from actorrl.replay.weights import Mass, importance_weights
-from actorrl.roles.batch import to_device
+from actorrl.roles.batch import ReusedMemory
 from actorrl.roles.round_learner import RoundLearner
 from actorrl.roles.settings import Arrays, LearnerSettings
 from actorrl.runtime.links import Item
@@ -57,9 +57,9 @@ class PolicyReplay:
     def ready(self) -> bool:
         return self.limiter.can_sample(self._batch_size)
 
-    def sample(self) -> tuple[np.ndarray, Arrays]:
+    def sample(self, allocate: Allocate) -> tuple[np.ndarray, Arrays]:
         """Ids [N] of the rows, and the rows with their importance weights."""
-        sample = self.buffer.sample(self._batch_size)
+        sample = self.buffer.sample(self._batch_size, allocate)
         self.limiter.sampled(self._batch_size)
         ids, probabilities = sample.pop(c.INDICES), sample.pop(PROBABILITIES)
         sample[c.WEIGHTS] = self._weights(probabilities)
@@ -87,6 +87,7 @@ class LocalReplayLearner(RoundLearner):
         self.replays: dict[str, PolicyReplay] = {}  # by "policy/", or "" where there is one
         self._random_states: dict[str, Any] = {}  # to go on from, once there is a buffer
         super().on_start()
+        self._memory = ReusedMemory(self.device)
 
     def take_round(self, items: list[Item]) -> None:
         for item in items:
@@ -115,10 +116,9 @@ class LocalReplayLearner(RoundLearner):
 
     def learn_from_replay(self, prefix: str = "") -> None:
         replay = self.replays[prefix]
-        ids, sample = replay.sample()
-        if copies.COUNTING:
-            copies.note_all("batch", sample)
-        batch = {f"{prefix}{name}": to_device(x, self.device) for name, x in sample.items()}
+        self._memory.restart()
+        ids, sample = replay.sample(self._memory.take)
+        batch = {f"{prefix}{name}": self._memory.to_device(x) for name, x in sample.items()}
         metrics = self.learn(batch)
         if self._replay_settings.alpha is not None:
             priorities = np.asarray(metrics[f"{prefix}{c.PRIORITIES}"], np.float32)

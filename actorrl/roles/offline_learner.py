@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from actorrl.offline.reader import DatasetReader
-from actorrl.roles.batch import to_device
+from actorrl.roles.batch import ReusedMemory
 from actorrl.roles.learner import Learner
 from actorrl.roles.settings import LearnerSettings
 
@@ -23,6 +23,7 @@ class OfflineLearner(Learner):
     def on_start(self) -> None:
         super().on_start()
         self._reader = self._make_reader()
+        self._memory = ReusedMemory(self.device)
 
     def has_work(self) -> bool:
         return self.learning
@@ -30,7 +31,9 @@ class OfflineLearner(Learner):
     def step(self) -> None:
         rows = self._reader.next()
         self.count_fragment(rows.count, [])
-        self.learn({name: to_device(column, self.device) for name, column in rows.items()})
+        memory = self._memory
+        memory.restart()
+        self.learn({name: memory.to_device(memory.keep(x)) for name, x in rows.items()})
         self.end_iteration_if_complete()
 
     def counters(self) -> dict[str, float]:

@@ -17,7 +17,7 @@ from actorrl import copies
 from actorrl.data import columns as c
 from actorrl.replay.prioritized import PROBABILITIES
 from actorrl.replay.weights import Mass, combine, importance_weights
-from actorrl.roles.batch import to_device
+from actorrl.roles.batch import ReusedMemory
 from actorrl.roles.learner import Learner
 from actorrl.roles.settings import Body, LearnerSettings
 from actorrl.runtime.links import Item
@@ -35,6 +35,7 @@ class ReplayLearner(Learner):
     def on_start(self) -> None:
         self._random = np.random.default_rng(self._seed)
         super().on_start()
+        self._memory = ReusedMemory(self.device)
         self._requests = self.context.requests("replay")
         self._shards: dict[str, Body] = {}
         self._masses: dict[str, Mass] = {}
@@ -102,12 +103,14 @@ class ReplayLearner(Learner):
         )
         weights = importance_weights(arrays[PROBABILITIES], shard_mass, everything, self._beta)
         indices = arrays[c.INDICES].copy()
+        memory = self._memory
+        memory.restart()
         batch = {
-            name: to_device(array, self.device)
+            name: memory.to_device(memory.keep(array))
             for name, array in arrays.items()
             if name not in (PROBABILITIES, c.INDICES)
         }
-        batch[c.WEIGHTS] = to_device(weights, self.device)
+        batch[c.WEIGHTS] = memory.to_device(memory.keep(weights))
         if copies.COUNTING:
             copies.note_all("batch", arrays)
         source = item.source
@@ -115,7 +118,8 @@ class ReplayLearner(Learner):
         self.phases.lap("gather")
         self._ask()  # the next batch is gathered while we learn
         self.phases.lap("runtime")
-        priorities = np.asarray(self.learn(batch)[c.PRIORITIES], np.float32)
+        # A copy: they may be a view of the batch, whose memory the next one takes.
+        priorities = np.array(self.learn(batch)[c.PRIORITIES], np.float32)
         self.context.stream("priorities").send(
             None, {c.INDICES: indices, c.PRIORITIES: priorities}, to=source
         )

@@ -17,7 +17,7 @@ def n_step_rows(
 
     def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:
         fragment.columns.pop(c.Q_VALUES, None)  # rows need not wait for those of their last step
-        rows = rows_of.add(fragment.columns)
+        rows = rows_of.add(fragment.columns, fragment.led_frames)
         body, _ = fragment.to_message()
         return body, rows
 

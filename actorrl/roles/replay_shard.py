@@ -113,7 +113,7 @@ class ReplayShard(Actor):
         num_samples = request.body["num_samples"]
         replay = self._require_replay()
         self._phases.lap("runtime")
-        batch = replay.sample(num_samples)
+        batch = replay.sample(num_samples, request.room())
         self._phases.lap("sample")
         self._limiter.sampled(num_samples)
         request.respond({"mass": replay.total_mass}, batch)

@@ -34,7 +34,7 @@ from actorrl.rollouts.callbacks import (
     overrides,
     watches_episodes,
 )
-from actorrl.rollouts.collector import Collector
+from actorrl.rollouts.collector import Allocate, Collector
 from actorrl.rollouts.multi_agent import MultiAgentCollector
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.context import Context
@@ -90,10 +90,14 @@ class Sampling:
             return self.policy.policies
         return {DEFAULT_POLICY: self.policy}
 
-    def collect(self) -> Fragment:
+    def collect(self, allocate: Allocate | None = None) -> Fragment:
+        """`allocate` is asked for the observations' memory, unless others see them before."""
         self.phases.lap("runtime")
         before = dict(self.collector.timers)
-        fragment = self.collector.collect()
+        if isinstance(self.collector, Collector) and self._writer is None and not self._callbacks:
+            fragment = self.collector.collect(allocate)
+        else:
+            fragment = self.collector.collect()
         self.phases.lap_split(_sampling_phases(before, self.collector.timers))
         if self._writer is not None:
             self._writer.write(fragment)
@@ -164,6 +168,7 @@ def _one_agent(
         settings.fragment_length,
         first_env_index=int(settings.env_indices(index)[0]),
         worker_index=index,
+        num_lead_in=settings.num_lead_in,
     )
 
 
@@ -244,14 +249,14 @@ class RolloutWorker(SamplingActor):
 
     def step(self) -> None:
         self._sampling.refresh()
-        body, arrays = self._collect()
+        body, arrays = self._collect(self.context.stream("samples").room())
         if failpoints.ACTIVE:
             failpoints.reach("worker.before_send")
         self.context.stream("samples").send(body, arrays, rows=body["num_env_steps"])
         self._sampling.phases.lap("send")
 
-    def _collect(self) -> tuple[Body, Arrays]:
-        body, arrays = self._postprocess(self._sampling.collect())
+    def _collect(self, allocate: Allocate) -> tuple[Body, Arrays]:
+        body, arrays = self._postprocess(self._sampling.collect(allocate))
         self._sampling.phases.lap("postprocess")
         return body, arrays
 
@@ -260,6 +265,6 @@ class RolloutWorker(SamplingActor):
         version = self._sampling.refresh()
         assert version >= request.body["min_version"], (version, request.body)
         self._sampling.policy.timesteps = request.body["timesteps"]
-        body, arrays = self._collect()
+        body, arrays = self._collect(request.room())
         request.respond(body, arrays)
         self._sampling.phases.lap("send")

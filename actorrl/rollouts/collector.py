@@ -6,6 +6,7 @@ Letters: T rows of a fragment, B environments, k frames in a stack. Called by th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -20,6 +21,8 @@ from actorrl.envs.numbers import WrongNumber, check_rewards, check_rows
 from actorrl.envs.vector import StepResult, VectorEnv
 from actorrl.rollouts.callbacks import EpisodeWatcher
 from actorrl.rollouts.episodes import EpisodeTracker
+
+Allocate = Callable[[tuple[int, ...], Any], np.ndarray]  # (shape, dtype) -> an array to be filled
 
 
 class Act(Protocol):
@@ -63,7 +66,9 @@ class Collector:
         first_env_index: int = 0,
         worker_index: int = 0,
         explore: bool = True,
+        num_lead_in: int = 0,
     ) -> None:
+        """`num_lead_in`: rows before the fragment whose frames its receiver needs as well."""
         if fragment_length < 1:
             raise ValueError(f"a fragment needs at least one row, not {fragment_length}")
         self.env = env
@@ -78,25 +83,31 @@ class Collector:
         self._tell_policy = getattr(policy, "episodes_begin", None)  # of those that want to know
         self._env_columns = np.arange(env.num_envs)
         self._same_step = env.autoreset == "same_step"
-        # The next four hold what the next fragment starts from; None before the first reset.
-        self._obs: np.ndarray | None = None  # [B, ...], or the last k frames [k, B, H, W]
+        # What the next fragment starts from, or None before the first reset: [1, B, ...], or the
+        # last k frames and more [num_lead_in + k, B, H, W].
+        self._num_carried = env.frame_stack + (num_lead_in if env.frame_stack > 1 else 0)
+        self._carried: np.ndarray | None = None
+        self._frames: np.ndarray | None = None
         self._age = np.zeros(env.num_envs, np.int32)
         self._ended = np.zeros(env.num_envs, np.bool_)  # did the last row end an episode?
         self._broken: list[tuple[int, int, bool]] = []  # of the fragment: row, environment, cut
         self._state: tuple[np.ndarray, ...] = ()
         self._fresh_state: tuple[np.ndarray, ...] = ()
 
-    def collect(self) -> Fragment:
-        """The next T x B rows, those that are not valid included. Raises EnvironmentFailure."""
+    def collect(self, allocate: Allocate | None = None) -> Fragment:
+        """The next T x B rows, those that are not valid included. Raises EnvironmentFailure.
+
+        Observations are put where `allocate(shape, dtype)` says. Nobody may write there until the
+        next call has asked it for memory, which may be the same: it looks back at the last rows.
+        Without it the fragment is its receiver's alone."""
         started = perf_counter()
-        if self._obs is None:
+        if self._carried is None:
             self._start()
         version = self.policy.version
-        columns = self._allocate()
+        columns = self._allocate(allocate or np.empty)
         self._fill(columns)
+        self._carry(columns, is_shared=allocate is not None)
         self._check_numbers(columns)
-        if copies.COUNTING:
-            self._note_copies(columns)
         num_env_steps = int(np.count_nonzero(columns[c.VALID]))
         self.num_steps_total += num_env_steps
         self.timers["total_s"] += perf_counter() - started
@@ -107,15 +118,8 @@ class Collector:
             episodes=self._finished_episodes(columns),
             worker_index=self.worker_index,
             state_out=self._state,
+            led_frames=self._frames,
         )
-
-    def _note_copies(self, columns: dict[str, np.ndarray]) -> None:
-        """Each observation once, those that the fragment starts from twice: see `_carry`."""
-        name = c.OBS if self.env.frame_stack == 1 else c.FRAMES
-        column = columns[name]
-        carried = self.env.frame_stack * column[0].nbytes
-        copies.note("fragment", name, column.nbytes, column.nbytes + carried)
-        copies.note_all("fragment", {n: columns[n] for n in (c.FINAL_OBS,) if n in columns})
 
     def _check_numbers(self, columns: dict[str, np.ndarray]) -> None:
         """Our own loop over environments has checked each step; a vectoriser of theirs has not."""
@@ -146,17 +150,16 @@ class Collector:
         if self.watcher is not None:
             self.watcher.before_reset(self.env.num_envs)
         obs = self.env.reset()
-        k = self.env.frame_stack
-        self._obs = obs if k == 1 else np.broadcast_to(obs, (k, *obs.shape))
+        self._carried = np.broadcast_to(obs, (self._num_carried, *obs.shape))
         self._state = self._fresh_state = self.policy.initial_state(self.env.num_envs)
 
-    def _allocate(self) -> dict[str, np.ndarray]:
+    def _allocate(self, allocate: Allocate) -> dict[str, np.ndarray]:
         """Fresh arrays, with the observations that the fragment starts from already in place.
 
         Never reuse a sent fragment's arrays: they may still be on their way.
         """
-        assert self._obs is not None
-        rows, envs, k = self.fragment_length, self.env.num_envs, self.env.frame_stack
+        assert self._carried is not None
+        rows, envs = self.fragment_length, self.env.num_envs
         columns = {
             c.AGE: np.empty((rows + 1, envs), np.int32),
             c.REWARDS: np.empty((rows, envs), np.float32),
@@ -165,12 +168,15 @@ class Collector:
             c.VALID: np.empty((rows, envs), np.bool_),
         }
         columns[c.AGE][0] = self._age
-        if k == 1:
-            columns[c.OBS] = np.empty((rows + 1, *self._obs.shape), self._obs.dtype)
-            columns[c.OBS][0] = self._obs
+        shape, num_carried = self._carried.shape[1:], self._num_carried
+        observed = allocate((num_carried + rows, *shape), self._carried.dtype)
+        # Before anything else is written: both may be the same memory.
+        np.copyto(observed[:num_carried], self._carried)
+        if self.env.frame_stack == 1:
+            columns[c.OBS] = observed
         else:
-            columns[c.FRAMES] = np.empty((rows + k, *self._obs.shape[1:]), self._obs.dtype)
-            columns[c.FRAMES][:k] = self._obs
+            self._frames = observed
+            columns[c.FRAMES] = observed[num_carried - self.env.frame_stack :]
         return columns
 
     def _fill(self, columns: dict[str, np.ndarray]) -> None:
@@ -189,7 +195,7 @@ class Collector:
             act = self.policy.act(shown, self._state, self.explore)
             actions = self.policy.env_actions(act.actions)
             between = perf_counter()
-            result = self.env.step(actions)
+            result = self.env.step(actions, self._place(columns, t + 1))
             self.timers["policy_s"] += between - before
             self.timers["env_s"] += perf_counter() - between
             self._state = act.state
@@ -202,7 +208,6 @@ class Collector:
                 finals.append((result.final_obs, result.final_envs + t * self.env.num_envs))
         if self._same_step:
             self._write_finals(columns, finals)
-        self._carry(columns)
 
     def _begin_episodes(self, age: np.ndarray) -> None:
         """Zero the recurrent state of environments that start an episode. Copies: the policy may
@@ -226,6 +231,12 @@ class Collector:
         rows = frame_rows(np.full(self.env.num_envs, k - 1 + t), columns[c.AGE][t], k)
         return columns[c.FRAMES][rows, self._env_columns[:, None]]
 
+    def _place(self, columns: dict[str, np.ndarray], t: int) -> np.ndarray:
+        """Where the environments' observations [B, ...] of row t go."""
+        k = self.env.frame_stack
+        found: np.ndarray = columns[c.OBS][t] if k == 1 else columns[c.FRAMES][k - 1 + t]
+        return found
+
     def _write_act(self, columns: dict[str, np.ndarray], t: int, act: Act) -> None:
         if t == 0:
             for name, value in ((c.ACTIONS, act.actions), *act.extras.items()):
@@ -245,11 +256,6 @@ class Collector:
         truncateds = result.truncateds & ~terminateds
         ended = terminateds | truncateds
         age = columns[c.AGE]
-        k = self.env.frame_stack
-        if k == 1:
-            columns[c.OBS][t + 1] = result.obs
-        else:
-            columns[c.FRAMES][k + t] = result.obs
         columns[c.TERMINATEDS][t] = terminateds
         columns[c.TRUNCATEDS][t] = truncateds
         if self._same_step:
@@ -297,8 +303,16 @@ class Collector:
             columns[c.FINAL_OBS] = np.empty((0, *shape), dtype)
             columns[c.FINAL_ROWS] = np.empty(0, np.int64)
 
-    def _carry(self, columns: dict[str, np.ndarray]) -> None:
-        """What the next fragment starts from. Copies, since the fragment is its receiver's now."""
-        k = self.env.frame_stack
-        self._obs = (columns[c.OBS][-1] if k == 1 else columns[c.FRAMES][-k:]).copy()
+    def _carry(self, columns: dict[str, np.ndarray], is_shared: bool) -> None:
+        """What the next fragment starts from, and how often observations were copied in this one:
+        once, be they the environment's or carried on."""
+        observed = columns[c.OBS] if self._frames is None else self._frames
+        self._carried = observed[-self._num_carried :]
+        if not is_shared:
+            self._carried = self._carried.copy()
         self._age = columns[c.AGE][-1].copy()
+        if copies.COUNTING:
+            again = 0 if is_shared else self._carried.nbytes
+            copies.note("fragment", c.OBS, observed.nbytes, observed.nbytes + again)
+            if c.FINAL_OBS in columns:
+                copies.note("fragment", c.FINAL_OBS, columns[c.FINAL_OBS].nbytes)

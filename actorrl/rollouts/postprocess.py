@@ -85,8 +85,11 @@ class NStep:
         """
         return (frame_stack + self._num_carried(with_q_values)) * self.num_envs
 
-    def add(self, columns: Columns) -> dict[str, np.ndarray]:
+    def add(self, columns: Columns, led_frames: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """The rows [N] that are complete with this fragment, oldest first; N may be 0.
+
+        `led_frames` are the fragment's frames with those of enough rows before it in one array:
+        then the carried rows' frames need not be put before them, a copy of them all.
 
         obs, new_obs      [N, ...]  first and bootstrap observation; with frames stored instead:
         frames            [M, H, W] those of the carried rows, then those of the fragment, flat
@@ -96,13 +99,13 @@ class NStep:
         discounts         [N] float32, factor of the bootstrap value
         q_values, new_q_values [N, A], where the fragment has q_values; zeros after a termination
         """
-        joined = self._join(columns)
+        joined = self._join(columns, led_frames)
         num_rows = len(joined[c.REWARDS])
         found = _windows(
             joined[c.REWARDS], joined[c.TERMINATEDS], joined[_ENDED], self.n, self.gamma
         )
         given = joined[_PENDING] & self._complete(found, c.Q_VALUES in columns, columns)
-        self._carry(joined, given, num_rows)
+        self._carry(joined, given, num_rows, led_frames is not None)
         row, env = np.nonzero(given)
         picked = _Picked(row, env, found.lengths[given], found.ended[given])
         rows = {
@@ -120,10 +123,12 @@ class NStep:
         if c.Q_VALUES in joined:
             rows.update(_q_values_of(joined, columns, picked, finals, rows[c.DISCOUNTS]))
         if copies.COUNTING:
-            copies.note_all("rows", rows)
+            # observations are put behind the carried ones, and then picked
+            is_led = led_frames is not None and len(finals.where) == 0
+            copies.note_all("rows", rows, times=2 if c.OBS in rows else 0 if is_led else 1)
         return rows
 
-    def _join(self, columns: Columns) -> dict[str, np.ndarray]:
+    def _join(self, columns: Columns, led_frames: np.ndarray | None) -> dict[str, np.ndarray]:
         """The carried rows before the new ones: [L, B], observations and ages [L+1, B]."""
         rewards = columns[c.REWARDS]
         assert rewards.shape[1] == self.num_envs, (rewards.shape, self.num_envs)
@@ -140,7 +145,15 @@ class NStep:
                 new[name] = columns[name]
         joined = new
         if self._carried:
-            joined = {name: np.concatenate([self._carried[name], new[name]]) for name in new}
+            joined = {
+                name: np.concatenate([self._carried[name], new[name]])
+                for name in new
+                if name in self._carried
+            }
+        if led_frames is not None:
+            num_frames = len(columns[c.FRAMES]) + len(joined[_ENDED]) - len(new[_ENDED])
+            assert num_frames <= len(led_frames), "too few frames lead in"
+            joined[c.FRAMES] = led_frames[len(led_frames) - num_frames :]
         # A row that is no decision has an end before it, told or not: an environment that broke at
         # the first row of a fragment ended an episode in the fragment before.
         num_rows = len(joined[_ENDED])
@@ -161,7 +174,9 @@ class NStep:
             known |= found.ended
         return complete & known
 
-    def _carry(self, joined: dict[str, np.ndarray], given: np.ndarray, num_rows: int) -> None:
+    def _carry(
+        self, joined: dict[str, np.ndarray], given: np.ndarray, num_rows: int, is_led: bool
+    ) -> None:
         """Keep the last rows, of which those not given out yet are pending.
 
         A frame column is k-1 frames ahead of the others, so the same slice of it holds the lead-in
@@ -169,7 +184,11 @@ class NStep:
         """
         joined[_PENDING] = joined[_PENDING] & ~given
         keep = slice(max(0, num_rows - self._num_carried(c.Q_VALUES in joined)), num_rows)
-        self._carried = {name: array[keep].copy() for name, array in joined.items()}
+        self._carried = {
+            name: array[keep].copy()
+            for name, array in joined.items()
+            if not (name == c.FRAMES and is_led)
+        }
 
     def _num_carried(self, with_q_values: bool) -> int:
         return self.n if with_q_values else self.n - 1

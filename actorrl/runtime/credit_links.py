@@ -18,6 +18,7 @@ from actorrl.runtime.door import Door
 from actorrl.runtime.ledger import Ledger
 from actorrl.runtime.program import Link, Request, Stream
 from actorrl.wire.messages import Kind, Message
+from actorrl.wire.shared_memory import Allocate, own_memory
 
 MAX_PENDING = 1024  # elements that a waiting stream keeps beyond its credit
 
@@ -100,6 +101,15 @@ class StreamOut:
             while len(self._pending) > self._slots.num_slots:
                 self._pending.popleft()
                 self.dropped += 1
+
+    def room(self) -> Allocate:
+        """Where the arrays of the next element may be filled in, so that `send` need not copy them:
+        in the memory of its slot, where that is shared. Until `send` only."""
+        target = None if self._pending else self._target(None)
+        if target is None:
+            return own_memory
+        slots = self._slots
+        return self._door.room(target, self.name, slots.free[target][-1], slots.num_slots)
 
     def flush(self) -> None:
         while self._pending:

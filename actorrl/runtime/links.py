@@ -12,6 +12,7 @@ from actorrl.runtime.ledger import Ledger
 from actorrl.runtime.program import Link, LinkKind, Report, Request, State, Stream
 from actorrl.wire.blocks import Stamp
 from actorrl.wire.messages import Kind, Message
+from actorrl.wire.shared_memory import Allocate
 
 NOTHING_SEEN = Stamp(0, 0)
 # what travels over which kind of link: towards the target, and back
@@ -89,6 +90,13 @@ class Asked:
     def arrays(self) -> Arrays:
         assert self._message is not None
         return self._message.arrays
+
+    def room(self) -> Allocate:
+        """Where the arrays of the answer may be filled in, so that `respond` need not copy them.
+        Until `respond` only."""
+        assert self._message is not None
+        message = self._message
+        return self._door.room(message.source, message.name, message.slot, self._num_slots)
 
     def respond(self, body: Any, arrays: Arrays | None = None) -> bool:
         """False if whoever asked has gone."""

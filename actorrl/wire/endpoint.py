@@ -29,7 +29,7 @@ from actorrl.wire.keys import Owner
 from actorrl.wire.lines import Lines
 from actorrl.wire.messages import ANSWERS, Message, Peer
 from actorrl.wire.outside import Allow, Outside, Route
-from actorrl.wire.shared_memory import MemoryClient
+from actorrl.wire.shared_memory import Allocate, MemoryClient, own_memory
 from actorrl.wire.sockets import TcpDoor
 from actorrl.wire.visitors import Visitors
 
@@ -292,6 +292,15 @@ class Endpoint:
             self.drops["answer to a peer that has gone"] += 1
             return False
         return True
+
+    def room(self, to: str, link: str, slot: int, num_slots: int) -> Allocate:
+        """Where the arrays of the next message to `to` in this slot, which is free, are filled in
+        so that `send` or `answer` need not copy them: in shared memory, if there is some between
+        the two."""
+        peer = self.peers.get(to)
+        if peer is None or self._lines.is_far(peer):
+            return own_memory
+        return self._inside.room(to, link, slot, num_slots)
 
     # ---- versioned state ----------------------------------------------------------------
 

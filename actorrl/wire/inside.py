@@ -12,7 +12,7 @@ from actorrl.errors import WireError
 from actorrl.wire import frames, sockets
 from actorrl.wire import parts as parts_of
 from actorrl.wire.messages import Message, Peer
-from actorrl.wire.shared_memory import MemoryClient, SlabReader, SlabWriter
+from actorrl.wire.shared_memory import Allocate, MemoryClient, SlabReader, SlabWriter, own_memory
 
 SLAB_THRESHOLD_BYTES = 32 * 1024  # below this a frame is cheaper than a slab
 
@@ -54,25 +54,36 @@ class Inside:
 
     def encode(self, to: str, message: Message, num_slots: int) -> list[Any]:
         """The frames of a message; what is large, and owns a slot, is written into a slab."""
-        if copies.COUNTING:
-            copies.note_all("message", message.arrays)
         if message.slot < 0 or self._memory is None:
-            return frames.encode(message)
+            return self._encode_as_frames(message)
         frames.check_sendable(message.arrays)
-        arrays = list(message.arrays.values())
-        if sum(array.nbytes for array in arrays) < SLAB_THRESHOLD_BYTES:
-            return frames.encode(message)
-        writer = self._slabs_out.get((message.name, to))
-        if writer is None:
-            consumer = f"{to}.{self.peers[to].incarnation if to in self.peers else 0}"
-            name = f"{self._name}.{self._incarnation}/{message.name}/{consumer}"
-            writer = SlabWriter(self._memory, name, num_slots)
-            self._slabs_out[(message.name, to)] = writer
-        offsets = writer.write(message.slot, arrays)
+        if sum(array.nbytes for array in message.arrays.values()) < SLAB_THRESHOLD_BYTES:
+            return self._encode_as_frames(message)
+        writer = self._slab(to, message.name, num_slots, self._memory)
+        offsets = writer.write(message.slot, message.arrays)
         if offsets is None:
             self._drops["no memory for a slab: sent as frames"] += 1
-            return frames.encode(message)
+            return self._encode_as_frames(message)
         return frames.encode(message, writer.generation, offsets)
+
+    def room(self, to: str, link: str, slot: int, num_slots: int) -> Allocate:
+        """For the arrays of the next message in this slot, which is free: see SlabWriter.room."""
+        if self._memory is None:
+            return own_memory
+        return self._slab(to, link, num_slots, self._memory).room(slot).take
+
+    def _slab(self, to: str, link: str, num_slots: int, memory: MemoryClient) -> SlabWriter:
+        writer = self._slabs_out.get((link, to))
+        if writer is None:
+            consumer = f"{to}.{self.peers[to].incarnation if to in self.peers else 0}"
+            name = f"{self._name}.{self._incarnation}/{link}/{consumer}"
+            writer = self._slabs_out[(link, to)] = SlabWriter(memory, name, num_slots)
+        return writer
+
+    def _encode_as_frames(self, message: Message) -> list[Any]:
+        if copies.COUNTING:
+            copies.note_all("message", message.arrays)
+        return frames.encode(message)
 
     # ---- receiving ----------------------------------------------------------------------
 

@@ -12,20 +12,31 @@ the next generation, when an element does not fit or when the consumer is a new 
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
 import os
 import socket
 import threading
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from actorrl import failpoints
+from actorrl import copies, failpoints
 from actorrl.errors import WireError
+
+# (shape, dtype) -> an array to be filled
+Allocate = Callable[[tuple[int, ...], np.dtype[Any]], np.ndarray]
 
 ALIGN = 64
 _REQUEST_LIMIT = 4096
 _TIMEOUT_S = 10.0
+
+
+def own_memory(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """Not shared: what is sent from there is copied."""
+    return np.empty(shape, dtype)
 
 
 def aligned(nbytes: int) -> int:
@@ -196,6 +207,47 @@ class MemoryClient:
             self._socket = None
 
 
+class Room:
+    """The memory of one slot while it is filled."""
+
+    def __init__(self, memory: np.ndarray | None, start: int, end: int) -> None:
+        self._memory = memory
+        self._address = 0 if memory is None else memory.__array_interface__["data"][0]
+        self._start = self._next = start
+        self._end = end
+
+    @property
+    def num_taken(self) -> int:
+        return self._next - self._start
+
+    @property
+    def num_left(self) -> int:
+        return self._end - self._next
+
+    def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        """An array to be filled: in the slot if it has room, else in the process's own memory."""
+        nbytes = math.prod(shape) * dtype.itemsize
+        if self._memory is None or aligned(nbytes) > self.num_left:
+            return np.empty(shape, dtype)
+        found = self._memory[self._next : self._next + nbytes].view(dtype).reshape(shape)
+        self._next += aligned(nbytes)
+        return found
+
+    def put(self, array: np.ndarray) -> int:
+        """Copy an array for which there is room; its offset."""
+        offset = self._next
+        np.copyto(self.take(array.shape, array.dtype), array)
+        return offset
+
+    def offset_of(self, array: np.ndarray) -> int | None:
+        """Where an array lies in the slot, if it does, as a reader expects it."""
+        if not self.num_taken or not array.flags.c_contiguous:
+            return None
+        offset: int = array.__array_interface__["data"][0] - self._address
+        is_inside = self._start <= offset and offset + array.nbytes <= self._next
+        return offset if is_inside and offset % ALIGN == 0 else None
+
+
 class SlabWriter:
     """The producer's end of one slab, towards one incarnation of one consumer."""
 
@@ -204,26 +256,38 @@ class SlabWriter:
         self._name = name
         self._memory: np.ndarray | None = None
         self._slot_nbytes = 0
+        self._rooms: dict[int, Room] = {}
         self._last_written = [0] * num_slots  # the generation in which each slot was last written
         self._oldest = 1  # of the generations that the agent still has
         self.generation = 0
 
-    def write(self, slot: int, arrays: list[np.ndarray]) -> list[int] | None:
-        """Copy the arrays into a free slot; their offsets, or None if there is no memory."""
-        needed = sum(aligned(array.nbytes) for array in arrays)
-        if needed > self._slot_nbytes and not self._grow(needed):
-            return None
-        assert self._memory is not None
-        offsets = []
-        offset = slot * self._slot_nbytes
-        for array in arrays:
-            target = self._memory[offset : offset + array.nbytes]
-            np.copyto(target.view(array.dtype).reshape(array.shape), array)
-            offsets.append(offset)
-            offset += aligned(array.nbytes)
+    def room(self, slot: int) -> Room:
+        """The memory of a free slot, for arrays that the next `write` into it need not copy."""
+        start = slot * self._slot_nbytes
+        self._rooms[slot] = Room(self._memory, start, start + self._slot_nbytes)
+        return self._rooms[slot]
+
+    def write(self, slot: int, arrays: Mapping[str, np.ndarray]) -> list[int] | None:
+        """Copy the arrays into a free slot, but for those that lie there already; their offsets, or
+        None if there is no memory."""
+        room = self._rooms.pop(slot, None) or self.room(slot)
+        offsets = [room.offset_of(array) for array in arrays.values()]
+        rest = zip(arrays.values(), offsets, strict=True)
+        missing = sum(aligned(array.nbytes) for array, at in rest if at is None)
+        if missing > room.num_left:
+            # Never into the memory that some of them lie in: it would be read and written at once.
+            if not self._grow(room.num_taken + missing):
+                return None
+            room, offsets = self.room(slot), [None] * len(arrays)
+        places = []
+        for (name, array), at in zip(arrays.items(), offsets, strict=True):
+            places.append(room.put(array) if at is None else at)
+            if copies.COUNTING:
+                copies.note("message", name, array.nbytes, array.nbytes if at is None else 0)
+        self._rooms.pop(slot, None)
         self._last_written[slot] = self.generation
         self._drop_old_generations()
-        return offsets
+        return places
 
     def _grow(self, needed: int) -> bool:
         slot_nbytes = aligned(needed + needed // 8)

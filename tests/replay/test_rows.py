@@ -178,3 +178,19 @@ def test_the_recommended_number_of_frames_lets_the_rows_reach_their_capacity():
             rows.add(fragment_rows(), frames, stream=stream, overlap=LEAD_IN)
             rows.check_valid()
             assert len(rows) == min(capacity, (i * num_streams + stream + 1) * T * B)
+
+
+def test_rows_are_gathered_where_they_are_wanted():
+    rows, film = make(1000, 2000), video(FRAMES)
+    ids = rows.add({**fragment_rows(), "rewards": np.arange(T * B, dtype=np.float32)}, film)
+    places: list[np.ndarray] = []
+
+    def allocate(shape, dtype):
+        places.append(np.empty(shape, dtype))
+        return places[-1]
+
+    found, expected = rows.gather(ids[::-1], allocate), rows.gather(ids[::-1])
+    assert len(places) == len(found) == 3
+    for place, (name, column) in zip(places, found.items(), strict=True):
+        assert column is place
+        np.testing.assert_array_equal(column, expected[name])

@@ -14,7 +14,7 @@ from actorrl.envs.vector import make_vector
 from actorrl.errors import EnvironmentFailure
 from actorrl.rollouts.collector import Collector
 from actorrl.testing.probe_envs import reward_of
-from tests.rollouts.conftest import ShownPolicy
+from tests.rollouts.conftest import ShownPolicy, counting_vector
 
 MODES = ("next_step", "same_step")
 ROWS = (1, 3, 10, 11, 64)
@@ -291,3 +291,46 @@ def test_what_is_no_number_in_a_vectoriser_of_theirs_is_refused(what):
     with pytest.raises(EnvironmentFailure, match=re.escape(what)) as caught:
         collector.collect()
     assert "environment 2 of worker 2 failed in step" in str(caught.value)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7])
+@pytest.mark.parametrize("frames", [True, False])
+def test_fragments_are_the_same_wherever_their_observations_are_put(make_collector, rows, frames):
+    """Into fresh memory, always into the same, or into that of two slots in turn."""
+    lengths = [[4, -2, 7], [1, -5]]
+    stack = {"frames": frames, "frame_stack": 3 if frames else 1}
+    memories: list[np.ndarray] = [np.empty(100_000, np.uint8) for _ in range(2)]
+    for num_slots in (1, 2):
+        fresh = make_collector(lengths, "next_step", rows, **stack)
+        placed = make_collector(lengths, "next_step", rows, **stack)
+        for number in range(8):
+
+            def allocate(shape, dtype, memory=memories[number % num_slots]):
+                nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+                return memory[:nbytes].view(dtype).reshape(shape)
+
+            mine, theirs = fresh.collect().columns, placed.collect(allocate).columns
+            name = c.FRAMES if frames else c.OBS
+            assert np.shares_memory(theirs[name], memories[number % num_slots])
+            for name in mine:
+                np.testing.assert_array_equal(mine[name], theirs[name], name)
+
+
+def test_frames_of_rows_before_are_led_in_without_changing_the_column():
+    lengths, led, plain = [[4, -2, 7], [1, -5]], [], []
+    for found, num_lead_in in ((led, 3), (plain, 0)):
+        vector = counting_vector(lengths, "next_step", True, 4)
+        collector = Collector(vector, ShownPolicy(), 2, num_lead_in=num_lead_in)
+        found += [collector.collect() for _ in range(6)]
+    for number, (fragment, expected) in enumerate(zip(led, plain, strict=True)):
+        np.testing.assert_array_equal(fragment.columns[c.FRAMES], expected.columns[c.FRAMES])
+        assert len(fragment.led_frames) == 3 + len(expected.columns[c.FRAMES])
+        end = 4 + 2 * (number + 1)
+        if end >= 9:
+            np.testing.assert_array_equal(fragment.led_frames, joined_film(plain)[end - 9 : end])
+
+
+def joined_film(fragments):
+    """Every frame once, [4 + 2 n, B, H, W]."""
+    first, *later = (fragment.columns[c.FRAMES] for fragment in fragments)
+    return np.concatenate([first, *(frames[4:] for frames in later)])

@@ -4,8 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actorrl.data import columns as c
+from actorrl.rollouts.collector import Collector
 from actorrl.rollouts.postprocess import NStep, initial_priorities
 from actorrl.testing.probe_envs import reward_of
+from tests.rollouts.conftest import counting_vector
 from tests.rollouts.random_episodes import GAMMA, LENGTHS, MODES, PROPERTY, ROWS
 
 
@@ -125,6 +127,29 @@ def test_the_overlap_says_how_many_frames_come_again(make_collector, make_policy
         assert len(after) == overlap + 3 * 2
         np.testing.assert_array_equal(after[:overlap], before[-overlap:])
         before = after
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("with_q_values", [True, False])
+def test_frames_that_lead_in_give_the_same_rows_as_frames_carried_over(
+    make_policy, rows, with_q_values
+):
+    lengths, n = [[4, -2, 7], [1, -5]], 3
+    num_lead_in = n if with_q_values else n - 1
+    policies = [make_policy(recurrent=False, with_q_values=with_q_values) for _ in range(2)]
+    vectors = [counting_vector(lengths, "next_step", True, 4) for _ in range(2)]
+    plain = Collector(vectors[0], policies[0], rows)
+    leading = Collector(vectors[1], policies[1], rows, num_lead_in=num_lead_in)
+    carried, led = NStep(n, GAMMA, 2), NStep(n, GAMMA, 2)
+    for number in range(9):
+        fragment = leading.collect()
+        expected = carried.add(plain.collect().columns)
+        found = led.add(fragment.columns, fragment.led_frames)
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name], name)
+        if number * rows >= num_lead_in:
+            assert found[c.FRAMES].base is not None
+            assert np.shares_memory(found[c.FRAMES], fragment.led_frames)
 
 
 def stack_places(place, k):

@@ -8,6 +8,7 @@ import collections
 from actorrl.runtime.launchers.inproc import InprocBlock
 from actorrl.wire import values
 from actorrl.wire.messages import Kind, Message
+from actorrl.wire.shared_memory import Allocate, own_memory
 
 
 class HandDoor:
@@ -56,6 +57,9 @@ class HandDoor:
 
     def incarnation_of(self, name: str) -> int:
         return self.up.get(name, 0)
+
+    def room(self, to: str, link: str, slot: int, num_slots: int) -> Allocate:
+        return own_memory
 
     def ledger_pages(self, slot: str, nbytes: int) -> memoryview | None:
         return self.pages.setdefault(slot, memoryview(bytearray(nbytes)).cast("q"))

@@ -12,6 +12,7 @@ from actorrl.runtime.credit_links import MAX_PENDING, RequestOut, StreamOut
 from actorrl.runtime.links import NOTHING_SEEN, Asked, Item, ReportOut, StateIn, StateOut
 from actorrl.runtime.program import Link, Report, Request, State, Stream
 from actorrl.wire.messages import Kind, Message
+from actorrl.wire.shared_memory import own_memory
 from tests.runtime.doors import HandDoor
 
 
@@ -286,3 +287,23 @@ def test_a_state_is_read_as_it_was_last_published():
     assert into.version == 0 and out.newest_version() == 0
     out.publish(3, {"w": np.ones(2)})
     assert into.version == 3 and into.read()[1]["w"].tolist() == [1, 1]
+
+
+def test_room_is_asked_of_the_slot_that_the_next_element_will_have():
+    door = HandDoor(up=("b/0", "b/1"))
+    asked = []
+    door.room = lambda *slot: asked.append(slot)
+    out = stream(door, targets=("b/0", "b/1"))
+    out.room()
+    out.send({}, to=None)
+    out.room()
+    assert asked[0] == ("b/0", out.name, door.sent[0][1].slot, 2)
+    assert asked[1][0] == "b/1"
+
+
+def test_without_credit_there_is_no_room_but_in_the_own_memory():
+    door = HandDoor(up=("b/0",))
+    out = stream(door)
+    for _ in range(3):
+        out.send({})  # the last one waits, and may lie in the slot that is free next
+    assert out.room() is own_memory

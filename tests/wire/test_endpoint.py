@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import zmq
 
+from actorrl import copies
 from actorrl.wire import sockets
 from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.inside import SLAB_THRESHOLD_BYTES
@@ -244,3 +245,19 @@ def test_no_memory_for_a_slab_means_frames_and_is_counted(world, memory, monkeyp
     (item,) = receive(b)
     assert (item.arrays["x"] == 3).all()
     assert a.drops["no memory for a slab: sent as frames"] == 1
+
+
+def test_an_element_filled_where_the_endpoint_said_arrives_without_a_copy(world, monkeypatch):
+    monkeypatch.setattr(copies, "COUNTING", True)
+    a, b = world.add("a"), world.add("b")
+    shape, dtype = (SLAB_THRESHOLD_BYTES,), np.dtype(np.uint8)
+    for round in range(2):  # the first makes the slab
+        copies.clear()
+        frames = a.room("b", "link", slot=0, num_slots=1)(shape, dtype)
+        frames[:] = round
+        assert a.send("b", Message(Kind.ITEM, "link", None, {"frames": frames}, slot=0), 1)
+        (message,) = receive(b)
+        assert (message.arrays["frames"] == round).all()
+    assert copies.totals()["message"] == [SLAB_THRESHOLD_BYTES, 0]
+    nowhere = a.room("nobody", "link", slot=0, num_slots=1)
+    assert nowhere(shape, dtype).shape == shape

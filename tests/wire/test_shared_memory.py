@@ -8,6 +8,7 @@ import socket
 import numpy as np
 import pytest
 
+from actorrl import copies
 from actorrl.errors import WireError
 from actorrl.wire.shared_memory import MemoryClient, SlabReader, SlabWriter, slab_name
 
@@ -22,7 +23,7 @@ def client(memory):
 
 
 def write(writer: SlabWriter, slot: int, *arrays: np.ndarray) -> list[int]:
-    offsets = writer.write(slot, list(arrays))
+    offsets = writer.write(slot, {str(i): array for i, array in enumerate(arrays)})
     assert offsets is not None
     return offsets
 
@@ -65,6 +66,55 @@ def test_an_element_that_does_not_fit_makes_a_new_generation(client):
     assert writer.generation == 2
     assert look(old, 0, np.zeros(10)).tolist() == [1.0] * 10  # still in flight, still good
     assert look(reader.open(NAME, 2), place, np.zeros(1))[0] == 2.0
+
+
+def taken(writer: SlabWriter, slot: int, array: np.ndarray) -> np.ndarray:
+    """The same numbers in an array that the slot's own memory has room for, or another."""
+    filled = writer.room(slot).take(array.shape, array.dtype)
+    filled[...] = array
+    return filled
+
+
+def test_an_array_that_was_filled_in_its_slot_is_not_copied(client, monkeypatch):
+    monkeypatch.setattr(copies, "COUNTING", True)
+    copies.clear()
+    writer, reader = SlabWriter(client, NAME, 2), SlabReader(client)
+    frames, small = np.arange(10_000, dtype=np.int32), np.array([3.0])
+    for round in range(3):  # the first finds no memory yet
+        filled = taken(writer, 1, frames + round)
+        offsets = writer.write(1, {"p/frames": filled, "p/obs": small})
+        slab = reader.open(NAME, writer.generation)
+        np.testing.assert_array_equal(look(slab, offsets[0], frames), frames + round)
+        assert look(slab, offsets[1], small) == 3.0
+    assert writer.generation == 1
+    # what passed, and what was copied: the frames once, in the first round
+    assert copies.totals()["message"] == [3 * 40_008, 40_000 + 3 * 8]
+
+
+def test_a_message_that_outgrows_the_slot_that_it_was_begun_in_is_whole(client):
+    writer, reader = SlabWriter(client, NAME, 1), SlabReader(client)
+    write(writer, 0, np.zeros(1000))
+    filled, more = taken(writer, 0, np.arange(1000.0)), np.arange(500.0)
+    offsets = write(writer, 0, more, filled)
+    slab = reader.open(NAME, 2)
+    np.testing.assert_array_equal(look(slab, offsets[0], more), more)
+    np.testing.assert_array_equal(look(slab, offsets[1], filled), np.arange(1000.0))
+
+
+def test_what_does_not_lie_in_its_own_slot_as_a_reader_expects_it_is_copied(client):
+    writer, reader = SlabWriter(client, NAME, 2), SlabReader(client)
+    write(writer, 0, np.zeros(4000))
+    write(writer, 1, np.zeros(4000))
+    filled = taken(writer, 0, np.arange(1000.0))
+    for part in (filled, filled[1:], filled[::2]):  # of another slot; not aligned; not in one piece
+        expected = part.copy()
+        (offset,) = write(writer, 1, part)
+        found = look(reader.open(NAME, writer.generation), offset, expected)
+        np.testing.assert_array_equal(found, expected)
+        assert offset % 64 == 0
+    (offset,) = write(writer, 0, filled[1:])
+    found = look(reader.open(NAME, writer.generation), offset, filled[1:])
+    np.testing.assert_array_equal(found, np.arange(1.0, 1000.0))
 
 
 def test_old_generations_are_given_back_once_no_slot_is_in_flight_in_them(client, memory):
@@ -112,7 +162,7 @@ def test_an_unknown_slab_is_a_wire_error(client):
 
 def test_memory_that_the_host_does_not_have_makes_the_writer_fall_back(client):
     huge = np.broadcast_to(np.zeros(1), 2**47)  # a petabyte, of which one element exists
-    assert SlabWriter(client, NAME, 2).write(0, [huge]) is None
+    assert SlabWriter(client, NAME, 2).write(0, {"huge": huge}) is None
     client.create("small", 64)  # and the line to the server goes on
 
 
