@@ -62,7 +62,7 @@ class _Edge:
     credit: int
 
     def bank(self, incarnation: int) -> _Edge:
-        return dataclasses.replace(self, offset=self.offset + incarnation % _BANKS * self.num_words)
+        return _Edge(self.offset + incarnation % _BANKS * self.num_words, self.credit)
 
     @property
     def num_words(self) -> int:

@@ -32,10 +32,10 @@ MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
 MAX_ARRAYS = 1024
 MAX_DIMENSIONS = 16
 MAX_ELEMENTS = 1 << 48  # of one array, counting an empty dimension as 1: NumPy's own limit is near
-_DTYPES = frozenset(
-    np.dtype(code).str
+_DTYPES = {
+    np.dtype(code).str: np.dtype(code)
     for code in ("?", "b", "B", "h", "H", "i", "I", "q", "Q", "e", "f", "d", "F", "D")
-)
+}
 _KINDS = {int(kind): kind for kind in Kind}
 
 Buffer = bytes | memoryview | np.ndarray
@@ -143,14 +143,19 @@ def _head(
 def check_sendable(arrays: dict[str, np.ndarray]) -> None:
     """Raises WireError naming the array that cannot travel; called before a slab is touched."""
     for name, array in arrays.items():
-        _entry(name, array, -1)
+        if array.dtype.str not in _DTYPES:
+            raise _not_sendable(name, array)
 
 
 def _entry(name: str, array: np.ndarray, offset: int) -> ArrayEntry:
     dtype = array.dtype.str
     if dtype not in _DTYPES:
-        raise WireError(f"cannot send array {name!r} of dtype {array.dtype}: only numbers travel")
+        raise _not_sendable(name, array)
     return ArrayEntry(name, dtype, list(array.shape), offset)
+
+
+def _not_sendable(name: str, array: np.ndarray) -> WireError:
+    return WireError(f"cannot send array {name!r} of dtype {array.dtype}: only numbers travel")
 
 
 def _raw(array: np.ndarray) -> Buffer:
@@ -255,17 +260,19 @@ def _decode_arrays(
 
 def array_nbytes(name: str, dtype: str, shape: list[int]) -> int:
     """The bytes of such an array. Raises WireError if none is like that."""
-    return _checked_count(name, dtype, shape) * np.dtype(dtype).itemsize
+    return _checked_count(name, dtype, shape) * _DTYPES[dtype].itemsize
 
 
 def _checked_count(name: str, dtype: str, shape: list[int]) -> int:
     if dtype not in _DTYPES:
         raise WireError(f"array {name!r} has dtype {dtype!r}: only numbers travel")
-    if len(shape) > MAX_DIMENSIONS or any(size < 0 for size in shape):
+    if len(shape) > MAX_DIMENSIONS or (shape and min(shape) < 0):
         raise WireError(f"array {name!r} has shape {shape}")
-    if math.prod(max(1, size) for size in shape) > MAX_ELEMENTS:
+    count = math.prod(shape)
+    largest = count or math.prod(size or 1 for size in shape)
+    if largest > MAX_ELEMENTS:
         raise WireError(f"array {name!r} has shape {shape}, which is no array's")
-    return math.prod(shape)
+    return count
 
 
 def _unpacked(entry: ArrayEntry, count: int, frame: Any, room: int) -> bytes:
@@ -277,17 +284,17 @@ def _unpacked(entry: ArrayEntry, count: int, frame: Any, room: int) -> bytes:
 
 
 def _from_frame(entry: ArrayEntry, count: int, frame: Any) -> np.ndarray:
-    dtype = np.dtype(entry.dtype)
+    dtype = _DTYPES[entry.dtype]
     if len(frame) != count * dtype.itemsize:
         raise WireError(
             f"array {entry.name!r}: {len(frame)} bytes came for shape {entry.shape} of {dtype}"
         )
-    return np.frombuffer(frame, dtype=dtype, count=count).reshape(entry.shape)
+    return np.ndarray(entry.shape, dtype, frame)
 
 
 def _from_slab(entry: ArrayEntry, count: int, slab: np.ndarray | None) -> np.ndarray:
-    dtype = np.dtype(entry.dtype)
+    dtype = _DTYPES[entry.dtype]
     end = entry.offset + count * dtype.itemsize
     if slab is None or end > slab.nbytes or entry.offset % 64:
         raise WireError(f"array {entry.name!r}: no such place in the slab")
-    return slab[entry.offset : end].view(dtype).reshape(entry.shape)
+    return np.ndarray(entry.shape, dtype, slab, entry.offset)
