@@ -37,7 +37,7 @@ SETTINGS = ["--set", "min_time_s_per_iteration=0.2", "--checkpoint-freq", "20", 
 ALGORITHM = "APEX"  # workers, shards and a learner
 CALM_S = 20.0
 SLACK_S = 60.0  # by which our windows are longer than the driver's
-PAUSE_S = 6.0  # at most, between two faults: 500 take about an hour
+PAUSE_S = 9.5  # at most, between two faults: 500 take about an hour
 
 # How often each strikes, in parts of 100; workers are the many, and the ones that die.
 FAULTS = {
