@@ -50,6 +50,7 @@ class Sampling:
         context = actor.context
         torch_setup.use_threads(1, context.inline)
         torch_setup.keep_freed_memory(context.inline)
+        torch_setup.yield_to_learners(context.inline)
         self.phases = Phases(context.inline)
         index = context.index
         seed = settings.worker_seed(index, context.incarnation)

@@ -29,6 +29,13 @@ def test_each_worker_runs_the_function_in_its_own_process(algo: Any) -> None:
     assert len(algo.workers.foreach_worker(lambda worker: 1, local_worker=False)) == 2
 
 
+def test_where_cores_are_short_those_that_learn_go_before_those_that_sample(algo: Any) -> None:
+    driver, *workers = algo.workers.foreach_worker(lambda worker: os.nice(0))
+    pids = {row["name"]: row["pid"] for row in algo.status()}
+    assert os.getpriority(os.PRIO_PROCESS, pids["learner/0"]) == driver
+    assert workers == [min(19, driver + 5)] * 2
+
+
 def test_they_are_asked_in_order_and_know_their_index(algo: Any) -> None:
     found = algo.workers.foreach_worker_with_index(
         lambda worker, index: (index, worker.worker_index, worker.num_envs)
