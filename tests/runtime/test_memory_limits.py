@@ -124,7 +124,8 @@ def test_whom_the_kernel_kills_for_want_of_memory_is_told_so_and_the_others_neve
         eater.grow.tell(400 * MB, 20 * MB)
         wait_until(lambda: cluster.num_restarts() == 1, PATIENCE_S)
         assert eater.pid.call().result() != pids[0] and other.pid.call().result() == pids[1]
-        of_events("out of memory: the kernel", "worker/0", moment, events).keep()
+        note = "from the first 20 of 200 MB on, 20 every 0.1 s"
+        of_events("out of memory: the kernel", "worker/0", moment, events, note).keep()
         (ended,) = [event for event in events if event["event"] == "actor_exited"]
         assert ended["actor"] == "worker/0" and ended["rss_bytes"] > 60 * MB
         assert re.fullmatch(KILLED, ended["reason"])
