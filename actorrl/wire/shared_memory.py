@@ -220,32 +220,27 @@ class Room:
     def num_taken(self) -> int:
         return self._next - self._start
 
-    @property
-    def num_left(self) -> int:
-        return self._end - self._next
-
     def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         """An array to be filled: in the slot if it has room, else in the process's own memory."""
         nbytes = math.prod(shape) * dtype.itemsize
-        if self._memory is None or aligned(nbytes) > self.num_left:
+        if self._memory is None or self._next + aligned(nbytes) > self._end:
             return np.empty(shape, dtype)
         found = self._memory[self._next : self._next + nbytes].view(dtype).reshape(shape)
         self._next += aligned(nbytes)
         return found
 
-    def put(self, array: np.ndarray) -> int:
-        """Copy an array for which there is room; its offset."""
-        offset = self._next
-        np.copyto(self.take(array.shape, array.dtype), array)
-        return offset
+    def places_of(self, arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+        """The offsets of those arrays that lie in the slot as a reader expects it."""
+        if not self.num_taken:
+            return {}
+        found = {name: self._offset_of(array) for name, array in arrays.items()}
+        return {name: offset for name, offset in found.items() if offset is not None}
 
-    def offset_of(self, array: np.ndarray) -> int | None:
-        """Where an array lies in the slot, if it does, as a reader expects it."""
-        if not self.num_taken or not array.flags.c_contiguous:
-            return None
+    def _offset_of(self, array: np.ndarray) -> int | None:
         offset: int = array.__array_interface__["data"][0] - self._address
         is_inside = self._start <= offset and offset + array.nbytes <= self._next
-        return offset if is_inside and offset % ALIGN == 0 else None
+        is_expected = offset % ALIGN == 0 and array.flags.c_contiguous
+        return offset if is_inside and is_expected else None
 
 
 class SlabWriter:
@@ -270,24 +265,34 @@ class SlabWriter:
     def write(self, slot: int, arrays: Mapping[str, np.ndarray]) -> list[int] | None:
         """Copy the arrays into a free slot, but for those that lie there already; their offsets, or
         None if there is no memory."""
-        room = self._rooms.pop(slot, None) or self.room(slot)
-        offsets = [room.offset_of(array) for array in arrays.values()]
-        rest = zip(arrays.values(), offsets, strict=True)
-        missing = sum(aligned(array.nbytes) for array, at in rest if at is None)
-        if missing > room.num_left:
+        room = self._rooms.pop(slot, None)
+        places = {} if room is None else room.places_of(arrays)
+        taken = 0 if room is None else room.num_taken
+        needed = taken + sum(aligned(a.nbytes) for name, a in arrays.items() if name not in places)
+        if needed > self._slot_nbytes:
             # Never into the memory that some of them lie in: it would be read and written at once.
-            if not self._grow(room.num_taken + missing):
+            if not self._grow(needed):
                 return None
-            room, offsets = self.room(slot), [None] * len(arrays)
-        places = []
-        for (name, array), at in zip(arrays.items(), offsets, strict=True):
-            places.append(room.put(array) if at is None else at)
-            if copies.COUNTING:
-                copies.note("message", name, array.nbytes, array.nbytes if at is None else 0)
-        self._rooms.pop(slot, None)
+            places, taken = {}, 0
+        offsets = self._copy(slot * self._slot_nbytes + taken, arrays, places)
         self._last_written[slot] = self.generation
         self._drop_old_generations()
-        return places
+        return offsets
+
+    def _copy(
+        self, offset: int, arrays: Mapping[str, np.ndarray], places: Mapping[str, int]
+    ) -> list[int]:
+        """Put the arrays that have no place yet one behind the other, from `offset` on."""
+        offsets = []
+        for name, array in arrays.items():
+            at = places.get(name)
+            if at is None:
+                at, offset = offset, offset + aligned(array.nbytes)
+                np.copyto(np.ndarray(array.shape, array.dtype, self._memory, at), array)
+            offsets.append(at)
+            if copies.COUNTING:
+                copies.note("message", name, array.nbytes, 0 if name in places else array.nbytes)
+        return offsets
 
     def _grow(self, needed: int) -> bool:
         slot_nbytes = aligned(needed + needed // 8)
