@@ -14,6 +14,7 @@ from types import ModuleType
 
 import click
 
+from actorrl.errors import ActorRLError
 from benchmarks.harness import machine, pairing, report
 from benchmarks.harness.pairing import Case
 
@@ -70,7 +71,7 @@ def _answer(case: Case, pairs: int | None) -> dict[str, object]:
 def _said(case: Case) -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ActorRLError) as error:
         print(f"  {case.name}: no answer: {error}", file=sys.stderr, flush=True)
 
 

@@ -149,14 +149,14 @@ def _bytes_of_play() -> float:
     torch.set_num_threads(1)
     config = APEXConfig(num_workers=1, replay_capacity=_ATARI_ROWS, storage="lz4")
     info = check_env("ALE/Pong-v5", {})
-    envs = config.num_envs_per_worker
+    envs = config.num_envs()
     policy = make_policy(config, info, 1, np.arange(envs))
     if checkpoint := os.environ.get(_CHECKPOINT):
         policy.load_flat(read_checkpoint(checkpoint)["learner"]["weights"], 1)
     vector = make_vector(info.env, {}, envs, seed=1)
     collector = Collector(vector, policy, _ATARI_FRAGMENT)
     n_step = NStep(config.n_step, config.gamma, envs)
-    settings = config.shard(info, seed=1, num_shards=1, with_q_values=True)
+    settings = config.shard(info, seed=1, num_shards=1)
     replay = None
     while replay is None or len(replay) < _ATARI_ROWS:
         rows = n_step.add(collector.collect().columns)

@@ -31,7 +31,8 @@ Allocate = Callable[[tuple[int, ...], np.dtype[Any]], np.ndarray]
 
 ALIGN = 64
 _REQUEST_LIMIT = 4096
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 10.0  # of the agent, for one client's request
+_PATIENCE_S = 60.0  # of a client: hundreds may ask at once, or the agent stand still for a while
 
 
 def own_memory(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
@@ -190,7 +191,7 @@ class MemoryClient:
                 raise OSError(f"a question of {len(request)} bytes")
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                self._socket.settimeout(_TIMEOUT_S)
+                self._socket.settimeout(_PATIENCE_S)
                 self._socket.connect(self._address)
             self._socket.send(request)
             answer, fds, _, _ = socket.recv_fds(self._socket, _REQUEST_LIMIT, 1)
