@@ -16,18 +16,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from actorrl.algorithms import (
-    described,
-    envs_measured,
-    evaluating,
-    far_hosts,
-    planning,
-    restoring,
-    resuming,
-)
+from actorrl.algorithms import described, evaluating, far_hosts, planning, restoring, resuming
 from actorrl.algorithms.acting import policies_of
 from actorrl.algorithms.changing import Changing
 from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.envs_measured import with_num_envs
 from actorrl.algorithms.mirror import PolicyMirror
 from actorrl.algorithms.run import Run
 from actorrl.algorithms.run_record import RunName, RunRecord, make_folder
@@ -102,7 +95,7 @@ class Algorithm(Changing):
         self.config = as_config(type(self).config_class, config, env).copy()
         self.config.__dict__["algorithm"] = type(self)
         self.name = type(self).__name__
-        self.info = envs_measured.settle(self.config, restoring.checked(self.config))
+        self.info = with_num_envs(self.config, restoring.checked(self.config))
         self.config.freeze()
         self.stop_criteria = dict(stop or {})
         self.run_id = early.run_id()

@@ -47,7 +47,7 @@ class Measured(NamedTuple):
         )
 
 
-def settle(config: AlgorithmConfig, info: EnvInfo) -> EnvInfo:
+def with_num_envs(config: AlgorithmConfig, info: EnvInfo) -> EnvInfo:
     """Put a number in the place of "auto", and say so in the notices. It takes some seconds, more
     where environments are slow. Raises ConfigError where no number fits the other settings."""
     if config.num_envs_per_worker != "auto":
