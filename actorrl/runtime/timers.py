@@ -13,19 +13,20 @@ Action = Callable[[], None]
 class Timers:
     """One thread's."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._heap: list[tuple[float, int, float, Action]] = []
         self._order = itertools.count()
 
     def add(self, seconds: float, action: Action) -> None:
         """Due in so many seconds, and so many after each time that it was done."""
         assert seconds > 0, seconds
-        due = time.monotonic() + seconds
+        due = self._clock() + seconds
         heapq.heappush(self._heap, (due, next(self._order), seconds, action))
 
     def due(self) -> Iterator[Action]:
         """All that is to be done now."""
-        while self._heap and self._heap[0][0] <= time.monotonic():
+        while self._heap and self._heap[0][0] <= self._clock():
             _, _, seconds, action = heapq.heappop(self._heap)
             yield action
             self.add(seconds, action)
@@ -34,5 +35,5 @@ class Timers:
         """How long to wait for the next one, at most."""
         if not self._heap:
             return longest_ms
-        until_due = (self._heap[0][0] - time.monotonic()) * 1000
+        until_due = (self._heap[0][0] - self._clock()) * 1000
         return min(longest_ms, max(0, int(until_due) + 1))

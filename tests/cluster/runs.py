@@ -16,6 +16,7 @@ import psutil
 
 from actorrl.runtime import strays
 from tests.cluster.sandboxes import Sandbox
+from tests.runtime.clusters import wait_until
 
 PATIENCE_S = 150.0
 COMMAND = [sys.executable, "-P", "-m", "actorrl"]
@@ -101,7 +102,8 @@ def counters(sandbox: Sandbox) -> list[int]:
 
 
 def processes(sandbox: Sandbox) -> list[str]:
-    """Commands that run on the hosts, but for their SSH servers and what holds the namespaces."""
+    """Commands that run on the hosts, but for their SSH servers, what holds the namespaces, and
+    processes that have ended and are not yet reaped."""
     found = []
     for host in sandbox.plan.hosts:
         for pid in pids_on(host.namespace):
@@ -109,7 +111,8 @@ def processes(sandbox: Sandbox) -> list[str]:
                 found.append(Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "))
             except OSError:
                 continue
-    return [command for command in found if not command.startswith(("unshare ", "sshd: "))]
+    holding = ("unshare ", "sshd: ")
+    return [command for command in found if command and not command.startswith(holding)]
 
 
 def pids_on(namespace: str) -> list[int]:
@@ -131,7 +134,7 @@ def agent_and_connection(run_id: str, host: str) -> tuple[psutil.Process, psutil
 
 def is_clean(run: Run, sandbox: Sandbox) -> bool:
     """Nothing of it runs anywhere, and no process had an accident."""
-    assert processes(sandbox) == []
+    wait_until(lambda: processes(sandbox) == [])
     assert strays.of_run(run.status()["run_id"]) == []
     logs = (run.folder / "logs").glob("*.log")
     assert not any("Traceback" in log.read_text() for log in logs)

@@ -17,6 +17,7 @@ from tests.cluster import sandboxes
 from tests.cluster.light import counters_over
 from tests.cluster.runs import processes
 from tests.cluster.sandboxes import Sandbox
+from tests.runtime.clusters import wait_until
 
 FULL = b"Exceeded MaxStartups\r\n"  # what sshd says when it refuses a login
 
@@ -100,6 +101,6 @@ def test_thirty_hosts_come_up_through_one_jump_host(namespaces, tmp_path):
             assert {row["host"] for row in actors} == set(sandbox.addresses)
             asked = [cluster.ref(row["name"]).add.call(1) for row in actors]
             assert [future.result() for future in asked] == [1] * 30
-        assert processes(sandbox) == []
+        wait_until(lambda: processes(sandbox) == [])
     finally:
         sandboxes.down(sandbox.directory)

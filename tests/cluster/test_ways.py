@@ -20,6 +20,7 @@ from tests.cluster import sandboxes
 from tests.cluster.runs import entry, is_clean, launch_words, processes
 from tests.cluster.sandboxes import NOISE, Sandbox
 from tests.cluster.test_check import keygen, with_other_key
+from tests.runtime.clusters import wait_until
 
 pytestmark = pytest.mark.timeout(400)
 ONE_WORKER = ["--workers", "1", "--stop", "timesteps_total=2000"]
@@ -130,7 +131,8 @@ def refused(flat, tmp_path, capsys, monkeypatch):
         said = capsys.readouterr().err
         print(f"refused after {seconds:.1f} s: {said}")
         assert got == code, said
-        assert not (tmp_path / "results").exists() and processes(flat) == before
+        assert not (tmp_path / "results").exists()
+        wait_until(lambda: processes(flat) == before)
         return said
 
     return launch
