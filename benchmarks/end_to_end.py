@@ -59,8 +59,7 @@ def _case(
     algo: str, env: str, other: Side, bar: str = "", note: str = "", setting: str = ""
 ) -> Case:
     more = [setting] if setting else []
-    name = ", ".join([" ".join([algo, env, *more]), other.name])
-    side = ours(algo, env, *more)
+    name, side = f"{' '.join([algo, env, *more])}, {other.name}", ours(algo, env, *more)
     return Case(name, "env steps/s", side, other, bar, note, pairs=3, together=False)
 
 

@@ -7,7 +7,6 @@ started before `build`.
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import math
 import os
@@ -17,7 +16,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from actorrl.algorithms import batch_arithmetic, multi_agent, spellings
+from actorrl.algorithms import batch_arithmetic, multi_agent, naming, spellings
 from actorrl.algorithms.host_settings import HostSettings
 from actorrl.envs.film import INSTALL, missing
 from actorrl.models.model_config import ModelConfig
@@ -258,8 +257,7 @@ class AlgorithmConfig(HostSettings):
         given = self.callbacks_class
         try:
             if isinstance(given, str):
-                module, _, name = given.partition(":")
-                self.callbacks_class = given = getattr(importlib.import_module(module), name)
+                self.callbacks_class = given = naming.imported(given)
         except (ImportError, AttributeError, ValueError) as error:
             return [f"callbacks: {given!r} cannot be imported ({error}), expected module:Class"]
         if given is None or (isinstance(given, type) and issubclass(given, DefaultCallbacks)):

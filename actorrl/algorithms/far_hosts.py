@@ -40,7 +40,8 @@ def recover(learner: ActorRef, folder: str, check: Callable[[], None]) -> None:
     found = restoring.newest_learner_state(folder)
     while True:
         try:
-            learner.recover.within(actor_states.STATE_TIMEOUT_S).call(*found[:4]).result()
+            recover = learner.recover.within(actor_states.STATE_TIMEOUT_S).call
+            recover(found.state, found.checkpoint, found.damaged, found.epoch).result()
             return
         except ActorDied:  # the connection's end is often heard before the successor's address
             check()

@@ -43,6 +43,12 @@ def from_name(name: str, given: Any = None, key: str = "env") -> Any:
     return found
 
 
+def imported(path: str) -> Any:
+    """What `module:Name` names. Raises ImportError, AttributeError, ValueError."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
 def _lookup(module_name: str, qualname: str) -> Any:
     module = sys.modules.get(module_name)
     if module is None and module_name != "__main__":

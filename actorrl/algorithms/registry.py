@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
-from actorrl.algorithms.naming import to_name
+from actorrl.algorithms.naming import imported, to_name
 from actorrl.config import did_you_mean
 from actorrl.errors import ConfigError
 
@@ -46,17 +45,15 @@ def algorithm_class(name: str) -> type[Algorithm]:
             f"algo: unknown algorithm {name!r}{did_you_mean(name.upper(), names())},"
             f" accepted are {', '.join(names())}"
         )
-    module, _, cls = _ALGORITHMS[name.upper()].partition(":")
-    found: type[Algorithm] = getattr(importlib.import_module(f"actorrl.algorithms.{module}"), cls)
+    found: type[Algorithm] = imported(f"actorrl.algorithms.{_ALGORITHMS[name.upper()]}")
     return found
 
 
 def _own(path: str) -> type[Algorithm]:
     from actorrl.algorithms.base import Algorithm
 
-    module, _, name = path.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name)
+        found = imported(path)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"algo: {path!r} cannot be imported ({error})") from None
     if isinstance(found, type) and issubclass(found, Algorithm):

@@ -20,6 +20,7 @@ from actorrl.roles.local_replay_learner import LocalReplaySettings
 from actorrl.roles.replay_rows import n_step_rows
 from actorrl.roles.replay_shard import ShardSettings
 from actorrl.roles.settings import Postprocess
+from actorrl.rollouts.postprocess import num_lead_in
 
 # Settings for which algorithms have defaults of their own: `n_step: StepsSummed = 3`, or with
 # RLlib's default beside it `n_step: Annotated[StepsSummed, Meta(extra={"rllib": 1})] = 3`.
@@ -127,7 +128,7 @@ class ReplayConfig(AlgorithmConfig):
         return "learner", self.local_replay(info, seed=0)
 
     def num_lead_in(self) -> int:
-        return self.n_step if self.rows_have_q_values else self.n_step - 1
+        return num_lead_in(self.n_step, self.rows_have_q_values)
 
     def frame_overlap(self, info: EnvInfo) -> int:
         """Frames with which a worker's fragment repeats the end of its last one."""

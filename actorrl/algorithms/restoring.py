@@ -35,13 +35,14 @@ def checked(config: AlgorithmConfig) -> EnvInfo:
     if errors:
         raise ConfigError(errors)
     told = {key: getattr(config.model, f"lstm_use_prev_{key}") for key in ("action", "reward")}
+    tells = any(told.values())
     if config.policies is not None or has_agents(resolve(config.env).env, config.env_config):
-        if any(told.values()):
+        if tells:
             raise ConfigError(
                 "model.lstm_use_prev_action, model.lstm_use_prev_reward: one agent only"
             )
         return multi_agent.check(config)
-    env = WithPrevious(config.env, **told) if any(told.values()) else config.env
+    env = WithPrevious(config.env, **told) if tells else config.env
     info = check_env(env, config.env_config)
     _compare_spaces(config, info)
     return info

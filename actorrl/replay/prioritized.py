@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from actorrl.data.allocate import Allocate
 from actorrl.data.columns import INDICES
 from actorrl.replay.frame_store import FrameStore
-from actorrl.replay.rows import Allocate, RowStore
+from actorrl.replay.rows import RowStore
 from actorrl.replay.sum_tree import SumTree
 from actorrl.replay.weights import Mass
 

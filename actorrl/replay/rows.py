@@ -11,16 +11,15 @@ Letters: N rows, F frames, B environments of a fragment, k frames of a stack.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from actorrl import copies
+from actorrl.data.allocate import Allocate
 from actorrl.data.columns import FRAMES, NEXT_OBS, NEXT_OBS_FRAMES, OBS, OBS_FRAMES
 from actorrl.replay.frame_store import FrameStore
-
-Allocate = Callable[[tuple[int, ...], Any], np.ndarray]  # (shape, dtype) -> an array to be filled
 
 FRAME_COLUMNS = {OBS_FRAMES: OBS, NEXT_OBS_FRAMES: NEXT_OBS}
 """Columns [N, k] of frame numbers, and the column of stacks that a sample has in their place."""

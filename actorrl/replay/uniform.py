@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from actorrl.data.allocate import Allocate
 from actorrl.data.columns import INDICES
 from actorrl.replay.frame_store import FrameStore
 from actorrl.replay.prioritized import PROBABILITIES
-from actorrl.replay.rows import Allocate, RowStore
+from actorrl.replay.rows import RowStore
 from actorrl.replay.weights import Mass
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from actorrl.data import columns as c
+from actorrl.data.allocate import Allocate
 from actorrl.policies.policy_map import SEPARATOR
 from actorrl.replay.buffer import BufferSettings, Replay, num_rows
 from actorrl.replay.limiter import SamplesPerInsert
 from actorrl.replay.prioritized import PROBABILITIES
-from actorrl.replay.rows import Allocate
 from actorrl.replay.weights import Mass, importance_weights
 from actorrl.roles.batch import ReusedMemory
 from actorrl.roles.round_learner import RoundLearner

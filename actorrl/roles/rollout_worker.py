@@ -7,6 +7,7 @@ from typing import Any
 import cloudpickle
 
 from actorrl import copies, failpoints
+from actorrl.data.allocate import Allocate
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.fragment import Fragment
 from actorrl.data.sample_batch import MultiAgentBatch
@@ -34,7 +35,7 @@ from actorrl.rollouts.callbacks import (
     overrides,
     watches_episodes,
 )
-from actorrl.rollouts.collector import Allocate, Collector
+from actorrl.rollouts.collector import Collector
 from actorrl.rollouts.multi_agent import MultiAgentCollector
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.context import Context

@@ -6,7 +6,6 @@ Letters: T rows of a fragment, B environments, k frames in a stack. Called by th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from actorrl import copies
 from actorrl.data import columns as c
+from actorrl.data.allocate import Allocate
 from actorrl.data.fragment import Episode, Fragment, single_group
 from actorrl.data.frame_stack import frame_rows
 from actorrl.envs.failure import failure
@@ -21,8 +21,6 @@ from actorrl.envs.numbers import WrongNumber, check_rewards, check_rows
 from actorrl.envs.vector import StepResult, VectorEnv
 from actorrl.rollouts.callbacks import EpisodeWatcher
 from actorrl.rollouts.episodes import EpisodeTracker
-
-Allocate = Callable[[tuple[int, ...], Any], np.ndarray]  # (shape, dtype) -> an array to be filled
 
 
 class Act(Protocol):

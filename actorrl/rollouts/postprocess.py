@@ -46,6 +46,12 @@ def _windows(
     return _Windows(returns, lengths, ~open_, terminated)
 
 
+def num_lead_in(n: int, with_q_values: bool) -> int:
+    """Rows that NStep carries over from one fragment to the next: those whose bootstrap has not
+    come; with Q values one more, since they wait for those of their bootstrap."""
+    return n if with_q_values else n - 1
+
+
 class NStep:
     """Turns fragments of one worker into n-step rows, for replay. Keeps unfinished tails.
 
@@ -191,7 +197,7 @@ class NStep:
         }
 
     def _num_carried(self, with_q_values: bool) -> int:
-        return self.n if with_q_values else self.n - 1
+        return num_lead_in(self.n, with_q_values)
 
     def _finals(self, columns: Columns, picked: _Picked, num_rows: int) -> _Finals:
         """SAME_STEP: for each row whose window an end closed, its final observation's number.

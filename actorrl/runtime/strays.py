@@ -21,15 +21,13 @@ _PAUSE_S = 0.01
 def of_run(run_id: str, host: str | None = None) -> list[int]:
     """The pids of all live processes that carry the run's id, but for this one; only those that
     carry the host's name, too, if one is given."""
-    marks = _marks(run_id, host)
-    return [pid for pid in _pids() if pid != os.getpid() and _carries(pid, marks)]
+    return _those(_of_run(run_id, host))
 
 
 def kill_run(run_id: str, patience_s: float, host: str | None = None) -> list[int]:
     """End every process of the run, or of one host of it, but this one; those that are there still
     after `patience_s`."""
-    marks = _marks(run_id, host)
-    return _kill_all(lambda pid: pid != os.getpid() and _carries(pid, marks), patience_s)
+    return _kill_all(_of_run(run_id, host), patience_s)
 
 
 def kill_session(leader: int, patience_s: float) -> list[int]:
@@ -40,12 +38,12 @@ def kill_session(leader: int, patience_s: float) -> list[int]:
 
 def _kill_all(is_meant: Callable[[int], bool], patience_s: float) -> list[int]:
     deadline = time.monotonic() + patience_s
-    left = list(filter(is_meant, _pids()))
+    left = _those(is_meant)
     while left:
         for pid in left:
             _kill(pid, is_meant)
         time.sleep(_PAUSE_S)
-        left = list(filter(is_meant, _pids()))
+        left = _those(is_meant)
         if time.monotonic() > deadline:
             break
     return left
@@ -86,13 +84,20 @@ def _kill(pid: int, is_meant: Callable[[int], bool]) -> None:
             os.close(pidfd)
 
 
+def _those(is_meant: Callable[[int], bool]) -> list[int]:
+    return [pid for pid in _pids() if is_meant(pid)]
+
+
 def _pids() -> Iterator[int]:
     return (int(name) for name in os.listdir("/proc") if name.isdecimal())
 
 
-def _marks(run_id: str, host: str | None) -> set[bytes]:
+def _of_run(run_id: str, host: str | None) -> Callable[[int], bool]:
+    """Whether a process, but for this one, carries the marks of the run, or of one host of it."""
     marks = {f"{RUN_ID_VARIABLE}={run_id}".encode()}
-    return marks if host is None else marks | {f"{HOST_VARIABLE}={host}".encode()}
+    if host is not None:
+        marks.add(f"{HOST_VARIABLE}={host}".encode())
+    return lambda pid: pid != os.getpid() and _carries(pid, marks)
 
 
 def _carries(pid: int, marks: set[bytes]) -> bool:

@@ -225,7 +225,7 @@ class Room:
         """An array to be filled: in the slot if it has room, else in the process's own memory."""
         nbytes = math.prod(shape) * dtype.itemsize
         if self._memory is None or self._next + aligned(nbytes) > self._end:
-            return np.empty(shape, dtype)
+            return own_memory(shape, dtype)
         found = self._memory[self._next : self._next + nbytes].view(dtype).reshape(shape)
         self._next += aligned(nbytes)
         return found

@@ -68,8 +68,7 @@ def take(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes] | No
     waiting, _waiting = _waiting, None
     process = waiting.process
     if _theirs(waiting.environment) != _theirs(environment):
-        strays.kill_session(process.pid, _END_S)
-        process.wait()
+        _end(process)
         return None
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it has ended already: who watches it will see
@@ -87,8 +86,13 @@ def discard() -> None:
     global _waiting
     if _waiting is not None:
         waiting, _waiting = _waiting, None
-        assert waiting.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            waiting.process.stdin.close()
-        strays.kill_session(waiting.process.pid, _END_S)
-        waiting.process.wait()
+        _end(waiting.process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """With its forkserver."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    strays.kill_session(process.pid, _END_S)
+    process.wait()
