@@ -16,7 +16,8 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from actorrl.algorithms import batch_arithmetic, multi_agent, naming, spellings
+from actorrl import import_paths
+from actorrl.algorithms import batch_arithmetic, multi_agent, spellings
 from actorrl.algorithms.host_settings import HostSettings
 from actorrl.envs.film import INSTALL, missing
 from actorrl.models.model_config import ModelConfig
@@ -257,7 +258,7 @@ class AlgorithmConfig(HostSettings):
         given = self.callbacks_class
         try:
             if isinstance(given, str):
-                self.callbacks_class = given = naming.imported(given)
+                self.callbacks_class = given = import_paths.imported(given)
         except (ImportError, AttributeError, ValueError) as error:
             return [f"callbacks: {given!r} cannot be imported ({error}), expected module:Class"]
         if given is None or (isinstance(given, type) and issubclass(given, DefaultCallbacks)):

@@ -21,7 +21,7 @@ from actorrl.envs.preprocessors import preprocessor_for, problem_with
 from actorrl.envs.registry import EnvContext, resolve
 from actorrl.errors import ConfigError, EnvironmentFailure
 from actorrl.policies.base import Policy
-from actorrl.rollouts.multi_agent import EpisodeInfo, MappingFn, with_accepted_arguments
+from actorrl.rollouts.policy_mapping import EpisodeInfo, MappingFn, with_accepted_arguments
 
 if TYPE_CHECKING:
     from actorrl.algorithms.config import AlgorithmConfig

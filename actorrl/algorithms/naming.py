@@ -6,10 +6,9 @@ a lambda) is recorded as needed, and whoever loads the checkpoint is asked for i
 
 from __future__ import annotations
 
-import importlib
-import sys
 from typing import Any
 
+from actorrl import import_paths
 from actorrl.errors import CheckpointError
 
 _WHAT = {"env": "the environment", "policy_mapping_fn": "the function"}
@@ -23,7 +22,7 @@ def to_name(thing: Any) -> str:
         return thing
     named = thing if hasattr(thing, "__qualname__") else type(thing)
     module, qualname = getattr(named, "__module__", None), named.__qualname__
-    found = _lookup(str(module), qualname)
+    found = import_paths.found(str(module), qualname)
     return f"{module}:{qualname}{'' if found is None or found is thing else ' (an object)'}"
 
 
@@ -34,29 +33,10 @@ def from_name(name: str, given: Any = None, key: str = "env") -> Any:
     module_name, colon, qualname = name.partition(":")
     if not colon:
         return name
-    found = _lookup(module_name, qualname)
+    found = import_paths.found(module_name, qualname)
     if found is None:
         raise CheckpointError(
             f"this checkpoint needs {_WHAT.get(key, key)} {qualname} (of {module_name}), which"
             f" cannot be imported here: pass it as {key}={qualname.rpartition('.')[2]}"
         )
-    return found
-
-
-def imported(path: str) -> Any:
-    """What `module:Name` names. Raises ImportError, AttributeError, ValueError."""
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
-def _lookup(module_name: str, qualname: str) -> Any:
-    module = sys.modules.get(module_name)
-    if module is None and module_name != "__main__":
-        try:
-            module = importlib.import_module(module_name)
-        except ImportError:
-            return None
-    found = module
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
     return found

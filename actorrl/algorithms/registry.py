@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actorrl.algorithms.naming import imported, to_name
+from actorrl import import_paths
+from actorrl.algorithms.naming import to_name
 from actorrl.config import did_you_mean
 from actorrl.errors import ConfigError
 
@@ -45,7 +46,9 @@ def algorithm_class(name: str) -> type[Algorithm]:
             f"algo: unknown algorithm {name!r}{did_you_mean(name.upper(), names())},"
             f" accepted are {', '.join(names())}"
         )
-    found: type[Algorithm] = imported(f"actorrl.algorithms.{_ALGORITHMS[name.upper()]}")
+    found: type[Algorithm] = import_paths.imported(
+        f"actorrl.algorithms.{_ALGORITHMS[name.upper()]}"
+    )
     return found
 
 
@@ -53,7 +56,7 @@ def _own(path: str) -> type[Algorithm]:
     from actorrl.algorithms.base import Algorithm
 
     try:
-        found = imported(path)
+        found = import_paths.imported(path)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"algo: {path!r} cannot be imported ({error})") from None
     if isinstance(found, type) and issubclass(found, Algorithm):

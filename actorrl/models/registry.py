@@ -3,10 +3,7 @@ turns them into classes (`resolve`), which travel to the workers by value."""
 
 from __future__ import annotations
 
-import importlib
-import sys
-from typing import Any
-
+from actorrl import import_paths
 from actorrl.config import did_you_mean
 from actorrl.models.model_config import ModelConfig
 
@@ -51,24 +48,11 @@ def _find(setting: str, value: str) -> type | None:
     for cls in known.values():
         if (cls.__module__, cls.__qualname__) == (module_name, qualname):
             return cls
-    found = _import(module_name, qualname)
-    if found is not None:
+    found = import_paths.found(module_name, qualname)
+    if isinstance(found, type):
         return found
     alike = [cls for cls in known.values() if cls.__qualname__ == qualname]
     return alike[0] if len(alike) == 1 else None
-
-
-def _import(module_name: str, qualname: str) -> type | None:
-    module = sys.modules.get(module_name)
-    if module is None and module_name not in ("", "__main__"):
-        try:
-            module = importlib.import_module(module_name)
-        except ImportError:
-            return None
-    found: Any = module
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
-    return found if isinstance(found, type) else None
 
 
 def _unknown(setting: str, value: str) -> str:

@@ -6,9 +6,7 @@ it; in a tick a policy is asked once, for all agents of all environments that ac
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -25,9 +23,7 @@ from actorrl.errors import EnvironmentFailure
 from actorrl.rollouts.callbacks import AgentsWatcher
 from actorrl.rollouts.collector import Act, ActingPolicy
 from actorrl.rollouts.lanes import Lane, Row, stack
-
-MappingFn = Callable[..., str]
-_ANY = inspect.Parameter
+from actorrl.rollouts.policy_mapping import EpisodeInfo, MappingFn, with_accepted_arguments
 
 
 class Policies(Protocol):
@@ -37,40 +33,6 @@ class Policies(Protocol):
     def version(self) -> int: ...
     @property
     def policies(self) -> Mapping[str, ActingPolicy]: ...
-
-
-@dataclass(slots=True)
-class EpisodeInfo:
-    """What a mapping function is told of the episode under way (RLlib's `episode`)."""
-
-    episode_id: int
-    env_index: int
-    length: int = 0
-    total_reward: float = 0.0
-    agent_rewards: dict[Any, float] = field(default_factory=dict)
-    policy_rewards: dict[str, float] = field(default_factory=dict)
-    policy_of: dict[Any, str] = field(default_factory=dict)
-    user_data: dict[str, Any] = field(default_factory=dict)  # of the user's callbacks, as RLlib's
-    custom_metrics: dict[str, float] = field(default_factory=dict)
-    last: dict[str, dict[Any, Any]] = field(default_factory=dict)  # for callbacks: what -> agent
-
-    def get_agents(self) -> list[Any]:
-        return list(self.policy_of)
-
-    def last_observation_for(self, agent_id: Any) -> Any:
-        return self.last.get("observation", {}).get(agent_id)
-
-    def last_action_for(self, agent_id: Any) -> Any:
-        return self.last.get("action", {}).get(agent_id)
-
-    def last_reward_for(self, agent_id: Any) -> Any:
-        return self.last.get("reward", {}).get(agent_id)
-
-    def last_info_for(self, agent_id: Any) -> Any:
-        return self.last.get("info", {}).get(agent_id)
-
-    def policy_for(self, agent_id: Any) -> str:
-        return self.policy_of[agent_id]
 
 
 class MultiAgentCollector:
@@ -351,22 +313,3 @@ def _row(lane: Lane, act: Act, k: int, decides: bool) -> Row:
 def _invalid(row: Row) -> Row:
     """The row that begins the next fragment, as the one behind this fragment's last."""
     return Row(row.obs, row.age, row.action, row.extras, row.state, valid=False)
-
-
-def with_accepted_arguments(function: MappingFn) -> Callable[[Any, EpisodeInfo], str]:
-    """As it is called here. RLlib has called it with more and more over the years: `f(agent)`,
-    `f(agent, episode)`, `f(agent, episode, worker, **kwargs)`, the second by its place."""
-    parameters = inspect.signature(function).parameters
-    kinds = [p.kind for p in parameters.values()]
-    by_place = sum(k in (_ANY.POSITIONAL_ONLY, _ANY.POSITIONAL_OR_KEYWORD) for k in kinds)
-    takes_more = _ANY.VAR_KEYWORD in kinds
-    has_second = by_place > 1 or _ANY.VAR_POSITIONAL in kinds
-    by_name = not has_second and (takes_more or "episode" in parameters)
-    more = {"worker": None} if takes_more or "worker" in parameters else {}
-
-    def call(agent: Any, episode: EpisodeInfo) -> str:
-        if has_second:
-            return function(agent, episode, **more)
-        return function(agent, **({"episode": episode} if by_name else {}), **more)
-
-    return call

@@ -18,7 +18,7 @@ from actorrl.algorithms.registry import algorithm_class, config_class, names
 from actorrl.envs.multi_agent import ALL, MultiAgentEnv, make_multi_agent
 from actorrl.errors import CheckpointError, ConfigError
 from actorrl.experiment.checkpoints import read_manifest
-from actorrl.rollouts.multi_agent import EpisodeInfo, with_accepted_arguments
+from actorrl.rollouts.policy_mapping import EpisodeInfo, with_accepted_arguments
 
 CARTPOLES = make_multi_agent("CartPole-v1")
 
