@@ -130,8 +130,6 @@ class Endpoint:
 
     def awaits(self, names: Iterable[str]) -> bool:
         """Whether some of these peers are up, and have not come yet: see after `receive`."""
-        if self._outside is not None:
-            self._intake.mix(self._outside.inbox)  # else a visit would not be seen there
         return self._visitors.await_any(names)
 
     def metrics(self) -> dict[str, int]:
@@ -184,6 +182,8 @@ class Endpoint:
             self._forget(name)
         if self._outside is not None:
             self._visitors.look(table, self._host)
+            if self._visitors.absent:  # who waits for answers alone has to see them come
+                self._intake.mix(self._outside.inbox)
             self._visit()
         if changed:
             self.on_peers(sorted(changed))
@@ -200,11 +200,7 @@ class Endpoint:
         """Whether the peer is up, as far as is known. `name!` is its control lane."""
         if name.endswith("!"):
             name = name[:-1]
-        if name in self._visitors.absent:
-            if self._outside is not None:  # who waits for answers alone has to see it come
-                self._intake.mix(self._outside.inbox)
-            return False
-        return name in self.peers
+        return name in self.peers and name not in self._visitors.absent
 
     def incarnation_of(self, name: str) -> int:
         """The peer's incarnation, 0 while it is down."""
