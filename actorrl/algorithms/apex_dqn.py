@@ -172,15 +172,18 @@ class APEXUpdate:
         self._num_updates = 0
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
-        obs, new_obs = batch[c.OBS], batch[c.NEXT_OBS]
-        q = self.policy.q_values(obs)
+        # The next observations first: what a forward pass without gradient takes is free again
+        # before the one with gradient keeps all of its own (90 MB, 512 rows of Atari).
+        q_next = self._target.q_values(batch[c.NEXT_OBS])
+        q_next_online = self._chooser(batch[c.NEXT_OBS], q_next)
+        q = self.policy.q_values(batch[c.OBS])
         td = double_q_td(
             q,
             batch[c.ACTIONS],
             batch[c.REWARDS],
             batch[c.DISCOUNTS],
-            self._online_next(new_obs),
-            self._target.q_values(new_obs),
+            q_next_online,
+            q_next,
             self._config.double_q,
         )
         loss = q_loss(td, batch[c.WEIGHTS])
@@ -198,11 +201,9 @@ class APEXUpdate:
         }
 
     @torch.no_grad()
-    def _online_next(self, new_obs: Tensor) -> Tensor:
-        """Online values of the next observations; the double estimator chooses by them."""
-        if not self._config.double_q:
-            return self._target.q_values(new_obs)
-        return self.policy.q_values(new_obs)
+    def _chooser(self, new_obs: Tensor, q_next: Tensor) -> Tensor:
+        """Values of the next observations by which the double estimator chooses."""
+        return self.policy.q_values(new_obs) if self._config.double_q else q_next
 
     def state_dict(self) -> State:
         return {

@@ -205,12 +205,13 @@ class DQNUpdate:
     def _huber(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Of each row the loss and the priority |TD|, [N]."""
         q_next_target = self._target.q_values(batch[c.NEXT_OBS])
+        q_next_online = self._chooser(batch[c.NEXT_OBS], q_next_target)
         td = double_q_td(
-            self.policy.q_values(batch[c.OBS]),
+            self.policy.q_values(batch[c.OBS]),  # last: the others' memory is free again by then
             batch[c.ACTIONS],
             batch[c.REWARDS],
             batch[c.DISCOUNTS],
-            self._chooser(batch[c.NEXT_OBS], q_next_target),
+            q_next_online,
             q_next_target,
             self._config.double_q,
         )

@@ -27,7 +27,7 @@ from actorrl.runtime.program import Program, Report, Request, State, Stream
 from actorrl.runtime.refs import DRIVER
 
 SAMPLES_CREDIT = 2
-PREFETCH = 3  # batches being gathered or waiting while one is learned from
+PREFETCH = 2  # batches being gathered or waiting while one is learned from; each 29 MB on Atari
 PRIORITIES_CREDIT = 16
 PRELOAD = (
     "actorrl.roles.rollout_worker",
