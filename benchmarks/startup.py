@@ -33,7 +33,8 @@ def cases(peers: bool) -> list[Case]:
     ]
     if peers:
         ray = peer.side("ray 2.6.3", "ray263", "ray_idle.py", "idle")
-        found.append(Case("idle, two counters", "MiB", _idle(), ray, "<= 0.2", pairs=1))
+        case = Case("idle, two counters", "MiB", _idle(), ray, "<= 0.2", pairs=1, together=False)
+        found.append(case)  # apart: an open peer is a child of this process
     return found
 
 
