@@ -6,7 +6,8 @@ What is set here goes before the roles of the host list, and those before what t
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+import shutil
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -60,6 +61,21 @@ class HostSettings(FluentConfig):
         ),
     ] = None
 
+    torch_compile_learner: Annotated[
+        bool,
+        Meta(
+            description="the learner's networks go through torch's compiler: a minute at the start,"
+            " faster updates after it"
+        ),
+    ] = False
+    cuda_graphs: Annotated[
+        bool,
+        Meta(
+            description="the learner's networks run as CUDA graphs, compiled: for small networks, "
+            "whose time on a GPU is that of starting kernels"
+        ),
+    ] = False
+
     def read_settings(self) -> list[str]:
         """Read a host list that is still a path or text; what is wrong with it."""
         if self.hosts is None or isinstance(self.hosts, ClusterSpec):
@@ -77,7 +93,22 @@ class HostSettings(FluentConfig):
                 "num_workers: 0 runs everything in one process of this machine, expected >= 1 "
                 "with other hosts"
             )
+        if not lines and self.cuda_graphs and not self.resolved_num_gpus():
+            lines.append(
+                "cuda_graphs: the learner has no GPU (num_gpus is 0), expected false, or num_gpus 1"
+            )
+        if self.compile_mode() and shutil.which("c++") is None and shutil.which("g++") is None:
+            lines.append(
+                "torch_compile_learner: torch's compiler needs a C++ compiler, and there is neither"
+                " c++ nor g++ on PATH, expected false"
+            )
         return lines
+
+    def compile_mode(self) -> Literal["", "default", "reduce-overhead"]:
+        """What torch's compiler does with the learner's networks; empty: nothing."""
+        if self.cuda_graphs:
+            return "reduce-overhead"
+        return "default" if self.torch_compile_learner else ""
 
     def cluster_spec(self) -> ClusterSpec:
         """The hosts of the run, with what is set here written into their roles."""

@@ -71,10 +71,10 @@ class ReplayConfig(AlgorithmConfig):
     n_step: StepsSummed = 1
     replay_capacity: Capacity = 50_000
     storage: Annotated[
-        Literal["raw", "lz4"],
+        Literal["raw", "lz4", "cuda"],
         Meta(
-            description="how replay keeps stacked frames: as they are, or compressed one by one "
-            "(a tenth of the memory for some more time)"
+            description="how replay keeps stacked frames: as they are, compressed one by one "
+            "(a tenth of the memory or less for some more time), or on the learner's GPU"
         ),
     ] = "raw"
     learning_starts: LearningStarts = 1000
@@ -99,6 +99,11 @@ class ReplayConfig(AlgorithmConfig):
             lines.append(
                 f"learning_starts: {self.learning_starts} rows never fit into replay_capacity"
                 f" {self.replay_capacity}, expected at most that"
+            )
+        if self.storage == "cuda" and not self.resolved_num_gpus():
+            lines.append(
+                "storage: cuda keeps frames on the learner's GPU, and num_gpus is 0, expected raw"
+                " or lz4"
             )
         if self.model.use_lstm:
             lines.append("model.use_lstm: there is no recurrent replay, expected false")
@@ -135,10 +140,10 @@ class ReplayConfig(AlgorithmConfig):
         return (info.frame_stack + self.num_lead_in()) * self.num_envs()
 
     def storage_for(self, info: EnvInfo) -> str:
-        """Raises ConfigError where there is nothing to compress."""
-        if self.storage == "lz4" and info.frame_stack == 1:
+        """Raises ConfigError where there are no frames to compress or to move."""
+        if self.storage != "raw" and info.frame_stack == 1:
             raise ConfigError(
-                f"storage: lz4 is for stacked frames, {info.name} has none, expected raw"
+                f"storage: {self.storage} is for stacked frames, {info.name} has none, expected raw"
             )
         return self.storage
 
@@ -190,6 +195,11 @@ class ReplayConfig(AlgorithmConfig):
 
     def shard_lines(self, num_shards: int) -> list[str]:
         """What is wrong with the sizes of shards."""
+        if self.storage == "cuda":
+            return [
+                "storage: cuda keeps frames beside the learner's own buffer, and shards are"
+                " processes without a GPU, expected raw or lz4"
+            ]
         capacity = self.replay_capacity // num_shards
         if self.train_batch_size <= capacity:
             return []

@@ -18,6 +18,7 @@ from actorrl.policies.base import Policy
 from actorrl.policies.policy_map import PolicyMap
 from actorrl.roles import several_policies
 from actorrl.roles.batch import FragmentBatch
+from actorrl.roles.compiling import compiling
 from actorrl.roles.gradient_worker import ComputeGradient, by_backward
 from actorrl.roles.settings import (
     LearnerSettings,
@@ -111,7 +112,7 @@ class Setup(NamedTuple):
             make_batch = more.get("make_batch", FragmentBatch)
             more["make_batch"] = functools.partial(GroupedBatch, make_batch)
         return LearnerSettings(
-            make_update=make_update,
+            make_update=compiling(make_update, config.compile_mode()),
             train_batch_size=config.train_batch_size,
             num_gpus=config.resolved_num_gpus(),
             num_threads=config.learner_threads(),

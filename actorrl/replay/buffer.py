@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 import numpy as np
 
 from actorrl.data import columns as c
-from actorrl.replay.frame_store import FRAME_STORES
+from actorrl.replay.frame_store import FRAME_STORES, FrameStore
 from actorrl.replay.prioritized import PrioritizedReplay
 from actorrl.replay.uniform import UniformReplay
 
 Replay = PrioritizedReplay | UniformReplay
+MakeStore = Callable[[int, tuple[int, ...]], FrameStore]  # (capacity in frames, frame's shape)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,13 +25,20 @@ class BufferSettings:
     eps: float = 1e-6
     seed: int = 0
     num_frames: int = 0  # of the frame ring; 0: observations are stored as they are
-    storage: str = "raw"  # of frames; see FRAME_STORES
+    storage: str = "raw"  # of frames; see FRAME_STORES, and "cuda": on the learner's device
     overlap_frames: int = 0  # with which a fragment repeats the end of its worker's last one
 
-    def make(self, rows: Mapping[str, np.ndarray], index: int = 0, incarnation: int = 1) -> Replay:
-        """The buffer of actor `index`, for rows like the first ones."""
+    def make(
+        self,
+        rows: Mapping[str, np.ndarray],
+        index: int = 0,
+        incarnation: int = 1,
+        on_device: MakeStore | None = None,
+    ) -> Replay:
+        """The buffer of actor `index`, for rows like the first ones. `on_device`, of a role that
+        has a device, makes the store of storage "cuda"."""
         frames = rows.get(c.FRAMES)
-        make_store = FRAME_STORES[self.storage]
+        make_store = FRAME_STORES[self.storage] if on_device is None else on_device
         store = None if frames is None else make_store(self.num_frames, frames.shape[1:])
         seed = self.seed + 1009 * index + incarnation
         if self.alpha is None:

@@ -28,15 +28,23 @@ def footprint(
     parts = [f"{rows:,} rows x {row_bytes:,} B"]
     total = rows * row_bytes
     if frames:
-        packed = math.ceil(obs_bytes / _LZ4_SHRINKS) if settings.storage == "lz4" else obs_bytes
-        assumed = f" (storage lz4: 1/{_LZ4_SHRINKS} assumed)" if packed < obs_bytes else ""
-        parts.append(f"{frames:,} frames x {packed:,} B{assumed}")
-        total += frames * packed
+        frame_bytes, assumed = _of_a_frame(settings.storage, obs_bytes)
+        parts.append(f"{frames:,} frames x {frame_bytes:,} B{assumed}")
+        total += frames * frame_bytes
     if settings.alpha is not None:
         tree_bytes = _tree_bytes(rows)
         parts.append(f"{tree_bytes:,} B of priorities")
         total += tree_bytes
     return Footprint(total, f"{' + '.join(parts)} = {total:,} B")
+
+
+def _of_a_frame(storage: str, obs_bytes: int) -> tuple[int, str]:
+    """What a frame takes of the host's memory, and why it is less than its size."""
+    if storage == "lz4":
+        return math.ceil(obs_bytes / _LZ4_SHRINKS), f" (storage lz4: 1/{_LZ4_SHRINKS} assumed)"
+    if storage == "cuda":
+        return 0, f" (storage cuda: {obs_bytes:,} B each on the GPU)"
+    return obs_bytes, ""
 
 
 def _tree_bytes(rows: int) -> int:

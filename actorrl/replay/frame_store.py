@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import lz4.block
 import numpy as np
 
+from actorrl.data.allocate import Allocate
+
 
 def frames_for(capacity_rows: int, fragment_frames: int, num_streams: int = 1) -> int:
     """Frames to hold for `capacity_rows` rows that come from `num_streams` workers in turn.
@@ -57,8 +59,16 @@ class FrameStore(Protocol):
     def gather(self, numbers: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Frames [N, k, ...] of the held `numbers` [N, k], written to `out` if given."""
 
+    def stacks(self, numbers: np.ndarray, allocate: Allocate) -> Any:
+        """Frames [N, k, ...] of a batch: an array from `allocate(shape, dtype)`, or, of a store on
+        a device, a tensor there."""
+
     def check_valid(self) -> None:
         """Assert the store's invariants."""
+
+
+def stacks_on_host(store: FrameStore, numbers: np.ndarray, allocate: Allocate) -> np.ndarray:
+    return store.gather(numbers, allocate((*numbers.shape, *store.frame_shape), store.dtype))
 
 
 class RingFrameStore:
@@ -120,6 +130,9 @@ class RingFrameStore:
         # Every slot is in range, so "clip" changes none; with the default mode and `out`, NumPy
         # would copy everything twice. ("wrap" subtracts the capacity in a loop: slow.)
         return np.take(self._frames, numbers % self.capacity, axis=0, out=out, mode="clip")
+
+    def stacks(self, numbers: np.ndarray, allocate: Allocate) -> np.ndarray:
+        return stacks_on_host(self, numbers, allocate)
 
     def check_valid(self) -> None:
         assert 0 <= self.oldest <= self.next
@@ -201,6 +214,9 @@ class LZ4FrameStore:
             row[:] = np.frombuffer(data, self._dtype)
         return out
 
+    def stacks(self, numbers: np.ndarray, allocate: Allocate) -> np.ndarray:
+        return stacks_on_host(self, numbers, allocate)
+
     def check_valid(self) -> None:
         assert 0 <= self.oldest <= self.next
         assert self.next - self.oldest <= self.capacity
@@ -213,4 +229,4 @@ FRAME_STORES: dict[str, type[RingFrameStore] | type[LZ4FrameStore]] = {
     "raw": RingFrameStore,
     "lz4": LZ4FrameStore,
 }
-"""By the setting `storage`."""
+"""By the setting `storage`; `cuda` is for a role to give, see BufferSettings.make."""

@@ -119,14 +119,12 @@ class RowStore:
 
     def gather(self, ids: np.ndarray, allocate: Allocate = np.empty) -> dict[str, np.ndarray]:
         """Columns [N, ...] of the held rows `ids`, copied to where `allocate(shape, dtype)` says;
-        frame columns become stacks."""
+        frame columns become stacks, which lie where the frames' store has them."""
         slots = self.slots(ids)
         batch: dict[str, np.ndarray] = {}
         for name, column in self.columns.items():
             if name in FRAME_COLUMNS and self.frames is not None:
-                numbers = column[slots]
-                out = allocate((*numbers.shape, *self.frames.frame_shape), self.frames.dtype)
-                batch[FRAME_COLUMNS[name]] = self.frames.gather(numbers, out)
+                batch[FRAME_COLUMNS[name]] = self.frames.stacks(column[slots], allocate)
             else:
                 out = allocate((len(slots), *column.shape[1:]), column.dtype)
                 # "clip" changes no slot; the default mode would copy twice.

@@ -167,8 +167,10 @@ class ReusedMemory:
         kind = torch.from_numpy(np.empty(0, dtype)).dtype
         return torch.empty(shape, dtype=kind, pin_memory=self._device != "cpu").numpy()
 
-    def to_device(self, array: np.ndarray) -> Tensor:
-        """On the learner's device; on the CPU the same memory."""
+    def to_device(self, array: np.ndarray | Tensor) -> Tensor:
+        """On the learner's device, where a tensor is already; on the CPU the same memory."""
+        if isinstance(array, Tensor):
+            return array
         return torch.from_numpy(array).to(self._device, non_blocking=True)
 
 

@@ -8,6 +8,7 @@ overlaps, so a run is the same every time. Each of several policies has a buffer
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from typing import Any
 
@@ -21,6 +22,7 @@ from actorrl.replay.limiter import SamplesPerInsert
 from actorrl.replay.prioritized import PROBABILITIES
 from actorrl.replay.weights import Mass, importance_weights
 from actorrl.roles.batch import ReusedMemory
+from actorrl.roles.device_frames import DeviceFrameStore
 from actorrl.roles.round_learner import RoundLearner
 from actorrl.roles.settings import Arrays, LearnerSettings
 from actorrl.runtime.links import Item
@@ -88,6 +90,7 @@ class LocalReplayLearner(RoundLearner):
         self._random_states: dict[str, Any] = {}  # to go on from, once there is a buffer
         super().on_start()
         self._memory = ReusedMemory(self.device)
+        self._stores_on_device = functools.partial(DeviceFrameStore, device=self.device)
 
     def take_round(self, items: list[Item]) -> None:
         for item in items:
@@ -108,7 +111,8 @@ class LocalReplayLearner(RoundLearner):
         """Made for rows like the first ones."""
         if prefix not in self.replays:
             settings = self._replay_settings
-            buffer = settings.make(rows, len(self.replays), self.context.incarnation)
+            stores = self._stores_on_device if settings.storage == "cuda" else None
+            buffer = settings.make(rows, len(self.replays), self.context.incarnation, stores)
             self.replays[prefix] = PolicyReplay(settings, self.settings.train_batch_size, buffer)
             if prefix in self._random_states:
                 buffer.load_state_dict(self._random_states[prefix])

@@ -136,7 +136,18 @@ def test_a_batch_larger_than_the_replay_is_refused_with_both_numbers():
     )
 
 
-def test_compressed_replay_is_refused_where_no_frames_are_stacked():
-    config = APEXConfig().environment("CartPole-v1").training(storage="lz4")
-    with pytest.raises(ConfigError, match="storage: lz4 is for stacked frames, CartPole-v1 has"):
+@pytest.mark.parametrize("storage", ["lz4", "cuda"])
+def test_other_storage_is_refused_where_no_frames_are_stacked(storage):
+    config = DQNConfig().environment("CartPole-v1").training(storage=storage, num_gpus=1)
+    with pytest.raises(ConfigError, match=f"storage: {storage} is for stacked frames, CartPole-v1"):
         config.program()
+
+
+@pytest.mark.parametrize(
+    ("config_class", "num_gpus", "said"),
+    [(DQNConfig, 0, "num_gpus is 0"), (APEXConfig, 1, "shards are processes without a GPU")],
+)
+def test_frames_on_a_gpu_are_refused_where_none_holds_them(config_class, num_gpus, said):
+    config = config_class().training(storage="cuda", num_gpus=num_gpus)
+    (line,) = config.validate()
+    assert line.startswith("storage: cuda") and said in line

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,14 @@ def test_the_estimate_is_what_a_full_buffer_takes(alpha, capacity, shape, dtype,
     found = footprint(settings, obs_bytes, action_bytes=8, frame_stack=frame_stack)
     assert found.num_bytes == replay.nbytes
     assert found.arithmetic.endswith(f"= {replay.nbytes:,} B")
+
+
+def test_frames_on_a_gpu_take_nothing_of_the_host():
+    settings = BufferSettings(capacity=256, alpha=None, num_frames=512, storage="cuda")
+    found = footprint(settings, obs_bytes=7056, action_bytes=8, frame_stack=4)
+    plain = footprint(dataclasses.replace(settings, storage="raw"), 7056, 8, 4)
+    assert "512 frames x 0 B (storage cuda: 7,056 B each on the GPU)" in found.arithmetic
+    assert found.num_bytes == plain.num_bytes - 512 * 7056
 
 
 def test_compressed_frames_are_assumed_to_shrink_to_a_quarter_and_do():
