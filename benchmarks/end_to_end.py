@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.harness import commands, phases
 from benchmarks.harness.commands import Counter
-from benchmarks.harness.pairing import Case, Side, Window
+from benchmarks.harness.pairing import Case, Sample, Side, Window
 from benchmarks.peers import setup
 
 _HERE = Path(__file__).parent
@@ -46,7 +46,7 @@ _SF_NOTE = "Sample Factory: APPO, batch 512, rollout 32, 2 splits; 1 epoch"
 
 def cases(peers: bool) -> list[Case]:
     if not peers:
-        return [_case(a, e, _loop(a, e)) for a in ("IMPALA",) for e in ("cartpole", "pong")]
+        return [_beside_loop("cartpole"), _beside_loop("pong", "<= 1.05")]
     return [
         _case("IMPALA", "cartpole", _sf("cartpole"), ">= 7", _SF_NOTE),
         _case("IMPALA", "pong", _sf("pong"), ">= 1.25", _SF_NOTE),
@@ -144,15 +144,37 @@ def _rllib(algo: str, env: str) -> Side:
     return _peer("RLlib 2.6.3", "ray263", "rllib_263.py", "--algo", algo, "--env", env)
 
 
-def _loop(algo: str, env: str) -> Side:
-    """The same calls in one process and one loop, without actors."""
+def _beside_loop(env: str, bar: str = "") -> Case:
+    """Not by rate, which the loop makes on one core: by what an env step costs."""
+    sides = (_by_cpu(ours("IMPALA", env)), _by_cpu(_loop(env)))
+    unit = "CPU s per 1,000 env steps"
+    return Case(f"IMPALA {env}, one-process loop", unit, *sides, bar, pairs=3, together=False)
+
+
+def _by_cpu(side: Side) -> Side:
+    @contextlib.contextmanager
+    def opened() -> Iterator[Window]:
+        with side.open() as window:
+
+            def by_cpu() -> Sample:
+                seen = window()
+                more = {"env_steps_per_s": seen.value, **seen.more}
+                return Sample(seen.more["cpu_s_per_1000"], more)
+
+            yield by_cpu
+
+    return Side(side.name, opened)
+
+
+def _loop(env: str) -> Side:
+    """The same calls in one process, one thread and one loop, without actors."""
 
     @contextlib.contextmanager
     def opened() -> Iterator[Window]:
         with tempfile.TemporaryDirectory() as folder:
             counts = Path(folder) / "counts"
             words = [sys.executable, "-m", "benchmarks.loop", "--counts", str(counts)]
-            words += ["--env", _ENV[env], "--envs", str(_WORKERS * _ENVS)]
+            words += ["--env", _ENV[env], "--envs", str(_WORKERS * _ENVS), "--threads", "1"]
             counter = _lines_counter(counts)
             with commands.counting(words, counter, log=Path(folder) / "log") as window:
                 yield window
