@@ -27,7 +27,7 @@ from actorrl.wire.inside import Inside
 from actorrl.wire.intake import Intake
 from actorrl.wire.keys import Owner
 from actorrl.wire.lines import Lines
-from actorrl.wire.messages import ANSWERS, Kind, Message, Peer
+from actorrl.wire.messages import ANSWERS, Message, Peer
 from actorrl.wire.outside import Allow, Outside, Route
 from actorrl.wire.shared_memory import Allocate, MemoryClient, own_memory
 from actorrl.wire.sockets import TcpDoor
@@ -62,14 +62,12 @@ class Endpoint:
         self._starters: frozenset[str] = frozenset()
         self._intake = Intake(self._accepts)
         self._intake.attend(self._inside.inbox, self._inside.take_from_inbox, answers=False)
-        if self._inside.posts is not None:
-            self._intake.attend_posts(self._inside.posts, self._inside.take_posted)
         try:
             if tcp is not None:
                 self._open_to_others(tcp)
         except WireError:
             self._intake.close()
-            self._inside.close()
+            self._inside.inbox.close()
             self._context.term()
             if memory is not None:
                 memory.close()
@@ -243,18 +241,15 @@ class Endpoint:
         is_far = self._lines.is_far(peer)
         if is_far and not peer.tcp:
             return self._send_back(to.rstrip("!"), peer, message)
-        parts: list[Any] = []
-        if message.kind is Kind.ITEM and self._lines.is_here(peer):
-            parts = self._inside.encode(to, message, num_slots)
-            if self._inside.post_element(to, peer, message, parts):
-                return True
         line = self._lines.to(to, peer)
         if line is None:
             return False
         if is_far:
             parts = self._outside.encode(message)  # type: ignore[union-attr]
+        else:
+            parts = self._inside.encode(to, message, num_slots)
         try:
-            parts_of.send(line, parts or self._inside.encode(to, message, num_slots))
+            parts_of.send(line, parts)
         except zmq.Again:
             return False
         return True
@@ -279,8 +274,6 @@ class Endpoint:
         """Answer a message that came into the inbox; False if its sender has gone."""
         message.source, message.incarnation = self.name, self.incarnation
         route = to.route
-        if route is None:
-            return self._inside.post_credit(to.source, message) or self._note_gone()
         if isinstance(route, Route):
             assert self._outside is not None
             socket, parts = route.socket, self._outside.encode(message)
@@ -292,12 +285,9 @@ class Endpoint:
         try:
             parts_of.send(socket, parts)
         except zmq.ZMQError:  # gone, or it does not read
-            return self._note_gone()
+            self.drops["answer to a peer that has gone"] += 1
+            return False
         return True
-
-    def _note_gone(self) -> bool:
-        self.drops["answer to a peer that has gone"] += 1
-        return False
 
     def room(self, to: str, link: str, slot: int, num_slots: int) -> Allocate:
         """Where the arrays of the next message to `to` in this slot, which is free, are filled in
@@ -348,7 +338,7 @@ class Endpoint:
         if self._context.closed:
             return
         self._lines.close()
-        self._inside.close()
+        self._inside.inbox.close()
         if self._outside is not None:
             self._outside.close()
         self._context.term()

@@ -1,13 +1,8 @@
-"""An endpoint's half within the host: sockets in the file system, and slabs for large elements.
-
-Elements of streams and their credits are posted (see `posts`), all else goes over ZeroMQ, and so do
-the elements of a link to a peer from the first on that could not be posted: they keep their order.
-"""
+"""An endpoint's half within the host: sockets in the file system, and slabs for large elements."""
 
 from __future__ import annotations
 
 import collections
-import socket
 from typing import Any
 
 import zmq
@@ -17,7 +12,6 @@ from actorrl.errors import WireError
 from actorrl.wire import frames, sockets
 from actorrl.wire import parts as parts_of
 from actorrl.wire.messages import Message, Peer
-from actorrl.wire.posts import CREDITS, ELEMENTS, Posts
 from actorrl.wire.shared_memory import Allocate, MemoryClient, SlabReader, SlabWriter, own_memory
 
 SLAB_THRESHOLD_BYTES = 32 * 1024  # below this a frame is cheaper than a slab
@@ -36,8 +30,6 @@ class Inside:
         drops: collections.Counter[str],
     ) -> None:
         self.inbox = sockets.router(context, address)
-        # without memory there is no link, only calls
-        self.posts = Posts(address) if memory is not None else None
         self.peers: dict[str, Peer] = {}
         self._context = context
         self._name = name
@@ -46,7 +38,6 @@ class Inside:
         self._drops = drops
         self._slabs_out: dict[tuple[str, str], SlabWriter] = {}
         self._slabs_in = SlabReader(memory) if memory is not None else None
-        self._not_posted: set[tuple[str, str]] = set()  # link and peer
 
     def dial(self, line: str, peer: Peer) -> zmq.Socket:
         """A line to a peer of this host; `name!` is its control lane."""
@@ -56,14 +47,8 @@ class Inside:
         """A peer's slabs go with its incarnation."""
         for key in [key for key in self._slabs_out if key[1] == name]:
             del self._slabs_out[key]
-        self._not_posted = {key for key in self._not_posted if key[1] != name}
         if self._slabs_in is not None:
             self._slabs_in.forget(f"{name}.")
-
-    def close(self) -> None:
-        self.inbox.close()
-        if self.posts is not None:
-            self.posts.close()
 
     # ---- sending ------------------------------------------------------------------------
 
@@ -80,23 +65,6 @@ class Inside:
             self._drops["no memory for a slab: sent as frames"] += 1
             return self._encode_as_frames(message)
         return frames.encode(message, writer.generation, offsets)
-
-    def post_element(self, to: str, peer: Peer, message: Message, parts: list[Any]) -> bool:
-        """False if it has to go over ZeroMQ, as then do all that follow it on this link."""
-        key = (message.name, to)
-        if self.posts is None or key in self._not_posted:
-            return False
-        if self.posts.send(peer.address, ELEMENTS, parts):
-            return True
-        self._not_posted.add(key)
-        return False
-
-    def post_credit(self, to: str, message: Message) -> bool:
-        """Of an element that was posted; False if its sender has gone."""
-        peer = self.peers.get(to)
-        if peer is None or self.posts is None:
-            return False
-        return self.posts.send(peer.address, CREDITS, frames.encode(message))
 
     def room(self, to: str, link: str, slot: int, num_slots: int) -> Allocate:
         """For the arrays of the next message in this slot, which is free: see SlabWriter.room."""
@@ -119,29 +87,20 @@ class Inside:
 
     # ---- receiving ----------------------------------------------------------------------
 
-    def take_from_inbox(self, inbox: zmq.Socket) -> Message | None:
+    def take_from_inbox(self, socket: zmq.Socket) -> Message | None:
         """The next message that waits there, unless it is malformed."""
-        route, *parts = parts_of.receive(inbox)
-        message = self._decode_frames(parts)
+        route, *parts = parts_of.receive(socket)
+        message = self._decode(parts)
         if message is not None:
             message.route = route.bytes
         return message
 
-    def take_from_line(self, line: zmq.Socket) -> Message | None:
-        return self._decode_frames(parts_of.receive(line))
+    def take_from_line(self, socket: zmq.Socket) -> Message | None:
+        return self._decode(parts_of.receive(socket))
 
-    def take_posted(self, box: socket.socket) -> list[Message]:
-        """All that waits in a box of `posts`."""
-        assert self.posts is not None
-        found = (self._decode(parts) for parts in self.posts.take(box))
-        return [message for message in found if message is not None]
-
-    def _decode_frames(self, parts: list[zmq.Frame]) -> Message | None:
-        return self._decode([part.buffer for part in parts])
-
-    def _decode(self, parts: list[Any]) -> Message | None:
+    def _decode(self, parts: list[zmq.Frame]) -> Message | None:
         try:
-            return frames.decode(parts, self._open_slab)
+            return frames.decode([part.buffer for part in parts], self._open_slab)
         except WireError:
             self._drops["malformed"] += 1
             return None

@@ -11,7 +11,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
-import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 import zmq
 
 from actorrl.wire.messages import ANSWERS, Message
-from actorrl.wire.posts import Posts
 
 # plain numbers: pyzmq's enums cost a microsecond each time they are combined
 _POLLIN, _EVENTS = int(zmq.POLLIN), int(zmq.EVENTS)
@@ -27,7 +25,6 @@ _DRAIN = 64  # messages taken from one socket before the others have their turn
 MAX_EARLY = 4096
 
 Take = Callable[[zmq.Socket], Message | None]
-TakePosted = Callable[[socket.socket], list[Message]]
 
 
 class Intake:
@@ -36,8 +33,6 @@ class Intake:
     def __init__(self, accepts: Callable[[Message], bool]) -> None:
         self._accepts = accepts
         self._takes: dict[Any, Take] = {}
-        self._posts: Posts | None = None
-        self._boxes: dict[int, socket.socket] = {}  # theirs, by descriptor
         self._watched: dict[Any, Callable[[], None]] = {}
         self._all = zmq.Poller()
         self._answers = zmq.Poller()
@@ -49,22 +44,12 @@ class Intake:
         for poller in (self._all, self._answers):
             poller.register(self._wake_fd, zmq.POLLIN)
 
-    def attend(self, line: zmq.Socket, take: Take, answers: bool) -> None:
-        """`take` has the next message that waits on the line; `answers`: they come there."""
-        self._takes[line] = take
-        self._all.register(line, zmq.POLLIN)
+    def attend(self, socket: zmq.Socket, take: Take, answers: bool) -> None:
+        """`take` has the next message that waits in the socket; `answers`: they come there."""
+        self._takes[socket] = take
+        self._all.register(socket, zmq.POLLIN)
         if answers:
-            self._answers.register(line, zmq.POLLIN)
-
-    def attend_posts(self, posts: Posts, take: TakePosted) -> None:
-        """`take` has all that waits in one of their boxes."""
-        self._posts = posts
-        self._take_posted = take
-        self._boxes = {posts.elements.fileno(): posts.elements}
-        self._boxes[posts.credits.fileno()] = posts.credits
-        for fileno in self._boxes:
-            self._all.register(fileno, zmq.POLLIN)
-        self._answers.register(posts.credits.fileno(), zmq.POLLIN)
+            self._answers.register(socket, zmq.POLLIN)
 
     def mix(self, inbox: zmq.Socket | None = None) -> None:
         """From now on answers come into the inbox, or other words on the lines. Idempotent."""
@@ -73,12 +58,12 @@ class Intake:
             self._mixed = inbox
             self._answers.register(inbox, zmq.POLLIN)
 
-    def leave(self, line: zmq.Socket) -> None:
+    def leave(self, socket: zmq.Socket) -> None:
         """A line is about to be closed."""
-        del self._takes[line]
+        del self._takes[socket]
         for poller in (self._all, self._answers):
-            if line in poller:
-                poller.unregister(line)
+            if socket in poller:
+                poller.unregister(socket)
 
     def watch(self, source: Any, action: Callable[[], None]) -> None:
         """Run `action` whenever the socket or descriptor `source` can be read."""
@@ -93,42 +78,31 @@ class Intake:
 
     def receive(self, timeout_ms: int, answers_only: bool) -> list[Message]:
         """What has come, waiting at most so long for the first of it."""
-        if self._posts is not None:
-            timeout_ms = self._posts.retry(timeout_ms)
         received: list[Message] = []
-        posted: list[Message] = []
         if not answers_only and self._early:
             received, timeout_ms = self._take_early(), 0
         poller = self._answers if answers_only else self._all
-        for source, _ in poller.poll(timeout_ms):
-            take = self._takes.get(source)
+        for socket, _ in poller.poll(timeout_ms):
+            take = self._takes.get(socket)
             if take is not None:
-                self._drain(source, take, received)
-            elif source in self._boxes:
-                self._empty(self._boxes[source], posted)
-            elif source == self._wake_fd:
+                self._drain(socket, take, received)
+            elif socket == self._wake_fd:
                 self._clear_wake()
             else:
-                self._watched[source]()
+                self._watched[socket]()
         if answers_only and self._is_mixed:
             received = self._keep_early(received)
-        elif received and not answers_only and self._posts is not None:
-            # an element that could not be posted comes after those that were
-            self._empty(self._posts.elements, posted)
-        return posted + received
+        return received
 
-    def _empty(self, box: socket.socket, posted: list[Message]) -> None:
-        posted.extend(message for message in self._take_posted(box) if self._accepts(message))
-
-    def _drain(self, line: zmq.Socket, take: Take, received: list[Message]) -> None:
+    def _drain(self, socket: zmq.Socket, take: Take, received: list[Message]) -> None:
         for _ in range(_DRAIN):
             try:
-                message = take(line)
+                message = take(socket)
             except zmq.Again:  # its connection was lost between the poll and now
                 return
             if message is not None and self._accepts(message):
                 received.append(message)
-            if not int(line.getsockopt(_EVENTS)) & _POLLIN:  # an exception costs ten times more
+            if not int(socket.getsockopt(_EVENTS)) & _POLLIN:  # an exception costs ten times more
                 return
 
     def _keep_early(self, received: list[Message]) -> list[Message]:

@@ -33,9 +33,6 @@ class Lines:
     def is_far(self, peer: Peer) -> bool:
         return self._outside is not None and peer.host != self._host
 
-    def is_here(self, peer: Peer) -> bool:
-        return not self._host or peer.host == self._host
-
     def to(self, name: str, peer: Peer) -> zmq.Socket | None:
         """The line to a peer, dialled now if there is none; `name!` is that to its control lane.
         None where it cannot be reached, with the reason in `unreachable`."""
@@ -52,7 +49,7 @@ class Lines:
 
     def _dial(self, name: str, peer: Peer) -> zmq.Socket:
         if not self.is_far(peer):
-            if not self.is_here(peer):
+            if self._host and peer.host != self._host:
                 raise WireError(f"{name} is on host {peer.host}; this process reaches its own only")
             line = self._inside.dial(name, peer)
             self._intake.attend(line, self._inside.take_from_line, answers=True)

@@ -42,8 +42,8 @@ class Message:
     `name` is the method or the link; `number` the call's id or the element's sequence number;
     `arrays` are raw columns (views into a received frame or slab: whoever stores must copy).
     `slot` is the slab slot that holds the arrays, -1 when they travel as frames. `deadline` is on
-    this process's monotonic clock. `route` is how an answer finds its way back, None: it is posted;
-    only the endpoint that received the message reads it.
+    this process's monotonic clock. `route` is how an answer finds its way back; only the endpoint
+    that received the message reads it.
     """
 
     kind: Kind
