@@ -172,8 +172,8 @@ class APEXUpdate:
         self._num_updates = 0
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
-        # The next observations first: what a forward pass without gradient takes is free again
-        # before the one with gradient keeps all of its own (90 MB, 512 rows of Atari).
+        # The next observations first: what a pass without gradient takes is free again before the
+        # one with gradient keeps all of its own.
         q_next = self._target.q_values(batch[c.NEXT_OBS])
         q_next_online = self._chooser(batch[c.NEXT_OBS], q_next)
         q = self.policy.q_values(batch[c.OBS])

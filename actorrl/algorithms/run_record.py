@@ -19,6 +19,7 @@ from actorrl.experiment.results import ResultWriter
 from actorrl.experiment.run_folder import RunFolder, default_name, default_results_dir
 from actorrl.experiment.upload import Target, Uploader
 from actorrl.roles.settings import State
+from actorrl.roles.torch_setup import give_back_freed_memory
 
 _log = logging.getLogger(__name__)
 
@@ -122,6 +123,7 @@ class RunRecord:
     ) -> None:
         if self._keeper.recovery_due(time.monotonic()):
             self.save_recovery(state(), about())
+            give_back_freed_memory()  # several times the weights, until the next one
 
     def save_recovery(self, state: State, about: Mapping[str, Any]) -> None:
         """A disk that refuses costs this checkpoint, not the run: the ones before it are whole."""

@@ -30,6 +30,12 @@ def keep_freed_memory(inline: bool) -> None:
             mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
+def give_back_freed_memory() -> None:
+    """The opposite, for who needs much only now and then. glibc alone has it."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def yield_to_learners(inline: bool) -> None:
     """For processes that sample: where cores are short, those that learn go first. Otherwise a
     learner that everybody waits for loses a fifth of its core to workers that then stand still."""

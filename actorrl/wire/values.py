@@ -141,14 +141,14 @@ def _decoder_with(arrays: list[np.ndarray]) -> msgspec.msgpack.Decoder:
         if code == _ARRAY:
             return arrays[int.from_bytes(data, "little")]
         if code == _TUPLE:
-            items = decoder.decode(data)
+            # Another decoder, not this one: a circle would keep the arrays until Python looks.
+            items = (_decoder_with(arrays) if arrays else _decoder).decode(data)
             if not isinstance(items, list):
                 raise ValueError("a tuple that holds no list")
             return tuple(items)
         return _decoders[code](bytes(data))
 
-    decoder = msgspec.msgpack.Decoder(ext_hook=extension)
-    return decoder
+    return msgspec.msgpack.Decoder(ext_hook=extension)
 
 
 _decoder = _decoder_with([])

@@ -41,6 +41,7 @@ def test_without_a_mode_nothing_is_changed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # seconds of it are the compiler's, many where others use the machine
 def test_a_compiled_update_is_the_plain_one_to_rounding() -> None:
     torch.set_num_threads(1)
     plain, compiled = make_update()("cpu"), compiling(make_update(), "default")("cpu")
@@ -55,12 +56,12 @@ def test_a_compiled_update_is_the_plain_one_to_rounding() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_run_with_compiled_networks_learns_cartpole(tmp_path: Any) -> None:
     config = config_class("PPO")().environment("CartPole-v1").debugging(seed=1)
     config.rollouts(num_workers=0).training(torch_compile_learner=True)
     with config.build(results=tmp_path, name="run") as algo:
-        best = max(algo.train()["episode_reward_mean"] for _ in range(12))
-    assert best >= 150
+        assert any(algo.train()["episode_reward_mean"] >= 150 for _ in range(40))
 
 
 def test_graphs_without_a_gpu_are_refused_and_said_so() -> None:

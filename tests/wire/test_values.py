@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+import gc
 import math
+import weakref
 
 import msgspec
 import numpy as np
@@ -127,3 +129,16 @@ encode = msgspec.msgpack.encode
 def test_bytes_that_are_no_value_are_refused(payload):
     with pytest.raises(WireError):
         values.unpack(payload, [])
+
+
+def test_arrays_go_with_the_last_who_holds_them():
+    gc.disable()  # it would find what is held in a circle, too, but late
+    try:
+        array = np.zeros(1000)
+        held = weakref.ref(array)
+        value = travel({"state": (array, [array])})
+        assert value["state"][0] is array
+        del array, value
+        assert held() is None
+    finally:
+        gc.enable()
