@@ -2,7 +2,8 @@
 
 Each environment sleeps 10 ms a step (a simulator elsewhere), one environment a worker; the ideal is
 the number of workers / 10 ms. Efficiency is measured / ideal (budget 0.95 at 128 workers of 10 ms
-and 512 of 100 ms); beside it the CPU seconds of the whole run per 1,000 env steps.
+and 512 of 100 ms); beside it the CPU seconds of the whole run per 1,000 env steps. With --peers
+the same beside Ray's actors.
 """
 
 from __future__ import annotations
@@ -21,26 +22,37 @@ from actorrl.runtime.links import Item
 from actorrl.runtime.program import Program, Stream
 from benchmarks.harness import usage
 from benchmarks.harness.pairing import Case, Sample, Side, Window
+from benchmarks.peers import peer
 
 _FRAGMENT = 50
 _WINDOW_S = 10.0
 _START_S = 900.0  # hundreds of processes take a tenth of a CPU second each, on a quiet machine
 _CASES = [(1, 0.01), (8, 0.01), (32, 0.01), (128, 0.01), (512, 0.1)]
+_MOST_OF_RAY = 128  # of its actors: each takes the memory of five or ten of ours
 _BARS = {128: ">= 0.95", 512: ">= 0.95"}
 
 
 def cases(peers: bool) -> list[Case]:
-    return [
-        Case(
-            f"{workers} workers of {step_s * 1000:.0f} ms",
-            "env steps/s",
-            _ours(workers, step_s),
-            _ideal(workers, step_s),
-            _BARS.get(workers, ""),
-            pairs=1,
-        )
-        for workers, step_s in _CASES
-    ]
+    if peers:
+        asked = [(workers, step_s) for workers, step_s in _CASES if workers <= _MOST_OF_RAY]
+        return [_case(*one, ", ray", _ray(*one)) for one in asked]
+    return [_case(*one, "", _ideal(*one), _BARS.get(one[0], "")) for one in _CASES]
+
+
+def _case(workers: int, step_s: float, beside: str, other: Side, bar: str = "") -> Case:
+    name = f"{workers} workers of {step_s * 1000:.0f} ms{beside}"
+    ours = _ours(workers, step_s)
+    # apart: a peer's processes are this one's too, and would be counted as ours
+    return Case(name, "env steps/s", ours, other, bar, pairs=1, together=False)
+
+
+def _ray(workers: int, step_s: float) -> Side:
+    return peer.side("ray 2.6.3", "ray263", "ray_sleeping.py", f"{workers} {step_s}")
+
+
+def _steps(step_s: float) -> int:
+    """Of a fragment: about half a second."""
+    return _FRAGMENT if step_s < 0.05 else 5
 
 
 class Sleeper(Actor):
@@ -53,9 +65,9 @@ class Sleeper(Actor):
         self.rewards = np.zeros(_FRAGMENT, np.float32)
 
     def step(self) -> None:
-        for _ in range(_FRAGMENT if self.step_s < 0.05 else 5):
+        steps = _steps(self.step_s)
+        for _ in range(steps):
             time.sleep(self.step_s)
-        steps = _FRAGMENT if self.step_s < 0.05 else 5
         self.context.stream("fragments").send({"steps": steps}, {"rewards": self.rewards})
 
 
@@ -82,6 +94,8 @@ def _ours(workers: int, step_s: float) -> Side:
         try:
             cluster.start(_START_S)
             counted = cluster.ref("learner/0").counted
+            while counted.call().result()[1] < 2 * workers * _steps(step_s):  # all have begun
+                time.sleep(0.1)
             yield lambda: _window(counted)
         finally:
             cluster.stop()
