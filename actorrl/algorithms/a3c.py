@@ -31,6 +31,7 @@ from actorrl.topologies import async_gradients
 class A3CConfig(GAEConfig):
     several_policies: ClassVar[bool] = True
     gathers: ClassVar[Gathers] = "single fragments"
+    learner_differentiates: ClassVar[bool] = False
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 1e-4})] = 1e-3
     rollout_fragment_length: Annotated[

@@ -37,6 +37,7 @@ class EvolutionConfig(AlgorithmConfig):
     """What ES and ARS have in common."""
 
     reproducible: ClassVar[bool] = True
+    learner_differentiates: ClassVar[bool] = False
 
     num_envs_per_worker: Annotated[
         int, Meta(ge=1, description="environments stepped together", extra={"unit": "envs"})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -22,6 +22,8 @@ Amount = Annotated[float, Meta(ge=0)]
 
 class HostSettings(FluentConfig):
     """Base of AlgorithmConfig."""
+
+    learner_differentiates: ClassVar[bool] = True  # else the workers do, or nobody
 
     hosts: Annotated[
         Any,
@@ -92,6 +94,12 @@ class HostSettings(FluentConfig):
             lines.append(
                 "num_workers: 0 runs everything in one process of this machine, expected >= 1 "
                 "with other hosts"
+            )
+        if self.compile_mode() and not self.learner_differentiates:
+            key = "cuda_graphs" if self.cuda_graphs else "torch_compile_learner"
+            lines.append(
+                f"{key}: the learner of this algorithm passes nothing through its network, expected"
+                " false"
             )
         if not lines and self.cuda_graphs and not self.resolved_num_gpus():
             lines.append(

@@ -21,6 +21,7 @@ from actorrl.roles.replay_rows import n_step_rows
 from actorrl.roles.replay_shard import ShardSettings
 from actorrl.roles.settings import Postprocess
 from actorrl.rollouts.postprocess import num_lead_in
+from actorrl.runtime.counts import USABLE_MEMORY
 
 # Settings for which algorithms have defaults of their own: `n_step: StepsSummed = 3`, or with
 # RLlib's default beside it `n_step: Annotated[StepsSummed, Meta(extra={"rllib": 1})] = 3`.
@@ -125,7 +126,10 @@ class ReplayConfig(AlgorithmConfig):
         arithmetic = " and ".join(dict.fromkeys(one.arithmetic for one in found))
         if len(found) > 1:
             arithmetic = f"{len(found)} policies, each with {arithmetic}"
-        arithmetic = f"a replay of {arithmetic}; a smaller replay_capacity needs less"
+        arithmetic = (
+            f"a replay of {arithmetic}, and all actors of a host may ask for {USABLE_MEMORY:.0%} of"
+            " its memory; a smaller replay_capacity needs less"
+        )
         return {role: Footprint(sum(one.num_bytes for one in found), arithmetic)}
 
     def buffer(self, info: EnvInfo) -> tuple[str, BufferSettings]:

@@ -70,6 +70,12 @@ def test_graphs_without_a_gpu_are_refused_and_said_so() -> None:
     assert not config_class("APEX")().training(cuda_graphs=True, num_gpus=1).validate()
 
 
+@pytest.mark.parametrize("name", ["A3C", "ES"])
+def test_where_the_learner_differentiates_nothing_compiling_is_refused(name: str) -> None:
+    config = config_class(name)().training(torch_compile_learner=True)
+    assert any("passes nothing through its network" in line for line in config.validate())
+
+
 def test_a_machine_without_a_compiler_is_said_before_anything_starts(monkeypatch: Any) -> None:
     config = config_class("PPO")().training(torch_compile_learner=True)
     assert not config.validate()
