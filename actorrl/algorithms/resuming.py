@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 from actorrl.algorithms import restoring
 from actorrl.errors import CheckpointError
 from actorrl.experiment.checkpoints import newest_whole, read_checkpoint
+from actorrl.experiment.ownership import dead_run
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.experiment.state_files import read_json_lines
+from actorrl.runtime import run_directory
 from actorrl.runtime.inventory import this_host
 
 if TYPE_CHECKING:
     from actorrl.algorithms.base import Algorithm
     from actorrl.algorithms.config import AlgorithmConfig
 
+_CLEAR_S = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -49,6 +52,9 @@ def resume(
     owner = folder.driver_pid()
     if owner is not None:
         folder.acquire("")  # raises, naming the live driver
+    dead = dead_run(folder.path)
+    if dead is not None:
+        run_directory.clear(dead, _CLEAR_S)
     path = _newest_whole(folder)
     config = restoring.config_of(path, env)
     if num_workers is not None:

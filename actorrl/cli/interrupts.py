@@ -6,7 +6,8 @@
 
 Before training begins there is nothing to save, so that the first signal raises `Interrupted` where
 the program stands. While it trains, the loop looks at `requested` after each iteration; where an
-iteration takes longer than PATIENCE_S, `Interrupted` is raised inside it.
+iteration takes longer than PATIENCE_S, `Interrupted` is raised inside it. The last checkpoint is
+not broken off by a first signal.
 """
 
 from __future__ import annotations
@@ -40,13 +41,23 @@ class Interrupts:
         self.run_id: str | None = None
         self._count = 0
         self._training = False
+        self._ending = False
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._on_signal)
-        self._previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_alarm)
+        self._hold()
         return self
+
+    def _hold(self) -> None:
+        """Have the signals. An environment that was made in this process may have taken them."""
+        for number, handler in (
+            (signal.SIGINT, self._on_signal),
+            (signal.SIGTERM, self._on_signal),
+            (signal.SIGALRM, self._on_alarm),
+        ):
+            if signal.getsignal(number) != handler:
+                previous = signal.signal(number, handler)
+                self._previous.setdefault(number, previous)
 
     def __exit__(
         self,
@@ -66,12 +77,18 @@ class Interrupts:
         """Run one iteration; a first signal lets it end within PATIENCE_S, then raises."""
         if self.requested is not None:
             raise Interrupted
+        if self._previous:  # entered
+            self._hold()
         self._training = True
         try:
             return work()
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._training = False
+
+    def end(self) -> None:
+        """From now on the run ends by itself: a first signal breaks nothing off any more."""
+        self._ending = True
 
     # ---- handlers: on the main thread, between two bytecodes -------------------------------------
 
@@ -86,6 +103,9 @@ class Interrupts:
 
     def _finish(self, number: int) -> None:
         self.requested = number
+        if self._ending:
+            _say("it is ending already, with a checkpoint (again: kill, a third time: leave)")
+            return
         _say("stopping, with a checkpoint (again: kill, a third time: leave at once)")
         if not self._training:
             raise Interrupted

@@ -10,6 +10,7 @@ import gc
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Entry] = {
     "list": Entry("listing", "List algorithms, environments, runs or examples."),
     "config": Entry("config_table", "Every setting of an algorithm, with default and unit."),
 }
+EXIT_S = 5.0  # for what the user's code does at the end of this process
 # Named in the contract, not built yet: they say so and exit 2.
 LATER = ("tune", "plot", "export", "serve")
 
@@ -141,4 +143,19 @@ def main() -> None:
     # All is stopped and written. Searching torch for cycles first would take most of a second.
     gc.freeze()
     gc.disable()
+    watch = threading.Timer(EXIT_S, _leave, [code])
+    watch.daemon = True
+    watch.start()
     sys.exit(code)
+
+
+def _leave(code: int) -> None:
+    """The interpreter waits for threads and exit hooks, and a user's environment that was made in
+    this process may have some that never end."""
+    main = threading.main_thread()
+    if main.is_alive():  # who has called us goes on
+        return
+    names = [each.name for each in threading.enumerate() if not each.daemon and each != main]
+    what = f"threads that have not ended: {', '.join(names)}" if names else "an exit hook"
+    os.write(2, f"actorrl: not waiting any longer for {what}\n".encode())
+    os._exit(code)

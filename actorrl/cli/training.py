@@ -84,6 +84,7 @@ def train_until(
                 algo.save()
     except Interrupted:
         reason = None
+    interrupts.end()
     algo.finish()
     return reason
 

@@ -1,8 +1,8 @@
 """One live driver per run folder, and which runs of this user are alive.
 
-The folder's owner.json names the driver by pid, start time and host: a pid alone may have been
-given to another process since. Beside it, a small file per live run in the user's state folder
-finds runs whose results lie anywhere.
+The folder's owner.json names the driver by pid, start and host: a pid alone may have been given to
+another process since, and a time of day is another one once the clock was set. Beside it, a small
+file per live run in the user's state folder finds runs whose results lie anywhere.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Owner(msgspec.Struct, kw_only=True):
     """The driver that a run folder belongs to."""
 
     pid: int
-    start_time: float
-    """Of the process, in seconds since the epoch, as psutil tells it."""
+    started: str
+    """When the process was, in words that no change of the clock alters (`start_of`)."""
     hostname: str
     run_id: str
 
@@ -41,8 +41,7 @@ class Owner(msgspec.Struct, kw_only=True):
 def this_process(run_id: str) -> Owner:
     """The calling process as an owner."""
     pid = os.getpid()
-    start_time = psutil.Process(pid).create_time()
-    return Owner(pid=pid, start_time=start_time, hostname=socket.gethostname(), run_id=run_id)
+    return Owner(pid=pid, started=start_of(pid), hostname=socket.gethostname(), run_id=run_id)
 
 
 def read_owner(folder: Path) -> Owner | None:
@@ -51,6 +50,14 @@ def read_owner(folder: Path) -> Owner | None:
         return msgspec.convert(read_json(folder / OWNER_FILE), Owner)
     except msgspec.ValidationError:
         return None
+
+
+def dead_run(folder: Path) -> str | None:
+    """The id of the run whose driver on this machine has ended without giving up `folder`."""
+    owner = read_owner(folder)
+    if owner is None or owner.hostname != socket.gethostname() or _is_running(owner):
+        return None
+    return owner.run_id
 
 
 def live_owner(folder: Path, now: float | None = None) -> Owner | None:
@@ -75,7 +82,10 @@ def take_ownership(folder: Path, run_id: str) -> Owner:
                 f"{folder}: belongs to a live driver, pid {other.pid} on {other.hostname}. "
                 f"Stop that one first (actorrl stop {folder.name}, or Ctrl-C in its terminal)."
             )
-        write_json(folder / OWNER_FILE, msgspec.to_builtins(mine))
+        try:
+            write_json(folder / OWNER_FILE, msgspec.to_builtins(mine))
+        except OSError as error:
+            raise RunFolderError(f"{folder}: cannot be written to ({error.strerror})") from error
     _register(folder, mine)
     return mine
 
@@ -123,11 +133,21 @@ def _registration(folder: Path) -> Path:
 
 def _is_running(owner: Owner) -> bool:
     try:
-        process = psutil.Process(owner.pid)
-        started = abs(process.create_time() - owner.start_time) < 1.0
-        return started and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
+        is_the_same = start_of(owner.pid) == owner.started
+        return is_the_same and psutil.Process(owner.pid).status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, OSError):
         return False
+
+
+def start_of(pid: int) -> str:
+    """Which boot of the machine, and clock ticks since; where there is no /proc, a time of day.
+    Raises OSError or psutil.Error if there is no such process."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return str(psutil.Process(pid).create_time())
+    fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    return f"{boot} {int(fields[19])}"
 
 
 def _status_age_s(folder: Path, now: float) -> float:

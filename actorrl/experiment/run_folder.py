@@ -185,9 +185,10 @@ class RunFolder:
                 actor.state = "stopped" if status.state != "dead" else "dead"
         return status
 
-    def append_event(self, kind: str, **fields: Any) -> None:
+    def append_event(self, kind: str, /, **fields: Any) -> None:
         """Add a line to events.jsonl: time (seconds since the epoch), kind and `fields`."""
-        event = {"time": round(time.time(), 3), "kind": kind, **fields}
+        event = {"time": round(time.time(), 3), "kind": kind}
+        event |= {key: value for key, value in fields.items() if key not in event}
         append_line(self.path / "events.jsonl", json_line(event))
 
     def read_events(self) -> list[dict[str, Any]]:

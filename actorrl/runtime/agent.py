@@ -6,6 +6,7 @@ When the driver is gone it stops its actors, removes the run's sockets and leave
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -24,7 +25,7 @@ def main() -> None:
     """Entry point; the configuration comes over standard input."""
     config = _read_config()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    code = 1
+    code, agent = 1, None
     try:
         if config.incarnation > 1:  # whoever does not notice that our predecessor was killed
             strays.kill_run(config.run_id, REAP_S, config.host)
@@ -38,8 +39,11 @@ def main() -> None:
         agent = Agent(config)
         agent.run()
         code = 0
-    except BaseException:
+    except BaseException as error:
         traceback.print_exc()
+        for line_end in agent.line_ends[1:] if agent is not None else []:
+            with contextlib.suppress(OSError):
+                os.write(line_end, f"{type(error).__name__}: {error}\n".encode())
     finally:
         strays.kill_run(config.run_id, REAP_S, config.host)  # the forkserver, too
         # after a failure of ours the driver goes on, and so does what it has there

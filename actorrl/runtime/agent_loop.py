@@ -18,7 +18,9 @@ import zmq
 from actorrl.runtime import inventory, strays
 from actorrl.runtime.actors_line import ActorsLine, Word
 from actorrl.runtime.agent_news import News
+from actorrl.runtime.counts import USABLE_MEMORY
 from actorrl.runtime.driver_line import DriverLine
+from actorrl.runtime.memory_limits import OwnMemory
 from actorrl.runtime.orders import Orders
 from actorrl.runtime.relay import Relay
 from actorrl.runtime.running import Running
@@ -47,6 +49,7 @@ from actorrl.wire.shared_memory import MemoryServer
 _POLL_MS = 500
 _ORPHAN_GRACE_S = 1.0  # what actors get when the driver is gone: all must have ended within 5 s
 REAP_S = 2.0
+_HELPER_DIED = "the agent's forkserver was killed, and nobody is told of the ends of its actors"
 
 
 class Agent:
@@ -63,10 +66,13 @@ class Agent:
         Path(memory).unlink(missing_ok=True)  # a predecessor's that was killed
         self._memory = MemoryServer(memory)
         self._vitals = Vitals(self._memory)
+        usable = int(inventory.memory_bytes() * USABLE_MEMORY)
+        self._own_memory = OwnMemory(config.memory_limit or usable)
         self._orders = Orders(config, self._actors.address, memory, self._vitals.beat_index)
         self._stop_at: float | None = None
         self._killed: list[str] = []
         self._poller = zmq.Poller()
+        self.line_ends: list[int] = []  # to a driver on another host
         self._gpus = list(inventory.gpu_ids()) if config.driver_pid == 0 else []
         self._relay = Relay(config, memory, f"ipc://{self._dir}/relay") if config.tcp else None
         self._news = News(config, self._vitals, self._say, self._relay, self._num_malformed)
@@ -87,6 +93,7 @@ class Agent:
             self._look_after_actors()
             self._look_after_line()
             self._look_after_relay()
+            self._own_memory.check(time.monotonic())
             self._news.tell(self._running.values())
             if self._stop_at is not None and time.monotonic() > self._stop_at:
                 break
@@ -95,7 +102,8 @@ class Agent:
     def _write_own_log(self) -> None:
         path = Path(self._config.log_dir) / f"agent-{self._config.host}.log"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._line_ends = [os.dup(1), os.dup(2)]  # their end would look like ours
+        # their end would look like ours
+        self.line_ends = [os.dup(1), os.dup(2)]
         os.dup2(fd, 1)
         os.dup2(fd, 2)
         os.close(fd)
@@ -168,6 +176,8 @@ class Agent:
                 running.process = started.process
                 self._vitals.born(started.name, started.process.pid, running.memory_limit)
                 self._poller.register(started.process.sentinel, zmq.POLLIN)
+                if running.was_killed:  # before it was there
+                    running.kill()
             else:
                 del self._running[started.name]
                 self._say(ActorExited(started.name, started.incarnation, 1, started.error))
@@ -193,9 +203,12 @@ class Agent:
         if process is None or code is None:
             return
         self._take_from_actors(self._actors.last_words(running, code))
+        said = _HELPER_DIED if process.outlives_its_end() else running.log_tail()
         self._poller.unregister(process.sentinel)
         del self._running[running.name]
         strays.kill_group(process.pid)  # what its environment may have started
+        if self._stop_at is None:  # else all of the run is looked for at the end
+            strays.kill_marked(self._config.run_id, f"{running.name}.{running.incarnation}")
         process.forget()
         self._memory.forget(f"{running.name}.{running.incarnation}")
         for suffix in ("", "!"):
@@ -205,7 +218,7 @@ class Agent:
                 running.name,
                 running.incarnation,
                 code,
-                running.log_tail(),
+                said,
                 self._vitals.rss(running.name),
                 code == -signal.SIGKILL and not running.was_killed and self._vitals.out_of_memory(),
                 running.over_limit,

@@ -50,6 +50,8 @@ class News:
             self._next_health = now + _HEALTH_S
             self._say(Health(self._vitals.health(), self._num_malformed()))
             self._tell_traffic()
+            for running in actors:
+                running.trim_log()
         if self._logs is not None:
             for name, text, left_out in self._logs.look(actors):
                 self._say(LogLines(name, text, left_out))

@@ -84,7 +84,8 @@ class Cast:
             case ActorFailed(name, incarnation):
                 self._failures[(name, incarnation)] = message
             case ActorEvent(name, incarnation, event, details):
-                self._chronicle.event(event, actor=name, incarnation=incarnation, **details)
+                told = {**details, "actor": name, "incarnation": incarnation}
+                self._chronicle.event(event, **told)
             case ActorSilent(name, incarnation, seconds, at_limit):
                 self.supervisor.silent(name, incarnation, seconds, at_limit)
                 event = "actor_hung" if at_limit else "actor_silent"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from actorrl.errors import ActorRLError, EnvironmentFailure, RunFailed
 from actorrl.runtime.counts import USABLE_MEMORY
 from actorrl.runtime.failure import exit_code_text
-from actorrl.runtime.memory_limits import LIBRARIES_BYTES
+from actorrl.runtime.memory_limits import LIBRARIES_BYTES, in_words, over_limit
 from actorrl.runtime.supervisor import Fail
 from actorrl.wire.control_messages import ActorExited, ActorFailed
 
@@ -18,10 +18,9 @@ def reason(exited: ActorExited, failed: ActorFailed | None) -> str:
         first_line = failed.message.splitlines()[0] if failed.message else ""
         return f"{failed.type_name}: {first_line}"
     if exited.over_limit is not None:
-        held, limit = map(_size, exited.over_limit)
-        return f"ended at its memory limit: it held {held}, and {limit} are allowed"
+        return over_limit(*exited.over_limit)
     if exited.out_of_memory:
-        held = f"; it held {_size(exited.rss_bytes)} when last looked at"
+        held = f"; it held {in_words(exited.rss_bytes)} when last looked at"
         return f"killed by the kernel: out of memory{held if exited.rss_bytes else ''}"
     if exited.code > 0 and exited.log_tail.strip():
         return f"{exit_code_text(exited.code)}: {exited.log_tail.strip().splitlines()[-1]}"
@@ -40,7 +39,7 @@ def root_cause(
         return RunFailed(f"{verdict.slot}: {failed.message}{log_hint}")
     lines = (failed.traceback if failed is not None else exited.log_tail).strip().splitlines()
     detail = "\n".join(_crash(lines) or lines[-_TAIL_LINES:])
-    memory = f"\n  its memory at last: {_size(exited.rss_bytes)}" if exited.rss_bytes else ""
+    memory = f"\n  its memory at last: {in_words(exited.rss_bytes)}" if exited.rss_bytes else ""
     if exited.over_limit is not None:
         memory += f"\n  {_where_limited(verdict.slot)}"
     return RunFailed(
@@ -51,13 +50,9 @@ def root_cause(
 def _where_limited(slot: str) -> str:
     role = slot.partition("/")[0]
     return (
-        f"the limit is roles.{role}.mem of the host list and {_size(LIBRARIES_BYTES)} for Python"
+        f"the limit is roles.{role}.mem of the host list and {in_words(LIBRARIES_BYTES)} for Python"
         f" itself; without it, {USABLE_MEMORY:.0%} of the host's memory"
     )
-
-
-def _size(nbytes: int) -> str:
-    return f"{nbytes / 2**30:.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.0f} MiB"
 
 
 def _crash(lines: list[str]) -> list[str]:

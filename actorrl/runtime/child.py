@@ -23,6 +23,7 @@ import cloudpickle
 import msgspec
 
 from actorrl.errors import ActorRLError, EnvironmentFailure
+from actorrl.runtime import strays
 from actorrl.runtime.control import ControlThread
 from actorrl.runtime.failure import Failure
 from actorrl.runtime.mailbox import Mailbox
@@ -55,6 +56,7 @@ def main(spec_bytes: bytes) -> None:
     """Entry point; never returns."""
     spec = msgspec.msgpack.decode(spec_bytes, type=ActorSpec)
     _become_own_group(spec)
+    strays.mark_as(f"{spec.name}.{spec.incarnation}")
     _open_log(spec.log_file)
     # The agent decides who ends when. A terminal's Ctrl-C never reaches this group, but an
     # interactive shell's `kill -INT` might.

@@ -28,8 +28,8 @@ class Chronicle:
         with self.changed:
             self.changed.notify_all()
 
-    def event(self, event: str, **details: Any) -> None:
-        self._on_event({"time": time.time(), "event": event, **details})
+    def event(self, event: str, /, **details: Any) -> None:
+        self._on_event({**details, "time": time.time(), "event": event})
 
     def give_up(self, failure: ActorRLError) -> None:
         """The run is over; only the first cause counts."""

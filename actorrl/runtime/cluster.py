@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import zmq
+
 from actorrl.errors import RunFailed, WireError
 from actorrl.runtime.calls import Caller
 from actorrl.runtime.chronicle import Event
@@ -98,6 +100,9 @@ class Cluster:
                 self._start_inline()
             else:
                 self._start_processes(timeout_s)
+        except (OSError, zmq.ZMQError) as error:  # descriptors, processes, disk, memory
+            self.stop(grace_s=1.0)
+            raise RunFailed(f"this machine refuses what the run needs to start: {error}") from error
         except BaseException:
             self.stop(grace_s=1.0)
             raise

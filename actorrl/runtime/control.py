@@ -15,6 +15,7 @@ from collections.abc import Callable
 import zmq
 
 from actorrl.errors import WireError
+from actorrl.runtime import strays
 from actorrl.runtime.actor import Actor
 from actorrl.runtime.answering import answer_call, run_tell
 from actorrl.runtime.control_socket import Offences, received
@@ -83,7 +84,7 @@ class ControlThread(threading.Thread):
         context = sockets.new_context()
         agent = sockets.dealer(context, spec.agent_address)
         door.watch(agent, lambda: self._listen(agent))
-        door.watch(os.pidfd_open(spec.agent_pid), _end_with_agent)
+        door.watch(os.pidfd_open(spec.agent_pid), self._end_with_agent)
         self._talking.set()
         while not (self._finished and not self._outgoing):
             while self._outgoing:
@@ -115,7 +116,11 @@ class ControlThread(threading.Thread):
         if self._offences.is_cut_off():
             raise WireError("the agent's words cannot be read")
 
-
-def _end_with_agent() -> None:
-    """The agent is gone: so is the run. Own subprocesses go with the group."""
-    os.killpg(os.getpgid(0), signal.SIGKILL)
+    def _end_with_agent(self) -> None:
+        """The agent is gone: so is the run. What this actor has started goes first, since nobody
+        may be left who looks for it."""
+        actor = f"{self._spec.name}.{self._spec.incarnation}"
+        try:
+            strays.kill_marked(os.environ.get(strays.RUN_ID_VARIABLE, ""), actor)
+        finally:
+            os.killpg(os.getpgid(0), signal.SIGKILL)

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from actorrl.errors import ActorRLError, HostError
+from actorrl.runtime import memory_limits
 from actorrl.runtime.failure import exit_code_text
 from actorrl.runtime.host_specs import LOCAL, ClusterSpec, HostSpec
 from actorrl.runtime.host_states import HostPolicy, HostTable
@@ -207,6 +208,7 @@ class Fleet:
         if self.several and agent.keys is not None:
             own_door = self.door(agent.keys, name)
         base = replace(self._base, host=name, incarnation=agent.incarnation, tcp=own_door)
+        base.memory_limit = memory_limits.said(agent.spec)
         if agent.spec.is_local:
             return replace(base, driver_pid=os.getpid(), socket_dir=str(self._directory))
         assert self._launch is not None
@@ -252,11 +254,16 @@ class Fleet:
         code = agent.process.poll() if agent.process is not None else None
         if agent.process is None or code is None or (code < 0 and has_lost_line(agent.process)):
             return None
-        lines = agent.process.stderr_tail().splitlines() if agent.hello is None else []
+        has_reason = agent.hello is None or code > 0  # it was up, and has failed
+        lines = agent.process.stderr_tail().splitlines() if has_reason else []
         said = f": {lines[-1]}" if lines else ""
         return f"its agent ended ({exit_code_text(code if code != -1 else None)}){said}"
 
     # ---- what is there ------------------------------------------------------------------
+
+    @property
+    def driver_memory_limit(self) -> int:
+        return memory_limits.driver_limit(self._here, self.agents[LOCAL].spec)
 
     def found(self, names: list[str]) -> list[Host]:
         """What these hosts offer to actors."""

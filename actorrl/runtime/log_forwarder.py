@@ -4,6 +4,7 @@ a count of those that were left out. The file on the host has all of it.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator
 
@@ -37,6 +38,8 @@ class LogForwarder:
         start = self._positions.get(key, running.log_start)
         try:
             with open(running.log_file, "rb") as file:
+                if start > file.seek(0, os.SEEK_END):  # it was too long, see Running.trim_log
+                    start = 0
                 file.seek(start)
                 content = file.read(_MAX_READ)
         except OSError:

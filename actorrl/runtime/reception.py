@@ -42,11 +42,12 @@ class Reception:
     def heard(self, host: str, message: Health | Stack | LogLines) -> None:
         match message:
             case Health(actors, malformed):
-                self._health.update(actors)
+                slots = self._supervisor.slots  # whatever else an agent may say
+                self._health.update((name, use) for name, use in actors.items() if name in slots)
                 self._note_malformed(host, malformed)
             case Stack(name, text):
                 self._desk.arrived(name, {"text": text})
-            case LogLines(name, text, left_out):
+            case LogLines(name, text, left_out) if name in self._supervisor.slots:
                 self._book.write(name, host, text, left_out)
 
     def _note_malformed(self, host: str, count: int) -> None:

@@ -19,7 +19,7 @@ _LONGEST_NAME = 32  # of a socket in it: slot, incarnation, control lane; multip
 
 def make(run_id: str, slots: list[str]) -> Path:
     """TMP/actorrl-UID/RUN_ID, new. Raises RunFailed saying what is in the way."""
-    base = Path(tempfile.gettempdir()) / f"actorrl-{os.getuid()}"
+    base = _base()
     path = base / run_id
     longest = max([_LONGEST_NAME, *(len(slot.encode()) + 8 for slot in slots)])
     if len(os.fsencode(path)) + 1 + longest > _PATH_LIMIT:
@@ -44,10 +44,17 @@ def make(run_id: str, slots: list[str]) -> Path:
     return path
 
 
+def _base() -> Path:
+    try:
+        return Path(tempfile.gettempdir()) / f"actorrl-{os.getuid()}"
+    except FileNotFoundError as error:
+        raise RunFailed(f"no directory for sockets: {error.strerror}; set TMPDIR to one") from None
+
+
 def make_another(run_id: str, slots: list[str]) -> Path:
     """The same for the agent of another host: TMP/actorrl-UID/RUN_ID@PID. What a killed predecessor
     has left is removed."""
-    base = Path(tempfile.gettempdir()) / f"actorrl-{os.getuid()}"
+    base = _base()
     for path in base.glob(f"{run_id}@*"):
         if not Path("/proc", path.name.rpartition("@")[2]).exists():
             shutil.rmtree(path, ignore_errors=True)
@@ -58,6 +65,13 @@ def remove(path: Path) -> None:
     """With what killed agents of further hosts on this machine have left."""
     for each in (path, *path.parent.glob(f"{path.name}@*")):
         shutil.rmtree(each, ignore_errors=True)
+
+
+def clear(run_id: str, patience_s: float) -> None:
+    """End and remove what is left of a run on this machine, if its driver and its agent were both
+    killed."""
+    strays.kill_run(run_id, patience_s)
+    remove(_base() / run_id)
 
 
 def _sweep(base: Path) -> None:

@@ -12,6 +12,8 @@ from actorrl.runtime.starter import Process
 
 _LOG_TAIL_BYTES = 4000
 _STACK_BYTES = 64 * 1024
+MAX_LOG_BYTES = 256 * 2**20
+_KEPT_BYTES = 2**20
 
 
 @dataclass
@@ -45,10 +47,14 @@ class Running:
         with contextlib.suppress(OSError):
             start = os.stat(self.log_file).st_size
         if self.process is not None:
+            answers = _catches(self.process.pid, signal.SIGUSR1)
+            if not answers:
+                why += " not known, its environment has taken SIGUSR1 away"
             with contextlib.suppress(OSError), open(self.log_file, "a") as log:
                 log.write(f"{self.name}: {why}\n")
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.process.pid, signal.SIGUSR1)
+            if answers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.process.pid, signal.SIGUSR1)
         return start
 
     def log_from(self, start: int) -> str:
@@ -60,6 +66,22 @@ class Running:
         except OSError:
             return ""
 
+    def trim_log(self) -> None:
+        """An environment that prints without end fills no disk: of a log that is too long the end
+        is kept, and it says how much was left out. Who writes it appends, wherever its end is."""
+        with contextlib.suppress(OSError):
+            size = os.stat(self.log_file).st_size
+            if size <= MAX_LOG_BYTES:
+                return
+            with open(self.log_file, "r+b") as file:
+                file.seek(-_KEPT_BYTES, os.SEEK_END)
+                kept = file.read(_KEPT_BYTES)
+                file.truncate(0)
+            with open(self.log_file, "ab") as file:
+                file.write(f"({size - len(kept)} bytes were here, and are left out)\n".encode())
+                file.write(kept)
+            self.log_start = 0
+
     def log_tail(self) -> str:
         """The end of what this incarnation wrote into its log."""
         try:
@@ -69,3 +91,13 @@ class Running:
                 return file.read().decode(errors="replace")
         except OSError:
             return ""
+
+
+def _catches(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal, which would else end it."""
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            (caught,) = (line.split()[1] for line in file if line.startswith("SigCgt"))
+    except (OSError, ValueError):
+        return True
+    return bool(int(caught, 16) >> (number - 1) & 1)

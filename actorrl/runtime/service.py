@@ -23,6 +23,7 @@ from actorrl.runtime.fleet import AgentState, Fleet
 from actorrl.runtime.host_specs import LOCAL, ClusterSpec
 from actorrl.runtime.housing import Housing
 from actorrl.runtime.launch import Launcher
+from actorrl.runtime.memory_limits import MemoryExceeded, OwnMemory
 from actorrl.runtime.permissions import allowed
 from actorrl.runtime.program import Program
 from actorrl.runtime.reception import Reception
@@ -50,6 +51,7 @@ _STOP_MARGIN_S = 8.0
 _LEAVE_S = 3.0
 _DESCRIPTORS_PER_ACTOR = 4
 _DESCRIPTORS_BESIDE = 512
+_HAS_MORE = "what it keeps itself counts; the host list's `resources` of `local` give it more"
 
 
 class Service(threading.Thread):
@@ -122,6 +124,7 @@ class Service(threading.Thread):
             path, self._log_dir, self._supervisor, self.fleet, self._chronicle.event
         )
         self.fleet.open(path, list(self._program.preload), names)
+        self._own_memory = OwnMemory(self.fleet.driver_memory_limit)
         tcp = self.fleet.door(self.fleet.keys) if self.fleet.several else None
         memory = MemoryClient(str(path / "memory"))
         self._door = Endpoint(DRIVER, 0, self.fleet.driver_address, memory, LOCAL, tcp)
@@ -193,16 +196,21 @@ class Service(threading.Thread):
     def run(self) -> None:
         try:
             self._serve()
+        except MemoryExceeded as excess:
+            self._end_with(RunFailed(f"the driver was {excess}; {_HAS_MORE}"))
         except BaseException:
             text = traceback.format_exc()
-            for agent in self.fleet.agents.values():
-                if agent.process is not None:
-                    agent.process.kill()
-            self._chronicle.give_up(
+            self._end_with(
                 RunFailed(f"the driver's service thread failed, the run is over:\n{text}")
             )
         finally:
             self._ended = True
+
+    def _end_with(self, failure: RunFailed) -> None:
+        for agent in self.fleet.agents.values():
+            if agent.process is not None:
+                agent.process.kill()
+        self._chronicle.give_up(failure)
 
     def _serve(self) -> None:
         assert self.fleet.board is not None and self._reception is not None
@@ -242,6 +250,7 @@ class Service(threading.Thread):
         """What time brings."""
         self._housing.look()
         now = time.monotonic()
+        self._own_memory.check(now)
         self._cast.obey(self._supervisor.tick(now))
         if self.fleet.several and now >= self._next_traffic:
             self._next_traffic = now + _TRAFFIC_S

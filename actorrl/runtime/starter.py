@@ -42,6 +42,14 @@ class Process:
         self.handle.join(0)
         return self.handle.exitcode
 
+    def outlives_its_end(self) -> bool:
+        """Whether it lives although its end was told: the forkserver, which tells it, has died."""
+        try:
+            with open(f"/proc/{self.pid}/stat", "rb") as file:
+                return file.read().rpartition(b") ")[2][:1] not in b"ZX"
+        except OSError:
+            return False
+
     def forget(self) -> None:
         """Close what was kept of an ended process."""
         if isinstance(self.handle, subprocess.Popen):

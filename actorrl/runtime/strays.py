@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 RUN_ID_VARIABLE = "ACTORRL_RUN_ID"
 HOST_VARIABLE = "ACTORRL_HOST"  # beside it: two hosts of a list may be one machine
+ACTOR_VARIABLE = "ACTORRL_ACTOR"  # of what an actor starts: its name and incarnation
 _PAUSE_S = 0.01
 
 
@@ -28,6 +29,20 @@ def kill_run(run_id: str, patience_s: float, host: str | None = None) -> list[in
     """End every process of the run, or of one host of it, but this one; those that are there still
     after `patience_s`."""
     return _kill_all(_of_run(run_id, host), patience_s)
+
+
+def mark_as(actor: str) -> None:
+    """Whatever program this process starts from now on carries that mark."""
+    os.environ[ACTOR_VARIABLE] = actor
+
+
+def kill_marked(run_id: str, actor: str) -> None:
+    """End the programs that an actor has started, also those that have left its session, as
+    simulators do."""
+    marks = {f"{RUN_ID_VARIABLE}={run_id}".encode(), f"{ACTOR_VARIABLE}={actor}".encode()}
+    for pid in _pids():
+        if pid != os.getpid() and _carries(pid, marks):
+            _kill(pid, lambda pid: _carries(pid, marks))
 
 
 def kill_session(leader: int, patience_s: float) -> list[int]:

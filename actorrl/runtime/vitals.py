@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 
+from actorrl.runtime.memory_limits import memory_of
 from actorrl.runtime.progress import ProgressTable, Silence, Watch
 from actorrl.wire.shared_memory import MemoryServer
 
 _LOOK_S = 0.5
 _OOM_S = 10.0  # a kill so soon after the kernel has counted one of its own was that one
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Vitals:
@@ -98,17 +98,6 @@ class Vitals:
         count = oom_kills()
         if count > self._oom_kills:
             self._oom_kills, self._oom_at = count, now
-
-
-def memory_of(pid: int) -> tuple[int, int]:
-    """Bytes that a process holds, and those of them that are its own: neither a file nor shared
-    memory, which others may hold as well. Zeros once it has ended."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            _, resident, shared, *_ = map(int, file.read().split())
-            return resident * _PAGE, (resident - shared) * _PAGE
-    except (OSError, ValueError):
-        return 0, 0
 
 
 def cpu_seconds(pid: int) -> float:

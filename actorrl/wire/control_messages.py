@@ -35,6 +35,7 @@ class AgentConfig(msgspec.Struct, kw_only=True):
     driver_key: str = ""  # public
     tcp: TcpDoor | None = None  # its own door to other hosts; None: there are none
     lease_s: float = 30.0
+    memory_limit: int = 0  # bytes of its own; 0: the part of its host's that a run may use
 
 
 class ActorSpec(msgspec.Struct, kw_only=True):
@@ -221,13 +222,16 @@ class ActorFailed(msgspec.Struct, tag=True):
     fatal: bool
 
 
+Detail = str | int | float | bool | list[str] | None
+
+
 class ActorEvent(msgspec.Struct, tag=True):
     """Something that the run's events.jsonl is to keep, such as what a fault has lost."""
 
     name: str
     incarnation: int
     event: str
-    details: dict[str, Any]
+    details: dict[str, Detail]
 
 
 class Traffic(msgspec.Struct, tag=True):

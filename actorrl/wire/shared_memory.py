@@ -18,10 +18,11 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from actorrl import copies, failpoints
 from actorrl.errors import WireError
@@ -31,6 +32,7 @@ Allocate = Callable[[tuple[int, ...], np.dtype[Any]], np.ndarray]
 
 ALIGN = 64
 _REQUEST_LIMIT = 4096
+_MAX_NBYTES = 2**63 - 1  # of a file
 _TIMEOUT_S = 10.0  # of the agent, for one client's request
 _PATIENCE_S = 60.0  # of a client: hundreds may ask at once, or the agent stand still for a while
 
@@ -47,7 +49,7 @@ def aligned(nbytes: int) -> int:
 class _Ask(msgspec.Struct, array_like=True):
     verb: str  # "create" | "open" | "keep" (create unless it exists) | "drop"
     name: str
-    nbytes: int
+    nbytes: Annotated[int, Meta(ge=0, le=_MAX_NBYTES)]
 
 
 class MemoryServer:

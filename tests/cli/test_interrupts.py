@@ -44,6 +44,15 @@ def test_an_iteration_that_takes_too_long_is_broken_off(monkeypatch: pytest.Monk
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
+def test_what_an_environment_does_to_the_handlers_is_undone_before_each_iteration() -> None:
+    with Interrupts() as held:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+            signal.signal(number, signal.SIG_IGN)
+        held.call(lambda: signal.raise_signal(signal.SIGINT))
+        assert held.requested == signal.SIGINT
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_the_handlers_of_before_come_back() -> None:
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
     with Interrupts():

@@ -6,6 +6,7 @@ import gc
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -99,12 +100,32 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("actorrl ")
 
 
+ENDLESS = {
+    "threads that have not ended: theirs": "threading.Thread(target=wait, name='theirs').start()",
+    "an exit hook": "atexit.register(wait)",
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_what_an_environment_has_left_in_this_process_is_not_waited_for(what):
+    wait = "wait = lambda: time.sleep(1000)"
+    go = "main.EXIT_S = 0.1; sys.argv = ['actorrl', '--version']; main.main()"
+    imports = "import atexit, sys, threading, time; from actorrl.cli import main"
+    script = "; ".join([imports, wait, ENDLESS[what], go])
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout[:8]) == (EXIT_OK, "actorrl ")
+    assert done.stderr == f"actorrl: not waiting any longer for {what}\n"
+
+
 def test_the_command_ends_without_searching_for_cycles(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["actorrl", "--version"])
     monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(main, "EXIT_S", 0.0)
     try:
         with pytest.raises(SystemExit) as end:
             main.main()
+        for watch in [each for each in threading.enumerate() if isinstance(each, threading.Timer)]:
+            watch.join()  # it ends nobody: we go on
         assert (end.value.code, gc.isenabled()) == (EXIT_OK, False)
         assert gc.get_freeze_count() > 0
     finally:

@@ -105,6 +105,18 @@ def test_a_signal_ends_after_the_iteration_with_a_checkpoint() -> None:
     assert algo.saved_at == [4] and len(lines.rows) == 4
 
 
+def test_a_first_signal_at_the_end_does_not_cost_the_last_checkpoint() -> None:
+    class Signalled(Climber):
+        def finish(self) -> str:
+            signal.raise_signal(signal.SIGINT)
+            return super().finish()
+
+    algo = Signalled()
+    with Interrupts() as interrupts:
+        reason = train_until(algo, goal_of({"training_iteration": 2}, None), Lines(), interrupts)
+    assert reason == "training_iteration 2 >= 2" and algo.saved_at == [2]
+
+
 def test_the_goal_says_when_the_run_ends() -> None:
     assert str(goal_of({"timesteps_total": 1e6}, 475.0)) == "until timesteps_total >= 1e+06"
     assert "threshold, confirmed by 20 greedy episodes" in str(goal_of({}, 475.0))

@@ -1,5 +1,6 @@
 """The run folder: made once, found by name, owned by one live driver."""
 
+import errno
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from actorrl.errors import EXIT_USAGE, RunFolderError
@@ -41,11 +43,9 @@ def other_process():
 
 def make_owner(folder, pid, **changes):
     """Write an owner.json that names the process `pid`."""
-    import psutil
-
     owner = {
         "pid": pid,
-        "start_time": psutil.Process(pid).create_time(),
+        "started": ownership.start_of(pid),
         "hostname": socket.gethostname(),
         "run_id": "other",
     }
@@ -198,6 +198,15 @@ def test_a_folder_that_another_live_driver_owns_is_refused_naming_its_pid(run, o
     assert run.driver_pid() == other_process.pid
 
 
+def test_a_full_disk_is_told_as_such_where_a_driver_would_own_the_folder(run, monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(ownership, "write_json", fail)
+    with pytest.raises(RunFolderError, match="run: cannot be written to .No space left"):
+        run.acquire("mine")
+
+
 def test_the_folder_of_a_driver_that_is_gone_is_taken_over(run, other_process):
     make_owner(run, other_process.pid)
     other_process.kill()
@@ -214,9 +223,19 @@ def test_a_zombie_owns_nothing(run, other_process):
 
 
 def test_another_process_that_got_the_same_pid_owns_nothing(run, other_process):
-    make_owner(run, other_process.pid, start_time=1_000_000_000.0)
+    make_owner(run, other_process.pid, started=ownership.start_of(os.getppid()))
     run.acquire("mine")
     assert run.driver_pid() == os.getpid()
+
+
+def test_a_driver_is_the_owner_still_after_the_clock_was_set(run, other_process, monkeypatch):
+    make_owner(run, other_process.pid)
+    boot_time = psutil.boot_time()
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: boot_time + 3600.0)
+    monkeypatch.setattr(time, "time", lambda: boot_time - 1e6)
+    assert run.driver_pid() == other_process.pid
+    with pytest.raises(RunFolderError, match=f"pid {other_process.pid}"):
+        run.acquire("mine")
 
 
 @pytest.mark.parametrize(("silence_s", "alive"), [(5.0, True), (1000.0, False)])

@@ -1,7 +1,7 @@
 """The measured times of the fault suite as a table.
 
     ACTORRL_FAULT_TIMES=$PWD/times.jsonl scripts/test --all tests/faults \\
-        tests/runtime/test_memory_limits.py tests/runtime/test_hosts_at_work.py
+        tests/runtime/test_memory_limits.py tests/runtime/test_hosts_at_work.py -k "not soak"
     .venv/bin/python -m tests.faults.times times.jsonl >benchmarks/results/FOLDER/faults.md
 
 Seconds from the fault until the driver noted it (detect), until the successor was ready, and until

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import tempfile
 from collections.abc import Iterator
@@ -11,8 +12,17 @@ import pytest
 import zmq
 
 from actorrl.runtime.control_socket import MAX_SENDERS, Offences, received
+from actorrl.runtime.host_specs import LOCAL
 from actorrl.wire import sockets
-from actorrl.wire.control_messages import StopAll, encode_control
+from actorrl.wire.control_messages import (
+    ActorEvent,
+    Control,
+    Health,
+    LogLines,
+    StopAll,
+    Traffic,
+    encode_control,
+)
 from actorrl.wire.outside import MAX_OFFENCES
 from tests.faults import garbage
 from tests.runtime.agents import lone_agent
@@ -48,6 +58,22 @@ class World:
     def close(self) -> None:
         for socket in (self._ours, *self._theirs):
             socket.close(linger=0)
+        self._context.term()
+
+
+class Peer:
+    """At a socket of a run, as an actor would be."""
+
+    def __init__(self, run_id: str, name: str) -> None:
+        self._context = sockets.new_context()
+        (folder,) = Path(tempfile.gettempdir()).glob(f"actorrl-*/{run_id}")
+        self._socket = sockets.dealer(self._context, f"ipc://{folder / name}")
+
+    def say(self, word: Control) -> None:
+        self._socket.send(encode_control(word))
+
+    def close(self) -> None:
+        self._socket.close()
         self._context.term()
 
 
@@ -102,6 +128,25 @@ def test_bytes_that_mean_nothing_to_an_agent_are_an_event_and_a_few_lines(run_id
         assert cluster.ref("worker/0").add.call().result() == 1
     log = (tmp_path / "agent-local.log").read_text()
     assert "warning: from an actor: " in log and len(log.splitlines()) < 10
+
+
+def test_words_that_are_well_formed_and_make_no_sense_end_nobody(run_id, tmp_path):
+    events: list[dict] = []
+    with cluster_of(1, on_event=events.append, run_id=run_id, log_dir=tmp_path) as cluster:
+        details = {"actor": "worker/7", "event": "run_failed", "time": 0, "kind": "x", "self": 1}
+        with contextlib.closing(Peer(run_id, "agent")) as peer:
+            peer.say(ActorEvent("worker/0", 1, "said", details))
+            peer.say(Traffic("worker/0", 1, {"\0": -1}))
+        wait_until(lambda: any(event["event"] == "said" for event in events))
+        (said,) = [event for event in events if event["event"] == "said"]
+        assert (said["actor"], said["incarnation"]) == ("worker/0", 1) and said["time"] > 0
+        assert cluster._service is not None and cluster._service._reception is not None
+        for name in ("a\0b", "worker/7", "../worker/0"):
+            cluster._service._reception.heard(LOCAL, LogLines(name, "text", 0))
+        cluster._service._reception.heard(LOCAL, Health({"worker/7": (1.0, 1)}, 0))
+        assert list(cluster._service._reception._health) in ([], ["worker/0"])
+        assert cluster.ref("worker/0").add.call().result() == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"agent-local.log", "worker-0.log"}
 
 
 def test_an_agent_whose_driver_cannot_be_understood_leaves_and_says_why(run_id, tmp_path):

@@ -39,12 +39,15 @@ def test_a_live_run_tells_where_an_actor_is_and_what_all_use(run_id, tmp_path):
 def test_nonsense_at_the_desk_harms_nobody(run_id):
     with cluster_of(1, run_id=run_id) as cluster:
         path = Path(tempfile.gettempdir(), f"actorrl-{os.getuid()}", run_id, "desk")
-        for words in (b"", b"\n", b"[]\n", b"{}\n", b'{"ask": 7}\n', b"\xff" * 10_000):
+        for words in (b"", b"\n", b"[]\n", b"{}\n", b'{"ask": 7}\n', b"\xff" * 10_000, b"[" * 4000):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
                 line.connect(str(path))
                 line.sendall(words)
-        with pytest.raises(RunFolderError, match="no such actor"):
-            ask(run_id, {"ask": "nothing"})
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as slow:
+            slow.connect(str(path))
+            slow.sendall(b'{"ask":')
+            with pytest.raises(RunFolderError, match="no such actor"):
+                ask(run_id, {"ask": "nothing"})
         assert cluster.ref("worker/0").add.call().result() == 1
 
 

@@ -8,12 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from actorrl.errors import ActorDied, RunFailed
@@ -22,7 +24,8 @@ from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.driver_line import watch_parent
 from actorrl.runtime.host_states import HostPolicy
-from actorrl.runtime.launchers import local
+from actorrl.runtime.host_specs import LOCAL
+from actorrl.runtime.launchers import early, local
 from actorrl.runtime.program import Program, Stream
 from tests.runtime.clusters import (
     QUICK,
@@ -87,6 +90,12 @@ def user_script(text: str, run_id: str, folder: Path) -> Iterator[subprocess.Pop
 def next_line(process: subprocess.Popen[str]) -> list[str]:
     assert process.stdout is not None
     return process.stdout.readline().split()
+
+
+def children_of(pid: int) -> list[int]:
+    """Those that carry the mark of a run."""
+    found = psutil.Process(pid).children()
+    return [each.pid for each in found if strays.RUN_ID_VARIABLE in each.environ()]
 
 
 # ---- the driver -----------------------------------------------------------------------------
@@ -162,6 +171,34 @@ def test_after_the_death_of_the_agent_another_starts_all_actors_again(tmp_path, 
     assert lost["reason"] == "its agent ended (killed by signal 9 (SIGKILL))"
     assert lost["elements_at_most"] == 0  # this Program has no streams
     assert cluster.stop() == [] and left_of(run_id) == []
+
+
+def test_after_the_death_of_driver_and_agent_at_once_everything_is_gone(tmp_path, run_id):
+    text = script("time.sleep(1000)").replace('"1000"]', '"1000"], start_new_session=True')
+    with user_script(text, run_id, tmp_path) as driver:
+        _, child = next_line(driver)
+        agent = children_of(driver.pid)[0]
+        os.kill(agent, signal.SIGSTOP)  # it does not see the other end
+        driver.kill()
+        os.kill(agent, signal.SIGKILL)
+        wait_until(lambda: not strays.of_run(run_id))
+        assert not is_alive(int(child))
+    run_directory.clear(run_id, 1.0)  # its sockets: nobody was left for them
+    assert left_of(run_id) == []
+
+
+def test_after_the_death_of_the_forkserver_all_actors_are_started_again(run_id):
+    events: list[dict] = []
+    with cluster_of(2, run_id=run_id, on_event=events.append) as cluster:
+        workers = [cluster.ref(f"worker/{index}") for index in range(2)]
+        pids = {worker.pid.call().result() for worker in workers}
+        (forkserver,) = {psutil.Process(pid).ppid() for pid in pids}
+        os.kill(forkserver, signal.SIGKILL)
+        wait_until(lambda: cluster.num_restarts() == 2 and cluster.num_ready("worker") == 2)
+        assert not pids & {worker.pid.call().result() for worker in workers}
+        ends = [event["reason"] for event in events if event["event"] == "actor_exited"]
+        assert len(ends) == 2 and all("forkserver was killed" in reason for reason in ends)
+        assert not any(map(is_alive, pids))
 
 
 def test_an_agent_that_dies_again_and_again_ends_the_run_with_its_cause(run_id):
@@ -286,7 +323,7 @@ def test_a_start_that_fails_half_way_leaves_nothing(monkeypatch, broken, run_id)
         monkeypatch.setattr(service, "Endpoint", fail)
     cluster = cluster_of(1, run_id=run_id, on_event=fail_event if broken == "on_event" else None)
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(OSError, match="half way"):
+    with pytest.raises(RunFailed, match="this machine refuses .*: half way"):
         cluster.start()
     assert left_of(run_id) == []
     gc.collect()
@@ -298,6 +335,15 @@ def test_two_runs_of_one_id_are_refused(run_id):
     with cluster_of(1, run_id=run_id), pytest.raises(RunFailed, match="same id"):
         cluster_of(1, run_id=run_id).start()
     assert left_of(run_id) == []
+
+
+def test_without_a_temporary_directory_the_message_says_what_to_set(monkeypatch, run_id):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nonexistent"])
+    early.start(local.environment(run_id, LOCAL), [])
+    assert early._waiting is None, "there is no early agent, and that is no error yet"
+    with pytest.raises(RunFailed, match="set TMPDIR"):
+        cluster_of(1, run_id=run_id).start()
 
 
 def test_a_temporary_directory_too_deep_for_sockets_is_said(monkeypatch, tmp_path):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from actorrl.runtime import running
 from actorrl.runtime.log_forwarder import LINES_PER_LOOK, LogForwarder
 from actorrl.runtime.running import Running
 
 
 def forwarded(log: Path, forwarder: LogForwarder) -> list[tuple[str, int]]:
-    running = Running("worker/0", 1, str(log), 0, 60.0, 0)
-    return [(text, left_out) for _, text, left_out in forwarder.rest(running)]
+    actor = Running("worker/0", 1, str(log), 0, 60.0, 0)
+    return [(text, left_out) for _, text, left_out in forwarder.rest(actor)]
 
 
 def test_whole_lines_come_once_and_the_rest_of_a_line_with_its_end(tmp_path):
@@ -45,3 +46,25 @@ def test_what_a_terminal_would_obey_is_spelled_out(tmp_path):
     log, forwarder = tmp_path / "log", LogForwarder()
     log.write_bytes(b"\x1b[2Jhello\tthere\xff\n")
     assert forwarded(log, forwarder) == [("\\x1b[2Jhello\tthere\ufffd", 0)]
+
+
+def test_of_a_log_that_is_too_long_the_end_stays_and_what_follows_is_forwarded(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(running, "MAX_LOG_BYTES", 2_000_000)
+    log, forwarder = tmp_path / "log", LogForwarder()
+    actor = Running("worker/0", 1, str(log), 7, 60.0, 0)
+    with open(log, "a") as writer:  # as an actor has it, which goes on meanwhile
+        for line in range(300_000):
+            writer.write(f"{line:9}\n")
+        writer.flush()
+        actor.trim_log()
+        writer.write("and then\n")
+    first, *kept, last = log.read_text().splitlines()
+    assert first == f"({3_000_000 - 2**20} bytes were here, and are left out)"
+    assert kept[-1] == f"{299_999:9}" and last == "and then"
+    assert actor.log_tail().endswith("and then\n")
+    forwarder._positions["worker/0", 1] = 3_000_000
+    assert forwarded(log, forwarder)[0][0].startswith(first)
+    actor.trim_log()  # it is short now
+    assert log.read_text().endswith("and then\n")

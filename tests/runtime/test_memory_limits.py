@@ -4,9 +4,11 @@ the kernel kills for want of memory is told as such."""
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket as posix
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -15,15 +17,16 @@ import pytest
 from actorrl.errors import PlacementError, RunFailed
 from actorrl.runtime import memory_limits
 from actorrl.runtime.actor import remote
-from actorrl.runtime.host_specs import LOCAL, ClusterSpec, HostSpec, RoleSpec
+from actorrl.runtime.fleet import Fleet
+from actorrl.runtime.host_specs import LOCAL, ClusterSpec, HostSpec, ResourceSpec, RoleSpec
 from actorrl.runtime.inventory import memory_bytes
-from actorrl.runtime.memory_limits import check_said, memory_limit
+from actorrl.runtime.memory_limits import check_said, driver_limit, memory_limit, memory_of
 from actorrl.runtime.placement import Host
 from actorrl.runtime.program import Program
 from actorrl.runtime.slots import Policy
 from tests.control_groups import little_memory
 from tests.faults.measures import of_events
-from tests.runtime.clusters import Worker, cluster_of, rows, wait_until
+from tests.runtime.clusters import Worker, cluster_of, left_of, rows, wait_until
 
 GB = 10**9
 MB = 10**6
@@ -47,6 +50,13 @@ def test_the_limit_is_what_was_said_and_room_for_libraries_else_the_hosts():
     assert limit() == GB
     assert limit(said=2 * GB, because="an estimate") == GB
     assert limit(host=None) == 0
+
+
+def test_the_driver_may_have_what_actors_may_or_what_is_said():
+    more, less = (HostSpec(name=LOCAL, resources=ResourceSpec(mem=n * GB)) for n in (3, 1))
+    limits = [driver_limit(Host("x", 2, 2 * GB), spec) for spec in (HostSpec(name=LOCAL), more)]
+    assert limits == [1.6 * GB, 3 * GB]
+    assert driver_limit(Host("x", 2, 2 * GB), less) == 1.6 * GB, "less is meant for its actors"
 
 
 def test_less_than_what_is_needed_is_refused_with_the_arithmetic():
@@ -140,22 +150,51 @@ READY = b"\x04" + bytes([6 + len(PROPERTIES)]) + b"\x05READY" + PROPERTIES
 PART = b"\x03" + MB.to_bytes(8, "big") + bytes(MB)
 
 
+def send_endless_parts(run_id: str, name: str) -> None:
+    """To a socket of a run, until whoever has it hangs up."""
+    folder = next(Path(tempfile.gettempdir()).glob(f"actorrl-*/{run_id}"))
+    with posix.socket(posix.AF_UNIX) as line:
+        line.settimeout(PATIENCE_S)
+        line.connect(str(folder / name))
+        line.sendall(GREETING + READY)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(5000):
+                line.sendall(PART)
+
+
 def test_endless_parts_end_the_receiver_and_not_its_host(run_id):
     """ZeroMQ hands a message over when its last part has come, and limits no number of parts. Who
     can do this is the user, or an actor of the same run: others do not come to the socket."""
     events: list[dict] = []
     with cluster_of(2, mem=10 * MB, on_event=events.append, run_id=run_id) as cluster:
         other = cluster.ref("worker/1")
-        folder = next(Path(tempfile.gettempdir()).glob(f"actorrl-*/{run_id}"))
-        with posix.socket(posix.AF_UNIX) as line:
-            line.settimeout(PATIENCE_S)
-            line.connect(str(folder / "worker-0.1"))
-            line.sendall(GREETING + READY)
-            with contextlib.suppress(ConnectionError):
-                for _ in range(5000):
-                    line.sendall(PART)
+        send_endless_parts(run_id, "worker-0.1")
         wait_until(lambda: cluster.num_restarts() == 1, PATIENCE_S)
         assert other.add.call().result() == 1
         assert cluster.ref("worker/0").add.call().result() == 1
         (ended,) = [event for event in events if event["event"] == "actor_exited"]
         assert re.match(TOLD, ended["reason"])
+
+
+def test_endless_parts_end_the_agent_and_its_successor_starts_its_actors_again(run_id):
+    spec = ClusterSpec(hosts=(HostSpec(name=LOCAL, resources=ResourceSpec(mem=220 * MB)),))
+    events: list[dict] = []
+    with cluster_of(1, on_event=events.append, run_id=run_id, spec=spec) as cluster:
+        send_endless_parts(run_id, "agent")
+        wait_until(lambda: cluster.num_restarts() == 1, PATIENCE_S)
+        assert cluster.ref("worker/0").add.call().result() == 1
+        (lost,) = [event for event in events if event["event"] == "host_lost"]
+        assert re.search(TOLD, lost["reason"])
+
+
+@pytest.mark.parametrize("name", ["driver", "driver.ctl"])
+def test_endless_parts_to_the_driver_end_its_run_with_that_cause(name, run_id, monkeypatch):
+    usable = memory_of(os.getpid())[1] + 220 * MB
+    monkeypatch.setattr(Fleet, "driver_memory_limit", usable)
+    cluster = cluster_of(1, run_id=run_id)
+    sender = threading.Thread(target=send_endless_parts, args=(run_id, name))
+    with pytest.raises(RunFailed, match=r"driver was ended at its memory limit: it held"), cluster:
+        sender.start()
+        wait_until(lambda: bool(cluster.check()), PATIENCE_S)
+    sender.join()  # its line was cut
+    assert left_of(run_id) == []

@@ -179,6 +179,21 @@ def test_an_actor_that_never_gets_ready_is_killed_and_the_reason_says_so():
         cluster_of(1, Stuck, policy=policy).start()
 
 
+def test_who_is_to_be_killed_before_its_process_is_there_is_killed_then(tmp_path, monkeypatch):
+    (tmp_path / "slow_module.py").write_text("import time; time.sleep(1.6)")
+    monkeypatch.syspath_prepend(tmp_path)
+    events: list[dict] = []
+    policy = Policy(start_timeout_s=1.2, backoff_s=0.01, max_restarts=50, same_failure_limit=50)
+    with cluster_of(1, preload=("slow_module",), policy=policy, on_event=events.append) as cluster:
+        ends = [event["reason"] for event in events if event["event"] == "actor_exited"]
+        assert ends[0] == "not ready within 1.2 s"
+        os.kill(cluster.ref("worker/0").pid.call().result(), signal.SIGKILL)
+        count = cluster.num_restarts()
+        wait_until(lambda: cluster.num_restarts() > count)
+        last = [event["reason"] for event in events if event["event"] == "actor_exited"][-1]
+        assert "SIGKILL" in last, "and not a reason of before"
+
+
 def test_a_start_that_takes_too_long_names_who_is_late(run_id):
     class Slow(Actor):
         def on_start(self) -> None:
@@ -385,6 +400,21 @@ def test_an_actor_writes_its_output_and_its_stack_into_its_log(tmp_path):
     assert "hello from the actor\n" in (tmp_path / "worker-0.log").read_text()
 
 
+def test_a_stack_is_not_asked_of_who_has_taken_the_signal_away(tmp_path):
+    class Taker(Worker):
+        @remote
+        def take(self) -> None:
+            signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+
+    with cluster_of(1, Taker, log_dir=tmp_path) as cluster:
+        cluster.ref("worker/0").take.call().result()
+        cluster.dump_stack("worker/0")
+        log = tmp_path / "worker-0.log"
+        wait_until(lambda: "its environment has taken SIGUSR1 away" in log.read_text())
+        assert cluster.ref("worker/0").add.call().result() == 1
+        assert cluster.num_restarts() == 0
+
+
 # ---- an actor's own processes ---------------------------------------------------------------
 
 
@@ -397,6 +427,15 @@ def test_the_processes_that_an_actor_started_end_with_it():
         wait_until(lambda: rows(cluster)["worker/0"]["restarts"] == 1)
         assert worker.add.call().result() == 1 and is_alive(other)
     assert not is_alive(other)
+
+
+def test_a_program_that_left_the_actors_session_ends_with_the_actor():
+    with cluster_of(2) as cluster:
+        worker, other = cluster.ref("worker/0"), cluster.ref("worker/1")
+        child, others = (each.spawn.call(new_session=True).result() for each in (worker, other))
+        os.kill(worker.pid.call().result(), signal.SIGKILL)
+        wait_until(lambda: not is_alive(child))
+        assert worker.add.call().result() == 1 and is_alive(others)
 
 
 def test_a_process_that_left_the_actors_session_ends_with_the_run(run_id):

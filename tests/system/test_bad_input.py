@@ -19,6 +19,7 @@ from actorrl.algorithms.a2c import A2CConfig
 from actorrl.algorithms.ppo import PPO
 from actorrl.cli.main import run as run_command
 from actorrl.errors import EXIT_FAILED, EXIT_USAGE, CheckpointError
+from actorrl.experiment.ownership import start_of
 from actorrl.experiment.run_folder import RunFolder
 from tests.system import runs
 
@@ -324,7 +325,7 @@ def test_a_run_that_another_driver_owns_is_refused_naming_its_pid(
     owner = json.loads((folder / "owner.json").read_text())
     parent = psutil.Process().parent()
     assert parent is not None
-    owner |= {"pid": parent.pid, "start_time": parent.create_time()}
+    owner |= {"pid": parent.pid, "started": start_of(parent.pid)}
     (folder / "owner.json").write_text(json.dumps(owner))
     lines = refused("resume", str(folder), "--stop", "training_iteration=6")
     assert str(parent.pid) in lines[0] and "run" in lines[0]

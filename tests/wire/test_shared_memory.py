@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -178,9 +179,17 @@ def test_a_server_that_has_gone_is_a_wire_error(memory):
         client.open("x")
 
 
-def test_nonsense_from_a_client_ends_only_its_own_line(client, memory):
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"\xc1nonsense",
+        msgspec.msgpack.encode(["create", "x", 2**63]),
+        msgspec.msgpack.encode(["create", "x", -1]),
+    ],
+)
+def test_nonsense_from_a_client_ends_only_its_own_line(client, memory, nonsense):
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
         stranger.connect(memory.address)
-        stranger.send(b"\xc1nonsense")
+        stranger.send(nonsense)
         assert stranger.recv(100) == b""
     client.create("small", 64)

@@ -42,15 +42,18 @@ def start(environment: dict[str, str], preload: Sequence[str]) -> None:
     """Start one whose forkserver imports `preload`; `environment` has the run's id."""
     global _waiting
     assert _waiting is None, "one at a time"
-    with tempfile.TemporaryFile() as output:  # until it knows its log
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _MAIN],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            env={**environment, EARLY_VARIABLE: " ".join(preload)},
-            start_new_session=True,
-        )
+    try:
+        with tempfile.TemporaryFile() as output:  # until it knows its log
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _MAIN],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env={**environment, EARLY_VARIABLE: " ".join(preload)},
+                start_new_session=True,
+            )
+    except OSError:  # the run that wants one says why there can be none
+        return
     _waiting = _Waiting(environment[strays.RUN_ID_VARIABLE], environment, process)
 
 
