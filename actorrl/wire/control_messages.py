@@ -3,8 +3,6 @@ above them, and they carry the incarnation of whom they speak."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from actorrl.errors import WireError

@@ -203,7 +203,7 @@ def test_a_full_disk_is_told_as_such_where_a_driver_would_own_the_folder(run, mo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(ownership, "write_json", fail)
-    with pytest.raises(RunFolderError, match="run: cannot be written to .No space left"):
+    with pytest.raises(RunFolderError, match=r"run: cannot be written to .No space left"):
         run.acquire("mine")
 
 

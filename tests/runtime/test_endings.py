@@ -23,8 +23,8 @@ from actorrl.runtime import run_directory, service, strays
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.driver_line import watch_parent
-from actorrl.runtime.host_states import HostPolicy
 from actorrl.runtime.host_specs import LOCAL
+from actorrl.runtime.host_states import HostPolicy
 from actorrl.runtime.launchers import early, local
 from actorrl.runtime.program import Program, Stream
 from tests.runtime.clusters import (
@@ -323,7 +323,7 @@ def test_a_start_that_fails_half_way_leaves_nothing(monkeypatch, broken, run_id)
         monkeypatch.setattr(service, "Endpoint", fail)
     cluster = cluster_of(1, run_id=run_id, on_event=fail_event if broken == "on_event" else None)
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(RunFailed, match="this machine refuses .*: half way"):
+    with pytest.raises(RunFailed, match=r"this machine refuses .*: half way"):
         cluster.start()
     assert left_of(run_id) == []
     gc.collect()
