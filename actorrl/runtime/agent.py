@@ -58,7 +58,8 @@ def main_early() -> None:
     log = b""
     while not log.endswith(b"\n"):
         part = os.read(0, 1)
-        if not part:  # it was not needed
+        if not part:  # it was not needed; its forkserver would first import everything
+            strays.kill_run(os.environ[strays.RUN_ID_VARIABLE], REAP_S)
             os._exit(0)
         log += part
     with open(log[:-1], "ab") as output:

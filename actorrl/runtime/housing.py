@@ -15,12 +15,27 @@ from actorrl.runtime.cast import Cast
 from actorrl.runtime.chronicle import Chronicle
 from actorrl.runtime.fleet import Fleet
 from actorrl.runtime.host_specs import LOCAL
-from actorrl.runtime.host_states import HostChanged, HostCommand, HostState, LoseHost, StartHost
+from actorrl.runtime.host_states import (
+    HostChanged,
+    HostCommand,
+    HostSlot,
+    HostState,
+    LoseHost,
+    StartHost,
+)
 from actorrl.runtime.launch import AgentProcess, Connected
 from actorrl.runtime.lifelines import Lifelines, Mended
 from actorrl.runtime.placement import Host, place
 from actorrl.runtime.program import Program
 from actorrl.wire.control_messages import AgentHello, Beat, Lifeline, StopAll
+
+_LOCAL_STARTS = 2  # of its agent: once more where it was killed before it was up
+
+
+def _has_failed(host: HostSlot) -> bool:
+    """Before it was ever up."""
+    starts = _LOCAL_STARTS if host.is_local else 1
+    return not host.was_up and len(host.losses) >= starts
 
 
 class Housing:
@@ -210,21 +225,20 @@ class Housing:
         return any(host == each.name for each in self._fleet.spec.hosts)
 
     def _all_came(self) -> bool:
-        """Whether each host is up or has failed once; a required one that failed ends the run."""
-        hosts = self._fleet.table.hosts
-        failed = [
-            host.error or ""
-            for host in hosts.values()
-            if self._fleet.agents[host.name].spec.required and host.error and not host.was_up
-        ]
-        if failed:
-            errors = [self._first_errors[h] for h in hosts if h in self._first_errors]
+        """Whether each host is up or has failed; a required one that failed ends the run."""
+        hosts = self._fleet.table.hosts.values()
+        failed = [host for host in hosts if _has_failed(host)]
+        if any(self._fleet.agents[host.name].spec.required for host in failed):
+            errors = [self._first_error(host) for host in failed]
             self._chronicle.give_up(
                 errors[0] if len(errors) == 1 else HostError("\n".join(map(str, errors)))
             )
             self._cast.supervisor.stopping = True
             return False
-        return all(host.was_up or host.error is not None for host in hosts.values())
+        return all(host.was_up or _has_failed(host) for host in hosts)
+
+    def _first_error(self, host: HostSlot) -> HostError:
+        return self._first_errors.get(host.name) or HostError(f"{host.name}: {host.error}")
 
     def _too_few(self, count: int, minimum: int) -> str:
         lines = [

@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 import pytest
 
-from actorrl.errors import ActorDied, RunFailed
+from actorrl.errors import ActorDied, HostError, RunFailed
 from actorrl.runtime import run_directory, service, strays
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.cluster import Cluster
@@ -199,6 +199,25 @@ def test_after_the_death_of_the_forkserver_all_actors_are_started_again(run_id):
         ends = [event["reason"] for event in events if event["event"] == "actor_exited"]
         assert len(ends) == 2 and all("forkserver was killed" in reason for reason in ends)
         assert not any(map(is_alive, pids))
+
+
+def test_an_agent_that_is_killed_before_it_is_up_is_started_once_more(monkeypatch, run_id):
+    start, killed = local.LocalAgentProcess.start, []
+
+    def start_and_kill(self: local.LocalAgentProcess, config: bytes) -> None:
+        start(self, config)
+        if len(killed) < how_often:
+            killed.append(self.pid)
+            self.kill()
+
+    monkeypatch.setattr(local.LocalAgentProcess, "start", start_and_kill)
+    how_often = 1
+    with cluster_of(1, run_id=run_id) as cluster:
+        assert cluster.ref("worker/0").add.call().result() == 1
+    how_often = 9
+    with pytest.raises(HostError, match=r"^local: its agent ended \(killed by .*SIGKILL"):
+        cluster_of(1, run_id=run_id).start()
+    assert left_of(run_id) == []
 
 
 def test_an_agent_that_dies_again_and_again_ends_the_run_with_its_cause(run_id):

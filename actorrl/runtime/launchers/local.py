@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from actorrl.runtime.launchers import early
@@ -28,6 +29,7 @@ class LocalAgentProcess:
         self._lifeline = lifeline
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
+        self._closing = threading.Lock()
 
     def start(self, config: bytes) -> None:
         self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -91,9 +93,10 @@ class LocalAgentProcess:
                 self._process.stdin.close()
         self._process.kill()
         self._process.wait()
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
+        with self._closing:  # a fenced agent is closed on a thread, and at the run's end
+            pidfd, self._pidfd = self._pidfd, -1
+        if pidfd >= 0:
+            os.close(pidfd)
 
 
 def environment(run_id: str, host: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,9 +14,12 @@ from tests.runtime.clusters import cluster_of, rows, wait_until
 _STARTED_AND_LEFT = """
 import os
 from actorrl.runtime.launchers import early, local
-early.start(local.environment({run_id!r}, "local"), ["json"])
+early.start(local.environment({run_id!r}, "local"), ["never_imported"])
+while not os.path.exists("begun"):
+    pass
 os._exit(0)
 """
+_NEVER_IMPORTED = "import time; open('begun', 'w').close(); time.sleep(1000)"
 
 
 @contextlib.contextmanager
@@ -55,7 +59,11 @@ def test_one_that_nobody_needs_is_ended_with_its_forkserver(run_id):
         assert early.run_id() != run_id
 
 
-def test_one_whose_command_was_killed_ends(run_id):
+def test_one_whose_command_was_killed_ends_with_its_forkserver_whatever_that_imports(
+    run_id, tmp_path
+):
+    (tmp_path / "never_imported.py").write_text(_NEVER_IMPORTED)
     words = [sys.executable, "-c", _STARTED_AND_LEFT.format(run_id=run_id)]
-    subprocess.run(words, check=True)
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    subprocess.run(words, check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path})
     wait_until(lambda: strays.of_run(run_id) == [])
