@@ -33,12 +33,11 @@ _SETTINGS = {
         "samples_per_insert=1.0",
         "num_replay_shards=1",
         "replay_capacity=50000",
-        "storage=lz4",
         "learning_starts=2000",
     ],
 }
 _APEX_NOTE = (
-    "ours held to 1.0 samples per insert, its frames kept with storage: lz4 (lossless); RLlib's"
+    "ours held to 1.0 samples per insert, its frames kept compressed (LZ4, lossless); RLlib's"
     " learner, held by nothing, took 1.1"
 )
 _SF_NOTE = "Sample Factory: APPO, batch 512, rollout 32, 2 splits; 1 epoch"

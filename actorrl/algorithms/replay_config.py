@@ -72,12 +72,13 @@ class ReplayConfig(AlgorithmConfig):
     n_step: StepsSummed = 1
     replay_capacity: Capacity = 50_000
     storage: Annotated[
-        Literal["raw", "lz4", "cuda"],
+        Literal["raw", "lz4", "cuda"] | None,
         Meta(
             description="how replay keeps stacked frames: as they are, compressed one by one "
-            "(a tenth of the memory or less for some more time), or on the learner's GPU"
+            "(Atari's: a tenth of the memory or less, in no more time), or on the learner's GPU; "
+            "null: lz4"
         ),
-    ] = "raw"
+    ] = None
     learning_starts: LearningStarts = 1000
     samples_per_insert: SamplesPerInsert = 32.0
     prioritized_replay: Prioritized = False
@@ -145,6 +146,8 @@ class ReplayConfig(AlgorithmConfig):
 
     def storage_for(self, info: EnvInfo) -> str:
         """Raises ConfigError where there are no frames to compress or to move."""
+        if self.storage is None:
+            return "lz4" if info.frame_stack > 1 else "raw"
         if self.storage != "raw" and info.frame_stack == 1:
             raise ConfigError(
                 f"storage: {self.storage} is for stacked frames, {info.name} has none, expected raw"

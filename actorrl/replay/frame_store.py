@@ -142,8 +142,8 @@ class RingFrameStore:
 class LZ4FrameStore:
     """Frames compressed one by one, so that any of them can be read alone.
 
-    A frame of an Atari game takes a tenth of its bytes or less; 2 us to keep it and 3 us to read it
-    in the place of less than one.
+    A frame of an Atari game takes a tenth of its bytes or less. It takes 1 us more to keep; a batch
+    of 512 is gathered in less time than from the ring, whose frames are in no cache.
     """
 
     def __init__(

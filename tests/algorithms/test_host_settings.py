@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from actorrl.algorithms.apex_dqn import APEXConfig
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.dqn import DQNConfig
 from actorrl.algorithms.impala import IMPALAConfig
+from actorrl.envs.check import check_env
 from actorrl.errors import ConfigError, PlacementError
 from actorrl.runtime.hosts import ClusterSpec, HostSpec, load_cluster
 from actorrl.runtime.program import Program
@@ -134,6 +136,13 @@ def test_a_batch_larger_than_the_replay_is_refused_with_both_numbers():
     assert any(
         "101 rows cannot come from replay_capacity 100" in line for line in config.validate()
     )
+
+
+@pytest.mark.parametrize(("frame_stack", "storage"), [(1, "raw"), (4, "lz4")])
+def test_stacked_frames_are_kept_compressed_unless_told_otherwise(frame_stack, storage):
+    info = dataclasses.replace(check_env("CartPole-v1", {}), frame_stack=frame_stack)
+    assert DQNConfig().storage_for(info) == storage
+    assert DQNConfig().training(storage="raw").storage_for(info) == "raw"
 
 
 @pytest.mark.parametrize("storage", ["lz4", "cuda"])
