@@ -140,6 +140,14 @@ class Acting:
 
     compute_action = compute_single_action  # RLlib's older name
 
+    def export_policy_model(
+        self, export_dir: str, policy_id: str = DEFAULT_POLICY, onnx: int | None = None
+    ) -> str:
+        """RLlib's: a policy's network as a file that acts without actorrl; see
+        `Policy.export_model`. KeyError for an unknown policy."""
+        folder: str = self.get_policy(policy_id).export_model(export_dir, onnx)
+        return folder
+
 
 def policies_of(mirror: PolicyMirror, info: EnvInfo) -> dict[str, PolicyMirror | PolicyPart]:
     """By id, where there are several and where there is one."""

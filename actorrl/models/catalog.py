@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from actorrl.errors import ConfigError
+from actorrl.models.custom import CustomBody
 from actorrl.models.mixed_body import ImagePiece, MixedBody
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.networks import (
@@ -31,16 +32,16 @@ __all__ = ["ModelConfig", "body_for", "image_shape", "observation_shape"]
 
 
 # Spaces are typed Any: gymnasium is not imported in this room, only `shape` and `dtype` are read.
-def body_for(observation_space: Any, frame_stack: int, config: ModelConfig) -> nn.Module:
+def body_for(
+    observation_space: Any, frame_stack: int, config: ModelConfig, action_space: Any = None
+) -> nn.Module:
     """A module [N, *shape] -> [N, body.output_size]; raises ConfigError for what has no shape.
 
-    Of flat observations with an action mask (`FlatBox`) it takes what follows the mask.
+    Of flat observations with an action mask (`FlatBox`) it takes what follows the mask; a user's
+    own (`CustomBody`), which is told the action space, takes all.
     """
     if config.custom_model is not None:
-        raise ConfigError(
-            "model.custom_model: not accepted by this algorithm, expected one with a policy and a "
-            "value function (PPO, A2C, A3C, IMPALA, ...)"
-        )
+        return CustomBody(observation_space, action_space, frame_stack, config)
     leaves = [leaf for leaf in getattr(observation_space, "leaves", ()) if not _is_mask(leaf)]
     if leaves:
         return _body_of_leaves(leaves, config)

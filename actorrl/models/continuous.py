@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from actorrl.models.catalog import body_for
-from actorrl.models.masks import masked
+from actorrl.models.masks import masked, unmasked
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.networks import MLP, linear
 from actorrl.models.numpy_forward import NumpyLinear, NumpyMLP, fits_numpy
@@ -37,17 +37,18 @@ class Actor(nn.Module):
         config: ModelConfig,
         squash: bool,
         mask_size: int = 0,
+        action_space: Any = None,
     ) -> None:
         super().__init__()
         self.mask_size = mask_size
-        self.body = body_for(observation_space, frame_stack, config)
+        self.body = body_for(observation_space, frame_stack, config, action_space)
         size = int(self.body.output_size)  # type: ignore[arg-type]
         self.post = MLP(size, config.post_fcnet_hiddens, config.post_activation)
         self.output = linear(self.post.output_size, outputs, 0.01)  # near 0: no saturated tanh
         self.squash = squash
 
     def forward(self, obs: Tensor) -> Tensor:
-        seen = obs[:, self.mask_size :] if self.mask_size else obs
+        seen = unmasked(obs, self.mask_size, self.body)
         output: Tensor = self.output(self.post(self.body(seen)))
         if self.mask_size:
             output = masked(output, obs)
@@ -66,15 +67,21 @@ class Actor(nn.Module):
 class Critic(nn.Module):
     """obs [N, ...] and actions [N, K] -> Q [N].
 
-    Vectors and actions go side by side into the fully connected layers; the features of an image
-    are joined with the actions before layers `post_fcnet_hiddens` (256 units where none are named).
+    Vectors and actions go side by side into the fully connected layers; the features of an image,
+    or of a user's own body, are joined with the actions before layers `post_fcnet_hiddens` (256
+    units where none are named).
     """
 
     def __init__(
-        self, observation_space: Any, action_size: int, frame_stack: int, config: ModelConfig
+        self,
+        observation_space: Any,
+        action_size: int,
+        frame_stack: int,
+        config: ModelConfig,
+        action_space: Any = None,
     ) -> None:
         super().__init__()
-        body = body_for(observation_space, frame_stack, config)
+        body = body_for(observation_space, frame_stack, config, action_space)
         hiddens = list(config.post_fcnet_hiddens)
         self.encoder: nn.Module | None = None
         if isinstance(body, MLP):

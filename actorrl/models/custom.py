@@ -1,6 +1,7 @@
-"""A user's TorchModelV2 in the place of the built-in actor-critic network.
+"""A user's TorchModelV2 in the place of the built-in actor-critic network, or of another's body.
 
-L rows in time, B environments, N = L B rows, S sequences, n inputs of the action distribution.
+L rows in time, B environments, N = L B rows, S sequences, n inputs of the action distribution, F
+features.
 """
 
 from __future__ import annotations
@@ -22,14 +23,12 @@ from actorrl.models.torch_model import TorchModelV2
 _NAME = "default_model"
 
 
-class CustomNetwork(nn.Module):
-    """The same methods as ActorCriticNetwork, over `config.custom_model`, a class.
+class _UsersModel(nn.Module):
+    """`config.custom_model`, a class, made and looked at.
 
     Raises ConfigError where the class is no torch model, fails, or returns what does not fit: a
     first forward of two zero observations is run at once.
     """
-
-    body_precision = torch.float32
 
     def __init__(
         self,
@@ -74,12 +73,71 @@ class CustomNetwork(nn.Module):
 
     @torch.no_grad()
     def _try_out(self) -> None:
-        obs = torch.zeros(1, 2, *self._space.shape, dtype=_torch_dtype(self._space.dtype))
-        self.sequence(obs, self.initial_state(2))
+        raise NotImplementedError
+
+    def _zeros(self) -> Tensor:
+        """Two observations, [2, ...]."""
+        return torch.zeros(2, *self._space.shape, dtype=_torch_dtype(self._space.dtype))
 
     @property
     def recurrent(self) -> bool:
         return bool(self._initial)
+
+    def _outputs(
+        self, obs: Tensor, state: list[Tensor], seq_lens: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        given = {
+            "obs": restored(obs, self._space),
+            "obs_flat": obs if obs.dtype == torch.uint8 else obs.float(),
+            "is_training": torch.is_grad_enabled(),
+        }
+        outputs, after = self.model.forward(given, state, seq_lens)
+        return outputs, list(after)
+
+    def numpy_forward(self) -> None:
+        """There is none: only the model's author knows what it does."""
+
+
+class CustomBody(_UsersModel):
+    """obs [N, ...] -> [N, F]: what heads of ours make action values, actions or Q of. F is the last
+    of `fcnet_hiddens`, as in RLlib; observations come whole, an action mask included."""
+
+    sees_mask = True
+
+    def __init__(
+        self, observation_space: Any, action_space: Any, frame_stack: int, config: ModelConfig
+    ) -> None:
+        self.output_size = (256, *config.fcnet_hiddens)[-1]
+        super().__init__(observation_space, action_space, self.output_size, frame_stack, config)
+
+    @torch.no_grad()
+    def _try_out(self) -> None:
+        if self.recurrent:
+            raise ConfigError(
+                f"{self._label} has a state, which rows of a replay cannot start from, expected one"
+                " without get_initial_state"
+            )
+        self(self._zeros())
+
+    def forward(self, obs: Tensor) -> Tensor:
+        features, _ = self._outputs(obs, [], None)
+        wanted = (len(obs), self._num_outputs)
+        if tuple(features.shape) != wanted:
+            raise ConfigError(
+                f"{self._label} returns outputs of shape {tuple(features.shape)}, expected {wanted}"
+                ": features for the heads, as many as the last of model.fcnet_hiddens"
+            )
+        return features.float()
+
+
+class CustomNetwork(_UsersModel):
+    """The same methods as ActorCriticNetwork."""
+
+    body_precision = torch.float32
+
+    @torch.no_grad()
+    def _try_out(self) -> None:
+        self.sequence(self._zeros().unsqueeze(0), self.initial_state(2))
 
     def initial_state(self, batch: int) -> State:
         """What the model says, for B environments: each [B, ...]."""
@@ -104,6 +162,8 @@ class CustomNetwork(nn.Module):
         if not self.recurrent:
             inputs, values = self(obs.flatten(0, 1))
             return inputs.view(rows, batch, -1), values.view(rows, batch), state
+        if rows == 1:
+            return self._one_row(obs[0], state, resets)
         cut = _Sequences(rows, batch, resets, obs.device)
         states = [
             torch.where(
@@ -113,20 +173,28 @@ class CustomNetwork(nn.Module):
         ]
         padded = obs.new_zeros(cut.num_padded, *obs.shape[2:])
         padded[cut.position] = obs.transpose(0, 1).flatten(0, 1)
-        inputs, values, after = self._run(padded, states, cut.lengths)
+        inputs, values, _ = self._run(padded, states, cut.lengths)
         inputs = inputs[cut.position].view(batch, rows, -1).transpose(0, 1)
         values = values[cut.position].view(batch, rows).transpose(0, 1)
-        return inputs, values, tuple(after) if rows == 1 else ()
+        return inputs, values, ()
+
+    def _one_row(
+        self, obs: Tensor, state: State, resets: Tensor | None
+    ) -> tuple[Tensor, Tensor, State]:
+        """`sequence` of [B, ...], for acting: B sequences of length 1."""
+        states = list(state)
+        if resets is not None:
+            fresh = self.initial_state(obs.shape[0])
+            first = [resets[0].view(-1, *[1] * (part.dim() - 1)) for part in state]
+            states = [torch.where(*x) for x in zip(first, fresh, state, strict=True)]
+        lengths = torch.ones_like(obs.flatten(1)[:, 0], dtype=torch.int64)
+        inputs, values, after = self._run(obs, states, lengths)
+        return inputs.unsqueeze(0), values.unsqueeze(0), tuple(after)
 
     def _run(
         self, obs: Tensor, state: list[Tensor], seq_lens: Tensor | None
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        given = {
-            "obs": restored(obs, self._space),
-            "obs_flat": obs if obs.dtype == torch.uint8 else obs.float(),
-            "is_training": torch.is_grad_enabled(),
-        }
-        outputs, after = self.model.forward(given, state, seq_lens)
+        outputs, after = self._outputs(obs, state, seq_lens)
         values = self.model.value_function()
         wanted = (len(obs), self._num_outputs)
         if tuple(outputs.shape) != wanted or values.numel() != len(obs):
@@ -134,10 +202,7 @@ class CustomNetwork(nn.Module):
                 f"{self._label} returns outputs of shape {tuple(outputs.shape)} and values of "
                 f"shape {tuple(values.shape)}, expected {wanted} and {wanted[:1]}"
             )
-        return outputs.float(), values.float().reshape(-1), list(after)
-
-    def numpy_forward(self) -> None:
-        """There is none: only the model's author knows what it does."""
+        return outputs.float(), values.float().reshape(-1), after
 
 
 class _Sequences:
@@ -171,7 +236,7 @@ def restored(obs: Tensor, space: Any) -> Any:
         return obs if obs.dtype == torch.uint8 else obs.float()
     values = {}
     for leaf in leaves:
-        part = obs[:, leaf.start : leaf.stop].reshape(len(obs), *leaf.shape)
+        part = obs[:, leaf.start : leaf.stop].reshape(obs.shape[0], *leaf.shape)
         values[leaf.path] = part.to(torch.uint8) if leaf.dtype == np.uint8 else part.float()
     return _nested(space.original_space, values, ())
 

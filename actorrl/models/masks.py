@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from actorrl.errors import ConfigError
 
@@ -39,6 +39,12 @@ def mask_size(observation_space: Any, action_space: Any) -> int:
             f"{wanted}, one for each choice"
         )
     return size
+
+
+def unmasked(obs: Tensor, mask_size: int, body: nn.Module) -> Tensor:
+    """Observations [N, ...] as a network's body takes them: without the mask, but for a user's own
+    body."""
+    return obs[:, mask_size:] if mask_size and not getattr(body, "sees_mask", False) else obs
 
 
 def masked(logits: Tensor, obs: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class MixedBody(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         features = [x[:, piece].float() for piece in self._rest]
         for (piece, shape, is_bytes), body in zip(self._pieces, self.bodies, strict=True):
-            image = x[:, piece].reshape(len(x), *shape)
+            image = x[:, piece].reshape(x.shape[0], *shape)
             features.append(body(image.to(torch.uint8) if is_bytes else image.float()))
         joined: Tensor = self.join(torch.cat(features, dim=1))
         return joined

@@ -67,7 +67,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         activate = ACTIVATIONS[self.activation]
-        x = x.reshape(len(x), -1).float()
+        x = x.reshape(x.shape[0], -1).float()
         for layer in self.layers:
             x = activate(layer(x))
         return x

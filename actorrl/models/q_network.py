@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from actorrl.errors import ConfigError
 from actorrl.models.catalog import body_for
-from actorrl.models.masks import masked, masked_numpy
+from actorrl.models.masks import masked, masked_numpy, unmasked
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.networks import ACTIVATIONS, MLP, linear
 from actorrl.models.noisy import NoisyLinear
@@ -57,6 +57,7 @@ class QNetwork(nn.Module):
         support: Support | None = None,
         noisy_sigma: float | None = None,
         mask_size: int = 0,
+        action_space: Any = None,
     ) -> None:
         super().__init__()
         self.support = support
@@ -68,14 +69,14 @@ class QNetwork(nn.Module):
             )
         self.num_actions = num_actions
         num_atoms = 1 if support is None else support.num_atoms
-        self.body = body_for(observation_space, frame_stack, config)
+        self.body = body_for(observation_space, frame_stack, config, action_space)
         self.advantages = _Stream(self.body, num_actions * num_atoms, config, noisy_sigma)
         self.value = _Stream(self.body, num_atoms, config, noisy_sigma) if dueling else None
 
     def forward(self, obs: Tensor) -> Tensor:
         if self.support is not None:
             return self.mean_of(self.logits(obs))
-        features = self.body(obs[:, self.mask_size :] if self.mask_size else obs)
+        features = self.body(unmasked(obs, self.mask_size, self.body))
         q: Tensor = self.advantages(features)
         if self.value is not None:
             q = q - q.mean(dim=-1, keepdim=True) + self.value(features)
@@ -86,7 +87,7 @@ class QNetwork(nn.Module):
         assert self.support is not None, "this network gives values, not distributions"
         features = self.body(obs)
         logits: Tensor = self.advantages(features)
-        logits = logits.view(len(features), self.num_actions, self.support.num_atoms)
+        logits = logits.view(features.shape[0], self.num_actions, self.support.num_atoms)
         if self.value is not None:
             logits = logits - logits.mean(dim=1, keepdim=True)
             logits = logits + self.value(features).unsqueeze(1)

@@ -127,6 +127,12 @@ class ActorCriticPolicy(Policy):
                 inputs, values = self.model(x)
         return inputs.cpu().numpy(), values.cpu().numpy(), state
 
+    def greedy(
+        self, obs: Tensor, state: tuple[Tensor, ...] = ()
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        inputs, _, state = self.model.sequence(obs.unsqueeze(0), state)
+        return self.distribution(inputs[0]).deterministic_sample(), inputs[0], state
+
     def compute_log_likelihoods(
         self,
         actions: Any,
@@ -232,6 +238,10 @@ class ActorCriticPolicy(Policy):
         Leading axes are free: [T, B, n] goes with actions [T, B, ...].
         """
         return self._family.bind(inputs)
+
+    def dist_class(self, inputs: Tensor, model: Any = None) -> ActionDistribution:
+        """RLlib's name of `distribution`."""
+        return self.distribution(inputs)
 
     def next_values(self, columns: Mapping[str, Tensor], values: Tensor) -> Tensor:
         """V of the observation after each row's action, [T+1, B] -> [T, B], without gradient.

@@ -5,10 +5,12 @@ B environments side by side, P parameters. A policy belongs to one process and o
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,6 +74,15 @@ class Policy:
 
     def _weights_moved(self) -> None:
         """Called when the weights lie at another place in memory: renew what points at them."""
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: str | Path, env: Any = None) -> dict[str, Policy]:
+        """RLlib's: the policies of an algorithm's checkpoint by their ids, to act with in this
+        process. They take preprocessed observations. `env` as in `Algorithm.from_checkpoint`."""
+        # What a checkpoint means is known above this room, which must not be imported here.
+        load = importlib.import_module("actorrl.algorithms.playing").policies_of_checkpoint
+        policies: dict[str, Policy] = load(checkpoint, env)
+        return policies
 
     # ---- acting ---------------------------------------------------------------------------------
 
@@ -163,12 +174,32 @@ class Policy:
         raise NotImplementedError(f"{type(self).__name__} has no value function")
 
     def learn_on_batch(self, samples: Any) -> dict[str, Any]:
-        """RLlib's: one step of the optimizer. Built-in algorithms learn in their own `Update`;
+        """RLlib's: one update. That of a run's policy is its learner's: `algo.get_policy()` has it;
         policies of `build_torch_policy` learn here."""
         raise NotImplementedError(
-            f"{type(self).__name__} learns in its algorithm's update, see build_torch_policy for "
-            "policies with a loss of their own"
+            f"{type(self).__name__} learns where its run's learner is, by"
+            " algo.get_policy().learn_on_batch(samples); see build_torch_policy for policies with a"
+            " loss of their own"
         )
+
+    def greedy(
+        self, obs: Tensor, state: tuple[Tensor, ...] = ()
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """What `act` does without exploring, in torch alone: stored actions [N, ...], the network's
+        outputs [N, n], the state after; for `export_model`."""
+        raise NotImplementedError(f"{type(self).__name__} does not act by a torch network")
+
+    def export_model(self, export_dir: str | Path, onnx: int | None = None) -> str:
+        """RLlib's: write the network into a folder, to act greedily without actorrl; the folder.
+
+        `model.pt` is TorchScript, or with `onnx`, an opset's number, `model.onnx`; both take
+        preprocessed observations [N, ...] (and an LSTM's state) and return the environment's
+        actions [N, ...], the network's outputs, and the state after. `model.json` says so in full.
+        Raises ConfigError where there is no network, it cannot be traced, or a package is missing.
+        """
+        from actorrl.policies.export import export_model
+
+        return export_model(self, Path(export_dir).expanduser(), onnx)
 
     # ---- observation filters ----------------------------------------------------------------
 
@@ -192,6 +223,18 @@ class Policy:
         """The inverse; raises ValueError naming what does not fit. The version stays as it is."""
         if weights or hasattr(self, "flat"):
             self.flat.load_named(weights)
+
+    def get_state(self) -> dict[str, Any]:
+        """RLlib's: the weights under "weights", for `set_state` and `add_policy(policy_state=)`."""
+        return {"weights": self.get_weights()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse."""
+        self.set_weights(state["weights"])
+
+    def is_recurrent(self) -> bool:
+        """RLlib's: whether there is a state from one observation to the next."""
+        return bool(self.initial_state(1))
 
     def flat_weights(self) -> Float32:
         """A copy of all weights [P], in the order of `layout`."""

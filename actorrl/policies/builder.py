@@ -25,7 +25,6 @@ from actorrl.config import apply
 from actorrl.data import columns as c
 from actorrl.data.sample_batch import SampleBatch
 from actorrl.errors import ConfigError
-from actorrl.models.action_distribution import ActionDistribution
 from actorrl.models.model_config import ModelConfig
 from actorrl.policies.actor_critic import ActorCriticPolicy
 from actorrl.policies.base import Array
@@ -94,9 +93,6 @@ class LossPolicy(ActorCriticPolicy):
         if function is None:
             return sample_batch
         return function(self, sample_batch, other_agent_batches, episode)
-
-    def dist_class(self, inputs: Tensor, model: Any = None) -> ActionDistribution:
-        return self.distribution(inputs)
 
     def compute_gradients(self, samples: Any) -> tuple[list[Array], dict[str, Any]]:
         """The gradient [P] of the loss over a batch, in a list as RLlib's, and its stats."""

@@ -65,9 +65,11 @@ class DeterministicPolicy(Policy):
 
     def _make_model(self) -> ActorAndCritics:
         size = math.prod(self.action_layout.shape)
-        inputs = (self.observation_space, size, self.frame_stack)
-        critics = [Critic(*inputs, self.critic_config) for _ in range(self._num_critics)]
-        return ActorAndCritics(Actor(*inputs, self.model_config, squash=True), [*critics])
+        space, stack, actions = self.observation_space, self.frame_stack, self.action_space
+        actor = Actor(space, size, stack, self.model_config, True, action_space=actions)
+        config, each = self.critic_config, range(self._num_critics)
+        critics = [Critic(space, size, stack, config, actions) for _ in each]
+        return ActorAndCritics(actor, [*critics])
 
     def _weights_moved(self) -> None:
         self._numpy_forward = self.model.actor.numpy_forward()  # type: ignore[operator]
@@ -92,6 +94,12 @@ class DeterministicPolicy(Policy):
         with torch.inference_mode():
             actions = self.model.actor(as_tensor(obs, self.device)).cpu().numpy()
         return actions
+
+    def greedy(
+        self, obs: Tensor, state: tuple[Tensor, ...] = ()
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        actions = self.actor(obs)
+        return actions, actions, state
 
     # ---- learning -------------------------------------------------------------------------------
 

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from actorrl.errors import ConfigError
 from actorrl.models.action_layout import is_bounded
 from actorrl.models.model_config import ModelConfig
-from actorrl.models.networks import MLP, linear
+from actorrl.models.networks import ACTIVATIONS, MLP, linear
 from actorrl.policies.base import Act, Array, ArrayState, Policy, seeded
 
 Float32 = NDArray[np.float32]
@@ -60,6 +60,11 @@ class EvolutionPolicy(Policy):
         self.model_config = model_config or ModelConfig()
         if self.model_config.use_lstm:
             raise ConfigError("model.use_lstm: true with evolution strategies, expected false")
+        if self.model_config.custom_model is not None:
+            raise ConfigError(
+                "model.custom_model: not accepted by evolution strategies, which act with all of a"
+                " population's networks at once, expected an algorithm that follows gradients"
+            )
         if self.model_config.fcnet_activation not in _ACTIVATIONS:
             raise ConfigError(
                 f"model.fcnet_activation: {self.model_config.fcnet_activation!r} with evolution"
@@ -114,6 +119,21 @@ class EvolutionPolicy(Policy):
         if self._bounded:
             np.tanh(y, out=y)
         return y.reshape(len(obs), *self.action_layout.shape)
+
+    def greedy(
+        self, obs: Tensor, state: tuple[Tensor, ...] = ()
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        model = self.model
+        assert isinstance(model, _Model)
+        x = (obs.flatten(1).float() - model.filter_mean) * model.filter_scale
+        x = x.clamp(-_FARTHEST, _FARTHEST)
+        *hidden, last = model.net
+        for layer in hidden:
+            x = ACTIVATIONS[self.model_config.fcnet_activation](layer(x))
+        outputs: Tensor = last(x)
+        if self.discrete:
+            return outputs.argmax(dim=1), outputs, state
+        return (torch.tanh(outputs) if self._bounded else outputs), outputs, state
 
     def _outputs(self, parameters: Float32, x: Float32) -> Float32:
         activate, start, last = (

@@ -80,6 +80,7 @@ class QPolicy(Policy):
             support,
             noisy_sigma,
             mask_size(observation_space, action_space),
+            action_space,
         )
         with seeded(seed):
             model = self._make_model()
@@ -139,6 +140,13 @@ class QPolicy(Policy):
         with torch.inference_mode():
             q: Float32 = self.model(as_tensor(obs, self.device)).cpu().numpy()
         return q
+
+    def greedy(
+        self, obs: Tensor, state: tuple[Tensor, ...] = ()
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        self.model.be_quiet()
+        q = self.q_values(obs)
+        return q.argmax(dim=1), q, state
 
     def value_function(self, obs_batch: Any, state_batches: Sequence[Array] | None = None) -> Array:
         """The greedy action's value, [B]."""

@@ -84,18 +84,16 @@ class SquashedGaussianPolicy(Policy):
 
     def _make_networks(self) -> ActorAndCritics:
         size, stack = self.action_size, self.frame_stack
-        space, config = self.observation_space, self.critic_config
+        space, actions, config = self.observation_space, self.action_space, self.critic_config
+        each = range(self._num_critics)
         if self.discrete:
-            mask = mask_size(space, self.action_space)
-            actor = Actor(space, size, stack, self.model_config, False, mask)
-            heads = [Actor(space, size, stack, config, False, mask) for _ in self._each_critic()]
+            mask = mask_size(space, actions)
+            actor = Actor(space, size, stack, self.model_config, False, mask, actions)
+            heads = [Actor(space, size, stack, config, False, mask, actions) for _ in each]
             return ActorAndCritics(actor, [*heads])
-        actor = Actor(space, 2 * size, stack, self.model_config, squash=False)
-        critics = [Critic(space, size, stack, config) for _ in self._each_critic()]
+        actor = Actor(space, 2 * size, stack, self.model_config, False, action_space=actions)
+        critics = [Critic(space, size, stack, config, actions) for _ in each]
         return ActorAndCritics(actor, [*critics])
-
-    def _each_critic(self) -> range:
-        return range(self._num_critics)
 
     def _weights_moved(self) -> None:
         self._numpy_forward = self.model.actor.numpy_forward()  # type: ignore[operator]
@@ -132,6 +130,14 @@ class SquashedGaussianPolicy(Policy):
             log_std = inputs[:, self.action_size :]
             np.clip(log_std, gaussian.LOG_STD_MIN, gaussian.LOG_STD_MAX, out=log_std)
         return inputs
+
+    def greedy(
+        self, obs: Tensor, state: tuple[Tensor, ...] = ()
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        inputs = self.actor(obs)
+        if self.discrete:
+            return inputs.argmax(dim=1), inputs, state
+        return torch.tanh(inputs[:, : self.action_size]), inputs, state
 
     @property
     def log_alpha(self) -> Tensor:

@@ -75,3 +75,14 @@ def test_what_is_bounded():
 def test_other_spaces_are_refused_by_name():
     with pytest.raises(ConfigError, match=r"Text\(.*expected Discrete, MultiDiscrete"):
         action_layout(Dict(words=Text(5)))
+
+
+def test_a_box_in_units_of_the_environment_is_clipped_or_left_as_it_is():
+    space, stored = Box(-2.0, 6.0, (2,)), np.array([[5.0, -3.0], [0.5, 9.0]], np.float32)
+    clipped, raw = action_layout(space, "clipped"), action_layout(space, "raw")
+    np.testing.assert_array_equal(clipped.to_env(stored), [[5.0, -2.0], [0.5, 6.0]])
+    np.testing.assert_array_equal(raw.to_env(stored), stored)
+    np.testing.assert_array_equal(clipped.from_env(stored), stored)
+    inside = action_layout(Dict(a=Discrete(3), b=space), "clipped")
+    (action,) = inside.to_env(np.array([[2.0, 5.0, -3.0]], np.float32))
+    assert action["a"] == 2 and action["b"].tolist() == [5.0, -2.0]

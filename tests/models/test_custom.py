@@ -10,9 +10,13 @@ from actorrl.data import columns as c
 from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.errors import ConfigError
 from actorrl.models.model_config import ModelConfig
+from actorrl.models.q_network import Support
 from actorrl.models.torch_model import TorchModelV2
 from actorrl.policies.actor_critic import ActorCriticPolicy
+from actorrl.policies.deterministic import DeterministicPolicy
+from actorrl.policies.evolution import EvolutionPolicy
 from actorrl.policies.q_policy import QPolicy
+from actorrl.policies.squashed_gaussian import SquashedGaussianPolicy
 from tests.policies.custom_models import Plain, Recurrent, Structured
 from tests.policies.fragments import Stream
 
@@ -129,6 +133,69 @@ def test_a_model_that_cannot_work_is_refused_when_it_is_made(cls, message):
         make(cls)
 
 
-def test_policies_without_a_value_function_refuse_custom_models():
-    with pytest.raises(ConfigError, match="custom_model: not accepted by"):
-        QPolicy(VECTOR, Discrete(2), model_config=ModelConfig(custom_model=Plain))
+class Masked(Structured):
+    """Sees the mask; the values of what it forbids are the network's matter."""
+
+    def forward(self, input_dict, state, seq_lens):
+        assert set(input_dict["obs"]) == {"observations", "action_mask"}
+        return Plain.forward(self, input_dict, state, seq_lens)
+
+
+MINE = ModelConfig(custom_model=Plain, custom_model_config={"hidden": 5}, fcnet_hiddens=[7])
+CONTINUOUS = Box(-1.0, 1.0, (2,))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"dueling": False}, {"support": Support(-1.0, 1.0, 5)}, {"noisy_sigma": 0.5}],
+    ids=["dueling", "plain", "distributional", "noisy"],
+)
+def test_the_heads_of_action_values_are_ours_over_the_features_of_the_users_model(settings):
+    policy = QPolicy(VECTOR, Discrete(3), model_config=MINE, **settings)
+    body = policy.model.body.model
+    assert (body.num_outputs, body.action_space) == (7, Discrete(3))
+    obs = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    q = policy.q_values(torch.from_numpy(obs))
+    assert q.shape == (6, 3)
+    np.testing.assert_allclose(policy.act(obs, explore=False).actions, q.argmax(1))
+    q.square().sum().backward()
+    assert body.shared_layers[0].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("make_policy", "actions"),
+    [
+        (DeterministicPolicy, CONTINUOUS),
+        (SquashedGaussianPolicy, CONTINUOUS),
+        (SquashedGaussianPolicy, Discrete(3)),
+    ],
+)
+def test_actors_and_critics_have_a_model_of_the_users_each(make_policy, actions):
+    policy = make_policy(VECTOR, actions, model_config=MINE, twin_q=True)
+    bodies = [m for m in policy.model.modules() if isinstance(m, Plain)]
+    assert len(bodies) == 3 and all(body.action_space == actions for body in bodies)
+    obs = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    act, seen = policy.act(obs), torch.from_numpy(obs)
+    q = policy.q_values(seen, *[torch.from_numpy(act.actions)] * (actions is CONTINUOUS))
+    assert [len(values) for values in q] == [6, 6]
+    (sum(values.sum() for values in q) + policy.actor(seen).sum()).backward()
+    assert all(body.shared_layers[0].weight.grad.abs().sum() > 0 for body in bodies)
+
+
+def test_a_users_model_sees_the_mask_and_what_it_forbids_is_not_done():
+    space = Dict(observations=Box(-1, 1, (4,)), action_mask=MultiBinary(3))
+    preprocessor = preprocessor_for(space)
+    config = ModelConfig(custom_model=Masked, fcnet_hiddens=[7])
+    policy = QPolicy(preprocessor.space, Discrete(3), model_config=config)
+    one = {"observations": np.zeros(4, np.float32), "action_mask": np.array([0, 0, 1], np.int8)}
+    assert policy.act(preprocessor.transform([one, one])).actions.tolist() == [2, 2]
+
+
+def test_a_model_with_a_state_is_no_body_for_rows_of_a_replay():
+    with pytest.raises(ConfigError, match="Recurrent has a state, which rows of a replay cannot"):
+        QPolicy(VECTOR, Discrete(2), model_config=ModelConfig(custom_model=Recurrent))
+
+
+def test_evolution_strategies_refuse_custom_models():
+    with pytest.raises(ConfigError, match="custom_model: not accepted by evolution strategies"):
+        EvolutionPolicy(VECTOR, Discrete(2), model_config=MINE)
