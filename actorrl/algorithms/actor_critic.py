@@ -12,11 +12,61 @@ from msgspec import Meta
 
 from actorrl.algorithms.config import AlgorithmConfig, Schedule, schedule_lines
 from actorrl.envs.check import EnvInfo
+from actorrl.models.action_layout import Units, action_layout
 from actorrl.policies.actor_critic import ActorCriticPolicy
 from actorrl.policies.exploration import PiecewiseSchedule
 
 
-class ActorCriticConfig(AlgorithmConfig):
+class StochasticConfig(AlgorithmConfig):
+    """Of the algorithms whose policy is a distribution over actions of any space."""
+
+    normalize_actions: Annotated[
+        bool,
+        Meta(
+            description="actions of a Box are learned in [-1, 1], which is scaled to its bounds; "
+            "false: in the environment's own units"
+        ),
+    ] = True
+    clip_actions: Annotated[
+        bool,
+        Meta(
+            description="without normalize_actions: the environment gets them clipped to its "
+            "bounds (normalised ones always are)"
+        ),
+    ] = False
+
+    batch_mode: Annotated[
+        Literal["truncate_episodes", "complete_episodes"],
+        Meta(
+            description="fragments end anywhere, or hold whole episodes, as many as have at least "
+            "the rows that would have come otherwise"
+        ),
+    ] = "truncate_episodes"
+
+    def wants_whole_episodes(self) -> bool:
+        return self.batch_mode == "complete_episodes"
+
+    def action_units(self) -> Units:
+        if self.normalize_actions:
+            return "normalized"
+        return "clipped" if self.clip_actions else "raw"
+
+    def validate(self) -> list[str]:
+        lines = super().validate()
+        if self.wants_whole_episodes() and self.autoreset == "same_step":
+            lines.append(
+                "autoreset: same_step together with batch_mode complete_episodes, which needs the"
+                " row behind each end, expected next_step"
+            )
+        if self.output is not None and not self.normalize_actions:
+            lines.append(
+                "output: recorded actions are those that are learned, and with normalize_actions"
+                " false they would mean something else to who reads them, expected true"
+            )
+        return lines
+
+
+class ActorCriticConfig(StochasticConfig):
     vf_loss_coeff: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 0.5
     entropy_coeff: Annotated[
         float, Meta(ge=0, description="weight of the entropy", extra={"rllib": 0.01})
@@ -54,7 +104,7 @@ def make_policy(
     config: AlgorithmConfig, info: EnvInfo, seed: int, env_indices: np.ndarray
 ) -> ActorCriticPolicy:
     """The policy that acts in the environments with these global indices."""
-    return ActorCriticPolicy(
+    policy = ActorCriticPolicy(
         info.observation_space,
         info.action_space,
         info.frame_stack,
@@ -62,3 +112,6 @@ def make_policy(
         seed,
         getattr(config, "observation_filter", "NoFilter"),
     )
+    if isinstance(config, StochasticConfig):
+        policy.action_layout = action_layout(info.action_space, config.action_units())
+    return policy

@@ -25,6 +25,7 @@ from actorrl.algorithms.mirror import PolicyMirror
 from actorrl.algorithms.run import Run
 from actorrl.algorithms.run_record import RunName, RunRecord, make_folder
 from actorrl.algorithms.setup import Setup, acting_policy, as_config
+from actorrl.algorithms.teaching import Teaching
 from actorrl.algorithms.worker_set import WorkerSet
 from actorrl.envs.check import EnvInfo
 from actorrl.errors import EnvironmentFailure, RunFailed
@@ -162,7 +163,8 @@ class Algorithm(Changing):
         acting = acting_policy(config, self.info, type(self).make_policy)
         policy = acting(self._seed, config.greediest_env())
         newest = run.cluster.block_reader("weights")
-        self._mirror = PolicyMirror(policy, newest, run.write_weights)
+        teaching = Teaching(config, self.info, run.cluster.program, run.learn_on_batch)
+        self._mirror = PolicyMirror(policy, newest, run.write_weights, teaching)
         own = WorkerView(0, policies_of(self._mirror, self.info))
         self._workers = WorkerSet(run.refs("rollout"), own)
         self._evaluations = evaluating.Evaluations(
@@ -235,7 +237,7 @@ class Algorithm(Changing):
         *,
         episodes: int | None = None,
         steps: int | None = None,
-        explore: bool = False,
+        explore: bool | None = None,
     ) -> dict[str, Any]:
         """Play `episodes`, or so many env `steps`, on fixed seeds, with the newest weights; or what
         `evaluation_fn(algorithm, workers)` returns, here or the config's
@@ -246,11 +248,9 @@ class Algorithm(Changing):
         custom = evaluation_fn or self.config.custom_evaluation_function
         if custom is not None:
             metrics = dict(custom(self, self.workers))
-        elif steps is not None:
-            metrics = self._evaluations.play_steps(steps, explore)
         else:
-            count = duration_fn(0) if duration_fn is not None else episodes
-            metrics = self._evaluations.play(count, explore)
+            duration = evaluating.duration_of(steps, episodes, duration_fn)
+            metrics = self._evaluations.play(duration, explore)
         self._callbacks.on_evaluate_end(algorithm=self, evaluation_metrics=metrics)
         return metrics
 

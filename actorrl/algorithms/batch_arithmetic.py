@@ -33,8 +33,7 @@ def told(config: AlgorithmConfig) -> str:
 
 def unfillable(config: AlgorithmConfig) -> list[str]:
     """A train batch that was asked for and is smaller than what comes at once."""
-    asked = config.train_batch_size != type(config)().train_batch_size
-    if not asked or not overfills(config):
+    if not _is_asked(config) or not overfills(config):
         return []
     envs, rows, size = config.num_envs(), config.fragment_length(), _at_once(config)
     return [
@@ -45,17 +44,40 @@ def unfillable(config: AlgorithmConfig) -> list[str]:
     ]
 
 
+def envs_that_fit(config: AlgorithmConfig, most: int) -> int:
+    """Of a worker, where nobody has said how many: `most`, or fewer where a train batch that was
+    asked for would be less than what comes at once (RLlib has one environment per worker)."""
+    if not _is_asked(config) or not _is_cut_to_rows(config):
+        return most
+    rows = config.fragment_length() * _workers_at_once(config)
+    if most * rows <= _MOST_FILLED * config.train_batch_size:
+        return most
+    return max(1, config.train_batch_size // rows)
+
+
 def overfills(config: AlgorithmConfig) -> bool:
     """Whether what comes at once is far more than a train batch."""
-    if config.rollout_fragment_length == "auto" or config.gathers not in ("rounds", "fragments"):
+    if not _is_cut_to_rows(config):
         return False
     return _at_once(config) > _MOST_FILLED * config.train_batch_size
 
 
+def _is_asked(config: AlgorithmConfig) -> bool:
+    return bool(config.train_batch_size != type(config)().train_batch_size)
+
+
+def _is_cut_to_rows(config: AlgorithmConfig) -> bool:
+    is_said = config.rollout_fragment_length != "auto"
+    return is_said and config.gathers in ("rounds", "fragments")
+
+
 def _at_once(config: AlgorithmConfig) -> int:
     """Env steps."""
-    workers = max(1, config.num_workers or 1) if config.gathers == "rounds" else 1
-    return config.num_envs() * config.fragment_length() * workers
+    return config.num_envs() * config.fragment_length() * _workers_at_once(config)
+
+
+def _workers_at_once(config: AlgorithmConfig) -> int:
+    return max(1, config.num_workers or 1) if config.gathers == "rounds" else 1
 
 
 def _count(batch: int, size: int) -> str:

@@ -67,6 +67,10 @@ class BCConfig(ActorCriticConfig):
                 lines.append(f"input: {error}")
         if self.output is not None:
             lines.append("output: BC plays no episodes that could be recorded, expected null")
+        if self.wants_whole_episodes():
+            lines.append("batch_mode: complete_episodes is not accepted, BC learns from rows")
+        if not self.normalize_actions:
+            lines.append("normalize_actions: false is not accepted, recorded actions are: true")
         if self.model.use_lstm:
             lines.append("model.use_lstm: true is not accepted, BC learns from single rows")
         if self.num_workers:

@@ -18,10 +18,9 @@ from msgspec import Meta
 
 from actorrl import import_paths
 from actorrl.algorithms import batch_arithmetic, multi_agent, spellings
-from actorrl.algorithms.host_settings import HostSettings
-from actorrl.envs.film import INSTALL, missing
+from actorrl.algorithms.evaluation_settings import EvaluationSettings
 from actorrl.models.model_config import ModelConfig
-from actorrl.rollouts.callbacks import DefaultCallbacks
+from actorrl.rollouts.callbacks import DefaultCallbacks, not_called
 from actorrl.runtime.counts import learner_cores
 from actorrl.runtime.program import PROGRESS_LIMIT_S
 
@@ -43,7 +42,7 @@ class GradientClip(NamedTuple):
     by: Literal["global_norm", "norm", "value"] = "global_norm"
 
 
-class AlgorithmConfig(HostSettings):
+class AlgorithmConfig(EvaluationSettings):
     """Settings of a run. `algorithm` is set by the algorithm's file."""
 
     ALIASES: ClassVar[dict[str, str]] = spellings.ALIASES
@@ -144,25 +143,6 @@ class AlgorithmConfig(HostSettings):
         Meta(description="folder into which the workers record what they live through (a dataset)"),
     ] = None
 
-    evaluation_num_workers: Annotated[
-        int,
-        Meta(
-            ge=0,
-            description="processes that play the episodes, beside training; 0: the driver plays "
-            "them, between two iterations",
-            extra={"unit": "processes"},
-        ),
-    ] = 0
-    record_video: Annotated[
-        bool,
-        Meta(
-            description="greedy episodes are recorded into the run's videos/: at each evaluation, "
-            "without evaluations after iterations 1, 8, 27, 64 ..."
-        ),
-    ] = False
-    custom_evaluation_function: Annotated[
-        Any, Meta(description="(algorithm, workers) -> metrics, in place of playing episodes")
-    ] = None
     callbacks_class: Annotated[
         Any,
         Meta(description="class derived from DefaultCallbacks, or its import path; null: none"),
@@ -186,21 +166,6 @@ class AlgorithmConfig(HostSettings):
     metrics_num_episodes_for_smoothing: Annotated[
         int, Meta(ge=1, description="episodes in episode_reward_mean")
     ] = 100
-    evaluation_interval: (
-        Annotated[int, Meta(ge=1, description="iterations between evaluations; null: none")] | None
-    ) = None
-    evaluation_duration: (
-        Annotated[
-            int,
-            Meta(
-                ge=1,
-                description="episodes of one evaluation; auto: as many as evaluators play while one"
-                " iteration trains",
-                extra={"unit": "episodes"},
-            ),
-        ]
-        | Literal["auto"]
-    ) = 10
 
     def program(self) -> Program:
         """The Program that `build` would start; checks the environment, starts nothing."""
@@ -214,7 +179,15 @@ class AlgorithmConfig(HostSettings):
 
     def num_envs(self) -> int:
         """Environments of a worker; "auto" stands for 1 until it is measured (envs_measured)."""
-        return 1 if self.num_envs_per_worker == "auto" else self.num_envs_per_worker
+        if self.num_envs_per_worker == "auto":
+            return 1
+        if self.is_given("num_envs_per_worker"):
+            return self.num_envs_per_worker
+        return batch_arithmetic.envs_that_fit(self, self.num_envs_per_worker)
+
+    def wants_whole_episodes(self) -> bool:
+        """Whether workers send fragments of whole episodes alone."""
+        return False
 
     def num_lead_in(self) -> int:
         """Rows that a worker's postprocess carries over from one fragment to the next."""
@@ -261,20 +234,17 @@ class AlgorithmConfig(HostSettings):
                 self.callbacks_class = given = import_paths.imported(given)
         except (ImportError, AttributeError, ValueError) as error:
             return [f"callbacks: {given!r} cannot be imported ({error}), expected module:Class"]
-        if given is None or (isinstance(given, type) and issubclass(given, DefaultCallbacks)):
+        if given is None:
+            return []
+        if isinstance(given, type) and issubclass(given, DefaultCallbacks):
+            for notice in not_called(given):
+                self.note(notice)
             return []
         return [f"callbacks: {given!r} is not accepted, expected a subclass of DefaultCallbacks"]
 
     def validate(self) -> list[str]:
         lines = [*super().validate(), *(f"model.{line}" for line in self.model.validate())]
         lines += multi_agent.lines(self)
-        if self.evaluation_duration == "auto" and not self.evaluation_num_workers:
-            lines.append(
-                "evaluation_duration: auto without evaluation_num_workers, expected a number"
-            )
-        absent = missing() if self.record_video else None
-        if absent is not None:
-            lines.append(f"record_video: needs {absent}, install it with: {INSTALL}")
         if self.num_envs_per_worker == "auto" and self.reproducible and self.seed is not None:
             lines.append(
                 "num_envs_per_worker: auto is measured and may differ from run to run, but with a"

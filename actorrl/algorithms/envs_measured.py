@@ -51,10 +51,22 @@ def with_num_envs(config: AlgorithmConfig, info: EnvInfo) -> EnvInfo:
     """Put a number in the place of "auto", and say so in the notices. It takes some seconds, more
     where environments are slow. Raises ConfigError where no number fits the other settings."""
     if config.num_envs_per_worker != "auto":
-        return info
+        return _with_those_that_fit(config, info)
     found = Measured(_rates(config, info))
     config.num_envs_per_worker = found.chosen
     return dataclasses.replace(info, notices=[*info.notices, str(found)])
+
+
+def _with_those_that_fit(config: AlgorithmConfig, info: EnvInfo) -> EnvInfo:
+    default, fitting = config.num_envs_per_worker, config.num_envs()
+    if fitting == default:
+        return info
+    config.num_envs_per_worker = fitting
+    notice = (
+        f"num_envs_per_worker: {fitting} instead of {default}, so that fragments of"
+        f" {config.fragment_length()} rows fill train_batch_size {config.train_batch_size}"
+    )
+    return dataclasses.replace(info, notices=[*info.notices, notice])
 
 
 def _rates(config: AlgorithmConfig, info: EnvInfo) -> dict[int, float]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 def add_evaluators(program: Program, config: AlgorithmConfig, info: EnvInfo) -> None:
     """They have no links: weights come with each request, so that it is said which they are."""
     make_policy = functools.partial(_greedy_policy, config, info)
+    config = config.for_evaluation()
     program.add_group(
         ROLE,
         Evaluator,
@@ -49,6 +51,23 @@ def _greedy_policy(config: AlgorithmConfig, info: EnvInfo, seed: int, indices: n
     return make(seed, config.greediest_env())
 
 
+class Duration(NamedTuple):
+    """How long an evaluation is: so many episodes, or env steps in all."""
+
+    amount: int
+    in_steps: bool = False
+
+
+def duration_of(
+    steps: int | None, episodes: int | None, duration_fn: Callable[[int], int] | None
+) -> Duration | None:
+    """As `Algorithm.evaluate` is told it; None: as the config says."""
+    if steps is not None:
+        return Duration(steps, in_steps=True)
+    count = duration_fn(0) if duration_fn is not None else episodes
+    return None if count is None else Duration(count)
+
+
 class Evaluations:
     """Those of a run: by its evaluators, or where there is none (any more) by the driver."""
 
@@ -59,7 +78,7 @@ class Evaluations:
         evaluators: list[ActorRef],
         policy: PolicyMirror,
     ) -> None:
-        self._config = config
+        self._config = config.for_evaluation()
         self._info = info
         self._evaluators = evaluators
         self._policy = policy
@@ -69,29 +88,32 @@ class Evaluations:
     def begin(self) -> None:
         """One with the weights of now, if there are evaluators to play it beside training."""
         if self._evaluators:
-            episodes, goes_on = self._config.evaluation_duration, False
-            if episodes == "auto":
-                episodes, goes_on = _ROUND * len(self._evaluators), True
-            self._under_way = self._start(episodes, False, goes_on)
+            goes_on = self._config.evaluation_duration == "auto"
+            duration = self._duration()
+            if goes_on:
+                duration = Duration(_ROUND * len(self._evaluators))
+            self._under_way = self._start(duration, self._config.evaluation_explore, goes_on)
 
-    def play(self, episodes: int | None, explore: bool) -> dict[str, Any]:
+    def _duration(self) -> Duration:
+        """The config's."""
+        count = self._config.evaluation_duration
+        if count == "auto":
+            return Duration(_ROUND)
+        return Duration(count, in_steps=self._config.evaluation_duration_unit == "timesteps")
+
+    def play(self, duration: Duration | None, explore: bool | None) -> dict[str, Any]:
         """The end of the one under way, else a new one."""
-        if episodes is None:
-            duration = self._config.evaluation_duration
-            episodes = _ROUND if duration == "auto" else duration
+        explore = self._config.evaluation_explore if explore is None else explore
+        duration = duration or self._duration()
         under_way, self._under_way = self._under_way, None
         if under_way is None and self._evaluators:
-            under_way = self._start(episodes, explore)
+            under_way = self._start(duration, explore)
         found = under_way.metrics() if under_way is not None else None
         if found is None:
+            play = playing.play_steps if duration.in_steps else playing.play_episodes
             policy = self._policy.refresh()
-            found = playing.play_episodes(self._config, self._info, policy, episodes, explore)
+            found = play(self._config, self._info, policy, duration.amount, explore)
         return found
-
-    def play_steps(self, steps: int, explore: bool) -> dict[str, Any]:
-        """So many env steps by the driver, episode after episode, the last one cut short."""
-        policy = self._policy.refresh()
-        return playing.play_steps(self._config, self._info, policy, steps, explore)
 
     def film_if_due(self, iteration: int, folder: Path) -> None:
         """One greedy episode into `folder`. An environment that cannot be rendered costs the
@@ -107,9 +129,9 @@ class Evaluations:
             self._films = False
             _log.warning("record_video: %s: no films of this run", error)
 
-    def _start(self, episodes: int, explore: bool, goes_on: bool = False) -> Evaluation:
+    def _start(self, duration: Duration, explore: bool, goes_on: bool = False) -> Evaluation:
         weights = self._policy.refresh().flat_weights()
-        return Evaluation(self._evaluators, weights, episodes, explore, goes_on)
+        return Evaluation(self._evaluators, weights, duration, explore, goes_on)
 
 
 class Evaluation:
@@ -119,19 +141,20 @@ class Evaluation:
         self,
         evaluators: list[ActorRef],
         weights: np.ndarray,
-        episodes: int,
+        duration: Duration,
         explore: bool,
         goes_on: bool = False,
     ) -> None:
-        """`goes_on`: as many episodes again and again, until `metrics` is asked for."""
+        """`goes_on`: as much again and again, until `metrics` is asked for."""
         self._endless = evaluators if goes_on else []
         self._futures: list[Future] = []
         for i, evaluator in enumerate(evaluators):
-            share = episodes // len(evaluators) + (i < episodes % len(evaluators))
+            share = duration.amount // len(evaluators) + (i < duration.amount % len(evaluators))
             if share:
                 call = evaluator.evaluate.within(NO_LIMIT).call
                 seed = EVALUATION_SEED + 1000 * i
-                self._futures.append(call(weights, share, explore, seed, goes_on))
+                future = call(weights, share, explore, seed, goes_on, duration.in_steps)
+                self._futures.append(future)
 
     def metrics(self) -> dict[str, Any] | None:
         """Wait for the end of it. The share of an evaluator that has died is left out: `episodes`

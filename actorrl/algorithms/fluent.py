@@ -78,6 +78,8 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
     python_environment = rollouts
     experimental = rollouts
     learners = rollouts
+    rl_module = rollouts
+    api_stack = rollouts
 
     def cluster(self, hosts: Any = None) -> Self:
         """Hosts to run on: the path of a cluster.yml or hostfile, `a:4,b:4`, or a ClusterSpec. The
@@ -122,9 +124,19 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
             else:
                 wrong = apply(self, {key: value})
                 lines += [f"{written}{line.removeprefix(key)}" for line in wrong]
+                self.__dict__["given"] = (*self.__dict__.get("given", ()), *self._field(key))
                 if key in OLD and not wrong:
                     self.note(f"{written}: is called {self.ALIASES[key]} now")
         return lines
+
+    def _field(self, key: str) -> list[str]:
+        name = self.ALIASES.get(key, key)
+        return [name] if name in self.__struct_fields__ else []
+
+    def is_given(self, name: str) -> bool:
+        """Whether somebody has said what this setting is, be it the default."""
+        default = type(self).__struct_defaults__[self.__struct_fields__.index(name)]
+        return name in self.__dict__.get("given", ()) or getattr(self, name) != default
 
     @property
     def notices(self) -> list[str]:
@@ -155,6 +167,14 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
         algorithm: Any = self.algorithm  # type: ignore[attr-defined]  # AlgorithmConfig's
         built: Algorithm = algorithm(self, **options)
         return built
+
+    build_algo = build  # RLlib's newer name
+
+    @classmethod
+    def overrides(cls, **settings: Any) -> dict[str, Any]:
+        """RLlib's: settings that one of several policies has otherwise, for its PolicySpec."""
+        cls().update_from_dict(settings)  # raises for what is wrong
+        return settings
 
     # ---- RLlib's dict ways --------------------------------------------------------------
 
@@ -194,6 +214,15 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
     @property
     def is_frozen(self) -> bool:
         return bool(self.__dict__.get("frozen"))
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """A setting by another of its spellings, as RLlib's scripts read them."""
+            known = self.ALIASES.get(name)
+            if known not in self.__struct_fields__:
+                raise AttributeError(f"{type(self).__name__} has no setting {name!r}")
+            return getattr(self, known)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if self.is_frozen:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.policies.policy_map import SEPARATOR
 
 
@@ -18,11 +19,14 @@ class PolicyMirror:
         policy: Any,  # a Policy, or a PolicyMap
         newest: Any,
         write: Callable[[Mapping[str, np.ndarray]], None],
+        teach: Callable[[str, Any, Mapping[str, Any]], dict[str, Any]],
     ) -> None:
-        """`newest` is the reading end of the weights' state; `write` sends weights by name."""
+        """`newest` is the reading end of the weights' state; `write` sends weights by name; `teach`
+        is the run's Teaching."""
         self._policy = policy
         self._newest = newest
         self._write = write
+        self._teach = teach
 
     def refresh(self) -> Any:
         """The policy with the newest published weights."""
@@ -39,6 +43,23 @@ class PolicyMirror:
         self._policy.set_weights(weights)  # refuses what does not fit, here and now
         self._write(weights)
         self.refresh()
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """As `set_weights`; the inverse of `get_state`."""
+        self.set_weights(state["weights"])
+
+    def learn_on_batch(self, samples: Mapping[str, Any]) -> dict[str, Any]:
+        """RLlib's: one update by the run's learner with a SampleBatch, or columns in a dict; its
+        metrics. Whoever reads weights next has those after it. The rows are `obs`, `actions` (as
+        they are stored), `rewards`, `terminateds` or `dones`, `new_obs`; where there is no replay
+        in the order of time, with `eps_id` or `t` where there is more than one episode. Raises
+        ConfigError for samples that cannot be learned from, RunFailed where a loss is NaN."""
+        return self.teach(DEFAULT_POLICY, samples)
+
+    def teach(self, policy_id: str, samples: Mapping[str, Any]) -> dict[str, Any]:
+        metrics = self._teach(policy_id, self.refresh(), samples)
+        self.refresh()
+        return metrics
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.refresh(), name)
@@ -60,6 +81,13 @@ class PolicyPart:
         self._whole.set_weights(
             {f"{self._id}{SEPARATOR}{name}": array for name, array in weights.items()}
         )
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        self.set_weights(state["weights"])
+
+    def learn_on_batch(self, samples: Mapping[str, Any]) -> dict[str, Any]:
+        """As PolicyMirror's, of this policy alone."""
+        return self._whole.teach(self._id, samples)
 
     def _policy(self) -> Any:
         return self._whole.refresh()[self._id]

@@ -22,9 +22,9 @@ import numpy as np
 from msgspec import Meta
 from torch import Tensor
 
-from actorrl.algorithms.actor_critic import make_policy
+from actorrl.algorithms.actor_critic import StochasticConfig, make_policy
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import AlgorithmConfig, Gathers
+from actorrl.algorithms.config import Gathers
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment, single_group
@@ -38,7 +38,7 @@ from actorrl.runtime.program import Program
 from actorrl.topologies import synchronous
 
 
-class PGConfig(AlgorithmConfig):
+class PGConfig(StochasticConfig):
     several_policies: ClassVar[bool] = True
     learns_from_rows: ClassVar[bool] = True
     gathers: ClassVar[Gathers] = "rounds"

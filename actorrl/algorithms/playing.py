@@ -10,12 +10,16 @@ from actorrl.algorithms import multi_agent
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.restoring import about, checked, config_of, read_fitting
 from actorrl.algorithms.setup import acting_policy
+from actorrl.data.columns import DEFAULT_POLICY
+from actorrl.data.fragment import Episode
 from actorrl.envs.base_env import make_agents_vector
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.film import INSTALL, Filmed, missing
 from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import make_vector
 from actorrl.errors import ConfigError
+from actorrl.policies.base import Policy
+from actorrl.policies.policy_map import PolicyMap
 from actorrl.rollouts import evaluation
 from actorrl.rollouts.collector import Collector
 from actorrl.rollouts.multi_agent import MultiAgentCollector
@@ -43,10 +47,8 @@ def play_steps(
     config: AlgorithmConfig, info: EnvInfo, policy: Any, steps: int, explore: bool
 ) -> dict[str, Any]:
     """So many env steps, one episode after the other; the last may be cut short."""
-    rewards, _ = roll_out(
-        config, info, policy, num_episodes=steps, num_steps=steps, explore=explore
-    )
-    return evaluation.reward_summary(rewards)
+    played, _ = _roll_out(config, info, policy, None, num_steps=steps, explore=explore)
+    return evaluation.summary(played)
 
 
 class FilmTitle(NamedTuple):
@@ -57,36 +59,34 @@ class FilmTitle(NamedTuple):
     number: int = 1
 
 
-def roll_out(
+def _roll_out(
     config: AlgorithmConfig,
     info: EnvInfo,
     policy: Any,
+    num_episodes: int | None,
     *,
-    num_episodes: int,
     num_steps: int | None = None,
     explore: bool = False,
     seed: int = EVALUATION_SEED,
     render_mode: str | None = None,
     title: FilmTitle | None = None,
-) -> tuple[list[float], list[str]]:
-    """Episodes of one environment, one after the other: their rewards, and the films of them where
-    there is a title. With `num_steps` the last one may be cut short. Raises EnvironmentFailure."""
+) -> tuple[list[Episode], list[str]]:
+    """Episodes of one environment, one after the other, and the films of them where there is a
+    title. With `num_steps` the last one may be cut short. Raises EnvironmentFailure."""
     vector = _vector(config, info, 1, seed, render_mode if title is None else "rgb_array")
     filmed = Filmed(vector, *title) if title is not None else None
     try:
         collector = _collector(config, info, policy, filmed or vector, 1, explore)
-        rewards = evaluation.roll_out(collector, num_episodes, num_steps)
+        played = evaluation.roll_out(collector, num_episodes, num_steps)
     finally:
         (filmed or vector).close()
-    return rewards, filmed.paths if filmed is not None else []
+    return played, filmed.paths if filmed is not None else []
 
 
 def film(config: AlgorithmConfig, info: EnvInfo, policy: Any, title: FilmTitle) -> str:
     """One greedy episode, of the number's own seed; the path of its film."""
     seed = EVALUATION_SEED + title.number - 1
-    _, (path,) = roll_out(
-        config, info, policy, num_episodes=1, num_steps=_LONGEST_FILM, seed=seed, title=title
-    )
+    _, (path,) = _roll_out(config, info, policy, 1, num_steps=_LONGEST_FILM, seed=seed, title=title)
     return path
 
 
@@ -143,16 +143,16 @@ def rollout(
     if video_dir is not None:
         require_film("video_dir")
         title = FilmTitle(Path(video_dir).expanduser(), info.name.replace("/", "_"))
-    rewards, _ = roll_out(
+    played, _ = _roll_out(
         config,
         info,
         policy,
-        num_episodes=num_episodes,
+        num_episodes,
         num_steps=num_steps,
         render_mode="human" if not no_render and _has_screen() else None,
         title=title,
     )
-    return rewards
+    return [episode.episode_return for episode in played]
 
 
 def require_film(key: str) -> None:
@@ -192,6 +192,12 @@ def loaded(path: str | Path, env: Any = None) -> tuple[AlgorithmConfig, EnvInfo,
     policy = acting_policy(config, info, config.algorithm.make_policy)(0, config.greediest_env())
     policy.load_flat(state["learner"]["weights"], version=1)
     return config, info, policy
+
+
+def policies_of_checkpoint(path: str | Path, env: Any = None) -> dict[str, Policy]:
+    """By id, where there are several and where there is one."""
+    _, _, policy = loaded(path, env)
+    return dict(policy.policies) if isinstance(policy, PolicyMap) else {DEFAULT_POLICY: policy}
 
 
 def _vector(

@@ -166,6 +166,20 @@ class Run:
         """To the learner, which has them before its next update."""
         self._ask_learner(self.learner.set_weights, dict(weights))
 
+    def learn_on_batch(self, columns: dict[str, np.ndarray]) -> dict[str, float]:
+        """One update of the learner with a batch as workers send it; its metrics. Raises RunFailed
+        where a loss is NaN. Is not asked twice, should the learner die."""
+        method = self.learner.learn_on_batch.within(actor_states.STATE_TIMEOUT_S)
+        try:
+            metrics: dict[str, float] = method.call(columns).result()
+        except LearningDiverged as error:  # in this process
+            raise RunFailed(str(error)) from None
+        except RemoteError as error:
+            if error.type_name != LearningDiverged.__name__:
+                raise
+            raise RunFailed(error.remote_message) from None
+        return metrics
+
     # ---- the state of a checkpoint ------------------------------------------------------
 
     def state(self) -> State:

@@ -49,6 +49,7 @@ class Setup(NamedTuple):
             seed=self.seed,
             autoreset=config.autoreset,
             recreate_failed_envs=config.recreate_failed_envs,
+            whole_episodes=config.wants_whole_episodes(),
             num_lead_in=config.num_lead_in(),
             output=config.output,
             callbacks=config.callbacks_class,

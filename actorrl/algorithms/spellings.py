@@ -64,6 +64,10 @@ NO_EFFECT = frozenset(
         "timesteps_per_iteration", "compress_observations", "shuffle_sequences",
         "shuffle_buffer_size", "microbatch_size", "max_requests_in_flight_per_sampler_worker",
         "noise_size", "report_length", "eval_prob",
+        # Which of RLlib's two inner structures a run has.
+        "enable_rl_module_and_learner", "enable_env_runner_and_connector_v2",
+        "_enable_rl_module_api", "_enable_learner_api", "_disable_preprocessor_api",
+        "_disable_execution_plan_api", "_tf_policy_handles_more_than_one_loss",
     ]
 )  # fmt: skip
 # Of RLlib's: setting -> the values that say how actorrl does it anyway.
@@ -76,9 +80,10 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "normalize_actions": (True,),
     "clip_actions": (False,),
     "in_evaluation": (False,),
-    "evaluation_duration_unit": ("episodes",),
     "explore": (True,),  # `evaluate` is greedy
+    "observation_filter": ("NoFilter",),
     "soft_horizon": (False,),
+    "horizon": (None,),  # gymnasium's max_episode_steps
     "no_done_at_end": (False,),
     "replay_proportion": (0.0,),
     "use_huber": (True,),
@@ -114,7 +119,7 @@ _DICTS = {
     "optimizer": _SAME,
     "optimization": _SAME,
     "multiagent": _SAME,
-    "evaluation_config": _SAME,
+    "evaluation_config": {"explore": "evaluation_explore", "env_config": "evaluation_env_config"},
 }
 # Entries that actorrl has nothing to do with, or one value that is how it does it.
 _ANY = object()
@@ -138,7 +143,7 @@ _AS_IT_IS: dict[str, dict[str, Any]] = {
         "no_local_replay_buffer": _ANY,
         "_enable_replay_buffer_api": _ANY,
     },
-    "evaluation_config": {"explore": False, "render_env": False, "in_evaluation": _ANY},
+    "evaluation_config": {"render_env": False, "in_evaluation": _ANY},
     "optimizer": {
         "max_weight_sync_delay": _ANY,
         "debug": _ANY,
@@ -211,7 +216,7 @@ def _inside(name: str, entries: dict[str, Any], fields: Collection[str]) -> Iter
         written, fixed = f"{name}.{key}", _AS_IT_IS.get(name, {})
         if key in _FALLS and "epsilon_base" in fields:
             continue  # each environment keeps its own, also in RLlib
-        if key not in fixed and name == "evaluation_config":
+        if key not in (*fixed, *_DICTS[name]) and name == "evaluation_config":
             yield f"{written}: {value!r} is not accepted, evaluation has the run's own settings"
         elif key not in fixed:
             yield Given(written, _DICTS[name].get(key, key), value)

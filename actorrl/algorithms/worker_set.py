@@ -9,6 +9,7 @@ from typing import Any
 
 import cloudpickle
 
+from actorrl.data.sample_batch import MultiAgentBatch, SampleBatch
 from actorrl.errors import ConfigError
 from actorrl.roles.worker_view import WorkerView
 from actorrl.runtime.refs import ActorRef
@@ -22,6 +23,17 @@ class WorkerSet:
     def __init__(self, workers: list[ActorRef], local: WorkerView) -> None:
         self._workers = workers
         self._local = local
+        if workers:
+            local.sample_by(self._sample_first)
+
+    def _sample_first(self) -> SampleBatch | MultiAgentBatch:
+        """The next fragment of the first worker."""
+        first = self._workers[0].apply.within(_TIMEOUT_S)
+        parts = first.call(_shipped(_sampled), 1).result()
+        batches = {
+            name: SampleBatch(rows, seq_lens=lens) for name, (rows, lens) in parts["of"].items()
+        }
+        return MultiAgentBatch.wrap_as_needed(batches, parts["count"])
 
     def foreach_worker(
         self, func: Callable[[Any], Any], local_worker: bool = True, timeout_s: float = _TIMEOUT_S
@@ -81,6 +93,16 @@ class _without_index:
 
     def __call__(self, worker: Any, index: int) -> Any:
         return self._func(worker)
+
+
+def _sampled(worker: Any, index: int) -> dict[str, Any]:
+    """A worker's sample as plain values: of each policy the columns, and how they are cut."""
+    whole = worker.sample().as_multi_agent()
+    parts = {
+        name: (dict(batch), None if batch.seq_lens is None else batch.seq_lens)
+        for name, batch in whole.policy_batches.items()
+    }
+    return {"count": whole.count, "of": parts}
 
 
 def _of_policies(func: Callable[..., Any], worker: Any) -> list[Any]:

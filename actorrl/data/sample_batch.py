@@ -205,24 +205,26 @@ class SampleBatch(dict[str, np.ndarray]):
         return batch
 
 
-def concat_samples(batches: Iterable[SampleBatch]) -> SampleBatch:
-    """One batch of all rows. Raises ValueError where the columns differ, naming them.
+def concat_samples(batches: Iterable[Mapping[str, Any]]) -> SampleBatch:
+    """One batch of all rows, of batches or plain dicts (what workers answer). Raises ValueError
+    where the columns differ, naming them.
 
     Where each batch has an `eps_id` that counts from 0, ids of later batches are moved up, so that
     rows of different episodes stay apart.
     """
-    batches = [batch for batch in batches if batch.count]
-    if not batches:
+    wrapped = [x if isinstance(x, SampleBatch) else SampleBatch(x) for x in batches]
+    filled = [batch for batch in wrapped if batch.count]
+    if not filled:
         return SampleBatch()
-    names = set(batches[0])
-    for batch in batches:
+    names = set(filled[0])
+    for batch in filled:
         if set(batch) != names:
             raise ValueError(f"batches differ in the columns {sorted(set(batch) ^ names)}")
-    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    joined = {name: np.concatenate([batch[name] for batch in filled]) for name in filled[0]}
     if c.EPS_ID in names:
-        joined[c.EPS_ID] = _distinct_ids([batch[c.EPS_ID] for batch in batches])
-    seq_lens = [batch.seq_lens for batch in batches if batch.seq_lens is not None]
-    if len(seq_lens) == len(batches):
+        joined[c.EPS_ID] = _distinct_ids([batch[c.EPS_ID] for batch in filled])
+    seq_lens = [batch.seq_lens for batch in filled if batch.seq_lens is not None]
+    if len(seq_lens) == len(filled):
         return SampleBatch(joined, seq_lens=np.concatenate(seq_lens))
     return SampleBatch(joined)
 

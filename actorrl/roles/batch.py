@@ -20,7 +20,8 @@ _FINALS = (c.FINAL_OBS, c.FINAL_ROWS)
 
 
 class FragmentBatch:
-    """[T, n B] columns, filled by copying each fragment once, reused for every batch.
+    """[T, n B] columns, filled by copying each fragment once, reused for every batch. T is that of
+    the longest fragment, the others are padded with rows that are no decision.
 
     On a GPU learner the memory is pinned, so that it moves to the device without another copy. The
     tensors of `tensors()` are views (on the CPU): the next `add` after `clear` writes over them.
@@ -32,7 +33,7 @@ class FragmentBatch:
         self._finals: list[tuple[np.ndarray, np.ndarray]] = []
         self._rows = 0  # T
         self._envs = 0  # of all fragments so far
-        self._capacity = 0  # envs
+        self._capacity = (0, 0)  # rows and envs
         self.num_env_steps = 0
 
     @property
@@ -40,15 +41,12 @@ class FragmentBatch:
         return self._envs == 0
 
     def add(self, columns: Mapping[str, np.ndarray], num_env_steps: int) -> None:
-        """Copy one fragment in. All fragments of a batch have the same T."""
+        """Copy one fragment in."""
         rows, envs = columns[c.VALID].shape
-        if rows != self._rows:
-            assert self._envs == 0, "fragments of different lengths in one batch"
-            self._rows, self._capacity = rows, 0
-            self._buffers.clear()
         start, end = self._envs, self._envs + envs
-        if end > self._capacity:
-            self._grow(columns, end)
+        if rows > self._capacity[0] or end > self._capacity[1]:
+            self._grow(columns, rows, end)
+        self._rows = max(self._rows, rows)
         for name, array in columns.items():
             if name in _FINALS:
                 continue
@@ -56,7 +54,8 @@ class FragmentBatch:
             if _axis(name) == 0:
                 target[start:end] = array
             else:
-                target[:, start:end] = array
+                target[: len(array), start:end] = array
+                target[len(array) :, start:end] = name == c.AGE  # no episode begins there
         if c.FINAL_ROWS in columns:
             row, env = np.divmod(columns[c.FINAL_ROWS], envs)
             self._finals.append((columns[c.FINAL_OBS].copy(), np.stack([row, env + start])))
@@ -65,30 +64,38 @@ class FragmentBatch:
         if copies.COUNTING:
             copies.note_all("batch", columns)
 
-    def _grow(self, columns: Mapping[str, np.ndarray], needed: int) -> None:
-        capacity = max(needed, 2 * self._capacity)
+    def _grow(self, columns: Mapping[str, np.ndarray], rows: int, envs: int) -> None:
+        """What was there stays, at the beginning of both axes."""
+        most_rows, most_envs = self._capacity
+        if envs > most_envs:
+            most_envs = max(envs, 2 * most_envs)
+        capacity = max(rows, most_rows), most_envs
         grown = {}
         for name, array in columns.items():
             if name in _FINALS:
                 continue
-            axis = _axis(name)
-            shape = list(array.shape)
-            shape[axis] = capacity
+            shape = (capacity[1], *array.shape[1:])
+            if _axis(name) == 1:
+                shape = (len(array) - rows + capacity[0], capacity[1], *array.shape[2:])
             dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
             buffer = torch.empty(shape, dtype=dtype, pin_memory=self._device != "cpu")
             if name in self._buffers:
                 old = self._buffers[name]
-                buffer.narrow(axis, 0, old.shape[axis]).copy_(old)
+                if _axis(name) == 1:
+                    buffer[len(old) :] = int(name == c.AGE)
+                    buffer[: len(old), : old.shape[1]] = old
+                else:
+                    buffer[: len(old)] = old
             grown[name] = buffer
         self._buffers, self._capacity = grown, capacity
 
     def tensors(self) -> dict[str, Tensor]:
         """The batch on the learner's device."""
-        envs = self._envs
-        batch = {
-            name: buffer.narrow(_axis(name), 0, envs).to(self._device, non_blocking=True)
-            for name, buffer in self._buffers.items()
-        }
+        envs, spare = self._envs, self._capacity[0] - self._rows
+        batch = {}
+        for name, buffer in self._buffers.items():
+            used = np.s_[:envs] if _axis(name) == 0 else np.s_[: len(buffer) - spare, :envs]
+            batch[name] = buffer[used].to(self._device, non_blocking=True)
         if self._finals:
             obs = np.concatenate([obs for obs, _ in self._finals])
             row, env = np.concatenate([places for _, places in self._finals], axis=1)
@@ -98,7 +105,7 @@ class FragmentBatch:
 
     def clear(self) -> None:
         self._finals.clear()
-        self._envs = self.num_env_steps = 0
+        self._rows = self._envs = self.num_env_steps = 0
 
 
 class RowBatch:

@@ -14,7 +14,7 @@ from actorrl.envs.vector import VectorEnv, make_vector
 from actorrl.roles import torch_setup
 from actorrl.roles.settings import MakePolicy
 from actorrl.rollouts.collector import Collector
-from actorrl.rollouts.evaluation import ROWS, Playing
+from actorrl.rollouts.evaluation import ROWS, Playing, PlayingOn
 from actorrl.rollouts.multi_agent import MultiAgentCollector
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.answering import Later
@@ -24,7 +24,7 @@ _MOST_ENVS = 20
 
 @dataclasses.dataclass
 class _Request:
-    playing: Playing
+    playing: Playing | PlayingOn
     env: VectorEnv | AgentsVector
     later: Later
     goes_on: bool  # round after round, until that is enough
@@ -56,16 +56,27 @@ class Evaluator(Actor):
 
     @remote
     def evaluate(
-        self, weights: np.ndarray, episodes: int, explore: bool, seed: int, goes_on: bool = False
+        self,
+        weights: np.ndarray,
+        duration: int,
+        explore: bool,
+        seed: int,
+        goes_on: bool = False,
+        in_steps: bool = False,
     ) -> Later:
-        """Rows [environment, return, length] of so many episodes; the same arguments give the same
-        rows. With `goes_on`, of so many again and again until `enough` is told, the last of these
-        rounds whole: short episodes count no more than long ones. Environments are made for each
-        evaluation."""
+        """Rows [environment, return, length] of so many episodes, or of so many env steps in one
+        environment; the same arguments give the same rows. With `goes_on`, of as many again and
+        again until `enough` is told, the last of these rounds whole: short episodes count no more
+        than long ones. Environments are made for each evaluation."""
         policy = self._make_policy(self._seed, np.arange(1))
         policy.load_flat(weights, version=1)
-        collector = self._collector(policy, min(episodes, _MOST_ENVS), explore, seed)
-        playing = Playing(collector, collector.env.num_envs, episodes)
+        num_envs = 1 if in_steps else min(duration, _MOST_ENVS)
+        collector = self._collector(policy, num_envs, 1 if in_steps else ROWS, explore, seed)
+        playing: Playing | PlayingOn
+        if in_steps:
+            playing = PlayingOn(collector, duration)
+        else:
+            playing = Playing(collector, num_envs, duration)
         self._finish()  # whoever asked before waits no longer
         self._request = _Request(playing, collector.env, Later(), goes_on)
         return self._request.later
@@ -77,15 +88,15 @@ class Evaluator(Actor):
             self._request.goes_on = False
 
     def _collector(
-        self, policy: Any, num_envs: int, explore: bool, seed: int
+        self, policy: Any, num_envs: int, rows: int, explore: bool, seed: int
     ) -> Collector | MultiAgentCollector:
         if self._mapping_fn is None:
             env = make_vector(self._env, self._env_config, num_envs, seed=seed)
-            return Collector(env, policy, ROWS, explore=explore)
+            return Collector(env, policy, rows, explore=explore)
         contexts = [EnvContext(self._env_config, 0, i) for i in range(num_envs)]
         agents = make_agents_vector(self._env, contexts, seed=seed)
         return MultiAgentCollector(
-            agents, policy, self._mapping_fn, self._raw_spaces, ROWS, explore=explore
+            agents, policy, self._mapping_fn, self._raw_spaces, rows, explore=explore
         )
 
     def has_work(self) -> bool:

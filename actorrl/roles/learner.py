@@ -20,10 +20,11 @@ from actorrl.data.columns import PRIORITIES
 from actorrl.errors import ActorRLError
 from actorrl.policies.policy_map import SEPARATOR
 from actorrl.roles import torch_setup
+from actorrl.roles.lessons import Lessons
 from actorrl.roles.phases import Phases
 from actorrl.roles.settings import Body, LearnerSettings, Metrics, Recovery, State, Update
 from actorrl.roles.statistics import described
-from actorrl.runtime.actor import Actor, remote
+from actorrl.runtime.actor import remote
 from actorrl.runtime.mailbox import Later
 
 PER_ROW = (PRIORITIES,)  # what an update may return beside scalars
@@ -65,7 +66,7 @@ class Iteration:
         )
 
 
-class Learner(Actor):
+class Learner(Lessons):
     """Base of the learners. Subclasses gather batches and call `learn`."""
 
     def __init__(self, settings: LearnerSettings) -> None:

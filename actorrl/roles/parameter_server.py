@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import time
 
+from actorrl.models.flat_parameters import Float32
+from actorrl.roles.settings import Arrays, Metrics
 from actorrl.roles.stream_learner import StreamLearner
 from actorrl.runtime.links import Item
 
@@ -20,10 +22,18 @@ class ParameterServer(StreamLearner):
         self.count_fragment(body["num_env_steps"], body["episodes"])
         if self.too_stale(body["policy_version"]):
             return
-        started = time.monotonic()
         self.phases.lap("runtime")
-        self.update.policy.set_flat_gradient(item.arrays["gradient"])
-        self.phases.lap("gather")
-        metrics = self.update({}, self.timesteps_total)
-        self.finish_update({**body["metrics"], **metrics}, started)
+        self._apply(item.arrays["gradient"], body["metrics"])
         self.end_iteration_if_complete()
+
+    def _apply(self, gradient: Float32, told: Metrics) -> Metrics:
+        """A step with a gradient [P]; `told` was measured where that was made."""
+        started = time.monotonic()
+        self.update.policy.set_flat_gradient(gradient)
+        self.phases.lap("gather")
+        metrics = {**told, **self.update({}, self.timesteps_total)}
+        self.finish_update(metrics, started)
+        return metrics
+
+    def teach(self, columns: Arrays) -> Metrics:
+        return self._apply(columns["gradient"], {})

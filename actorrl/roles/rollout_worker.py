@@ -36,10 +36,12 @@ from actorrl.rollouts.callbacks import (
     watches_episodes,
 )
 from actorrl.rollouts.collector import Collector
+from actorrl.rollouts.complete_episodes import EpisodeCollector
 from actorrl.rollouts.multi_agent import MultiAgentCollector
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.context import Context
 from actorrl.runtime.links import Asked, StateIn
+from actorrl.runtime.refs import beat
 
 _REPORT_S = 1.0
 
@@ -154,7 +156,7 @@ def _one_agent(
         worker_index=index + 1,  # RLlib counts its local worker as 0
         num_workers=settings.num_workers,
         seed=seed,
-        autoreset=settings.autoreset,
+        autoreset="next_step" if settings.whole_episodes else settings.autoreset,
         recreate_failed=settings.recreate_failed_envs,
         native=not watches_episodes(settings.callbacks),
     )
@@ -164,11 +166,21 @@ def _one_agent(
     ):
         if given:
             print(f"{reason}: environments are stepped one by one", flush=True)
+    first = int(settings.env_indices(index)[0])
+    if settings.whole_episodes:
+        return env, EpisodeCollector(
+            env,
+            policy,
+            settings.fragment_length,
+            first_env_index=first,
+            worker_index=index,
+            beat=beat,
+        )
     return env, Collector(
         env,
         policy,
         settings.fragment_length,
-        first_env_index=int(settings.env_indices(index)[0]),
+        first_env_index=first,
         worker_index=index,
         num_lead_in=settings.num_lead_in,
     )
@@ -191,6 +203,7 @@ def _several_agents(
         settings.fragment_length,
         first_env_index=int(settings.env_indices(index)[0]),
         worker_index=index,
+        whole_episodes=settings.whole_episodes,
     )
 
 

@@ -41,6 +41,7 @@ class WorkerSettings:
     seed: int
     autoreset: Autoreset | None = None
     recreate_failed_envs: bool = False
+    whole_episodes: bool = False  # fragments of these alone
     num_lead_in: int = 0  # rows before a fragment whose frames the postprocess needs as well
     output: str | None = None  # folder of the dataset that the workers write
     callbacks: type[DefaultCallbacks] | None = None  # the user's class

@@ -32,6 +32,11 @@ class WorkerView:
         if DEFAULT_POLICY in policies:
             self.policy_map["default"] = policies[DEFAULT_POLICY]
         self._sampling = sampling
+        self._sample: Callable[[], SampleBatch | MultiAgentBatch] | None = None
+
+    def sample_by(self, sample: Callable[[], SampleBatch | MultiAgentBatch]) -> None:
+        """The driver's copy has no environments: what its `sample` does instead."""
+        self._sample = sample
 
     # ---- policies -----------------------------------------------------------------------
 
@@ -80,7 +85,10 @@ class WorkerView:
         return [func(env) for env in envs]
 
     def sample(self) -> SampleBatch | MultiAgentBatch:
-        """The next fragment's rows, which then are not learned from."""
+        """The next fragment's rows, which then are not learned from; of the driver's copy those of
+        the first worker."""
+        if self._sample is not None:
+            return self._sample()
         if self._sampling is None:
             raise ConfigError("sample: the driver's copy has no environments, ask a worker")
         batch = MultiAgentBatch.from_fragment(self._sampling.collect())

@@ -140,6 +140,7 @@ class RunningEpisode:
         self.total_reward = 0.0
         self.user_data: dict[str, Any] = {}
         self.custom_metrics: dict[str, float] = {}
+        self.hist_data: dict[str, list[float]] = {}
         self._last: dict[str, Any] = {}
 
     def last_observation_for(self, agent_id: Any = None) -> Any:
@@ -249,14 +250,30 @@ class EpisodeWatcher(_Caller):
             self._call("on_episode_step", b, episode)
             if columns[c.TERMINATEDS][t, b] or columns[c.TRUNCATEDS][t, b]:
                 self._call("on_episode_end", b, episode)
-                metrics = self._episodes.pop(b).custom_metrics
-                self._ended.append({str(name): float(x) for name, x in metrics.items()})
+                self._ended.append(metrics_of(self._episodes.pop(b)))
                 self._create(b)
 
     def take_ended(self) -> list[dict[str, float]]:
         """Custom metrics of the episodes that ended since the last call, in order of their ends."""
         ended, self._ended = self._ended, []
         return ended
+
+
+def metrics_of(episode: Any) -> dict[str, float]:
+    """The custom metrics of an episode that has ended; of each list in `hist_data` the mean."""
+    means = {name: sum(x) / len(x) for name, x in episode.hist_data.items() if len(x)}
+    return {str(name): float(x) for name, x in {**means, **episode.custom_metrics}.items()}
+
+
+def not_called(callbacks: type) -> list[str]:
+    """What a user's class defines by such a name and nobody calls, in a sentence each."""
+    names = [name for name in vars(DefaultCallbacks) if name.startswith("on_")]
+    return [
+        f"callbacks: {callbacks.__name__}.{name} is never called here"
+        f"{did_you_mean(name, names) or ', called are ' + ', '.join(names)}"
+        for name in dir(callbacks)
+        if name.startswith("on_") and name not in names
+    ]
 
 
 def call_user(callbacks: DefaultCallbacks, method: str, **arguments: Any) -> None:

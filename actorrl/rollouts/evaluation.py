@@ -60,37 +60,70 @@ def play_on(collector: AnyCollector, num_envs: int, episodes: int) -> list[Episo
     return playing.played
 
 
-def roll_out(collector: AnyCollector, num_episodes: int, num_steps: int | None) -> list[float]:
-    """The rewards of the first episodes of a collector of single rows, over one environment, until
-    there are so many episodes or env steps: the last may be cut short then."""
-    assert collector.fragment_length == 1
-    rewards: list[float] = []
-    running, steps = 0.0, 0
-    while len(rewards) < num_episodes and (num_steps is None or steps < num_steps):
-        fragment = collector.collect()
-        steps += fragment.num_env_steps
-        running += sum(float(g[c.REWARDS][g[c.VALID]].sum()) for g in fragment.groups.values())
-        if fragment.episodes:
-            rewards.append(fragment.episodes[0].episode_return)
-            running = 0.0
-    if len(rewards) < num_episodes:
-        rewards.append(running)
-    return rewards
+class PlayingOn:
+    """One environment's episodes, one after the other, until there are so many of them or of its
+    env steps, whichever is first: the last one may be cut short then, and counts as it is. The
+    collector's rows are single ones."""
+
+    def __init__(
+        self, collector: AnyCollector, num_steps: int | None, num_episodes: int | None = None
+    ) -> None:
+        assert collector.fragment_length == 1
+        self._collector = collector
+        self._round = math.inf if num_steps is None else num_steps
+        self._most = math.inf if num_episodes is None else num_episodes
+        self._steps_left = self._round
+        self._return, self._length = 0.0, 0  # of the episode under way
+        self.played: list[Episode] = []
+
+    @property
+    def done(self) -> bool:
+        return self._steps_left <= 0 or len(self.played) >= self._most
+
+    def again(self) -> None:
+        """As many steps more, of a new episode."""
+        self._steps_left = self._round
+
+    def advance(self) -> None:
+        for _ in range(ROWS):
+            if self.done:
+                return
+            self._step()
+
+    def _step(self) -> None:
+        fragment = self._collector.collect()
+        self._steps_left -= fragment.num_env_steps
+        self._length += fragment.num_env_steps
+        for group in fragment.groups.values():
+            self._return += float(group[c.REWARDS][group[c.VALID]].sum())
+        for episode in fragment.episodes:
+            self._end(episode)
+        if self._steps_left <= 0 and self._length:
+            self._end(Episode(0, self._return, self._length))
+
+    def _end(self, episode: Episode) -> None:
+        self.played.append(episode)
+        self._return, self._length = 0.0, 0
+
+
+def roll_out(
+    collector: AnyCollector, num_episodes: int | None, num_steps: int | None
+) -> list[Episode]:
+    """All of `PlayingOn` at once."""
+    playing = PlayingOn(collector, num_steps, num_episodes)
+    while not playing.done:
+        playing.advance()
+    return playing.played
 
 
 def summary(played: list[Episode]) -> dict[str, Any]:
     """The contract's keys of an evaluation."""
     lengths = [episode.length for episode in played]
-    return {
-        **reward_summary([episode.episode_return for episode in played]),
-        "episode_len_mean": math.fsum(lengths) / len(lengths),
-    }
-
-
-def reward_summary(returns: list[float]) -> dict[str, Any]:
+    returns = [episode.episode_return for episode in played]
     return {
         "episodes": len(returns),
         "episode_reward_mean": math.fsum(returns) / len(returns),
         "episode_reward_min": min(returns),
         "episode_reward_max": max(returns),
+        "episode_len_mean": math.fsum(lengths) / len(lengths),
     }

@@ -86,6 +86,12 @@ class Lane:
         self.final = None
         return rows, carried, bootstrap, self.age
 
+    def take_whole(self) -> list[Row]:
+        """The rows up to the last one behind an end; those of the episode under way stay."""
+        end = max((i + 1 for i, row in enumerate(self.rows) if not row.valid), default=0)
+        taken, self.rows = self.rows[:end], self.rows[end:]
+        return taken
+
 
 def stack(lanes: list[list[Row]], num_rows: int) -> Columns:
     """[T, B] columns (T+1 observations) of lanes of 1 to `num_rows` rows each, padded."""

@@ -20,7 +20,7 @@ from actorrl.envs.multi_agent import Tick
 from actorrl.envs.numbers import WrongNumber, check_numbers
 from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.errors import EnvironmentFailure
-from actorrl.rollouts.callbacks import AgentsWatcher
+from actorrl.rollouts.callbacks import AgentsWatcher, metrics_of
 from actorrl.rollouts.collector import Act, ActingPolicy
 from actorrl.rollouts.lanes import Lane, Row, stack
 from actorrl.rollouts.policy_mapping import EpisodeInfo, MappingFn, with_accepted_arguments
@@ -49,7 +49,10 @@ class MultiAgentCollector:
         first_env_index: int = 0,
         worker_index: int = 0,
         explore: bool = True,
+        whole_episodes: bool = False,
     ) -> None:
+        """`whole_episodes`: it goes on until there are as many steps of these as a fragment would
+        have had, and gives out what agents lived through from beginning to end."""
         self.env = env
         self.policies = policies
         self.fragment_length = fragment_length
@@ -58,6 +61,7 @@ class MultiAgentCollector:
         self.num_steps_total = 0
         self.timers = {"env_s": 0.0, "policy_s": 0.0, "total_s": 0.0}
         self.watcher: AgentsWatcher | None = None  # calls the user's callbacks
+        self._whole = whole_episodes
         self._map = with_accepted_arguments(mapping_fn)
         self._preprocessors = {name: preprocessor_for(s) for name, s in raw_spaces.items()}
         self._first_env_index = first_env_index
@@ -78,8 +82,11 @@ class MultiAgentCollector:
         started = perf_counter()
         version, num_env_steps = self.policies.version, 0
         self._finished = []
-        for _ in range(self.fragment_length):
-            num_env_steps += self._tick()
+        if self._whole:
+            num_env_steps = self._tick_through_episodes()
+        else:
+            for _ in range(self.fragment_length):
+                num_env_steps += self._tick()
         self._numbers: dict[str, list[int]] = {}
         groups = {name: group for name in self.policies.policies if (group := self._group(name))}
         self._forget_idle()
@@ -93,6 +100,14 @@ class MultiAgentCollector:
             worker_index=self.worker_index,
             lanes=self._numbers,
         )
+
+    def _tick_through_episodes(self) -> int:
+        """How many steps the episodes that have ended had."""
+        wanted = self.fragment_length * self.env.num_envs
+        while sum(episode.length for episode in self._finished) < wanted:
+            self._tick()
+        self._tick()  # the rows behind their ends
+        return sum(episode.length for episode in self._finished)
 
     def _forget_idle(self) -> None:
         """Agents that have gone, which may never come back."""
@@ -256,7 +271,7 @@ class MultiAgentCollector:
                 episode.env_index,
                 episode.total_reward,
                 episode.length,
-                {str(name): float(x) for name, x in episode.custom_metrics.items()},
+                metrics_of(episode),
                 policy_returns=dict(sorted(episode.policy_rewards.items())),
             )
         )
@@ -276,6 +291,12 @@ class MultiAgentCollector:
         asked: list[tuple[list[Row], Row]] = []
         for (policy, _, _), lanes in self._lanes.items():
             for lane in lanes if policy == name else ():
+                if self._whole:
+                    whole = lane.take_whole()
+                    if whole:
+                        taken.append(whole)
+                        self._numbers.setdefault(name, []).append(lane.number)
+                    continue
                 rows, carried, bootstrap, age = lane.take()
                 if not any(row.valid for row in rows):
                     continue
@@ -291,7 +312,8 @@ class MultiAgentCollector:
         if not taken:
             return {}
         self._bootstrap(name, [row for _, row in asked])
-        return stack(taken, self.fragment_length + 1)
+        longest = max(map(len, taken)) if self._whole else self.fragment_length + 1
+        return stack(taken, longest)
 
     def _bootstrap(self, name: str, rows: list[Row]) -> None:
         """What the policy says of the observations behind the last decisions (their values)."""

@@ -24,6 +24,7 @@ class EpisodeInfo:
     policy_of: dict[Any, str] = field(default_factory=dict)
     user_data: dict[str, Any] = field(default_factory=dict)  # of the user's callbacks, as RLlib's
     custom_metrics: dict[str, float] = field(default_factory=dict)
+    hist_data: dict[str, list[float]] = field(default_factory=dict)
     last: dict[str, dict[Any, Any]] = field(default_factory=dict)  # for callbacks: what -> agent
 
     def get_agents(self) -> list[Any]:

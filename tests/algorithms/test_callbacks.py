@@ -181,3 +181,29 @@ def test_a_checkpoint_names_the_class_of_its_callbacks(tmp_path: Path) -> None:
         path = algo.save()
     with A2C.from_checkpoint(path, results=tmp_path, name="again") as again:
         assert again.train()["custom_metrics"]["steps_max"] == 5
+
+
+class Old(DefaultCallbacks):
+    """As in RLlib's own example of custom metrics."""
+
+    def on_episode_start(self, *, episode: Any, **kwargs: Any) -> None:
+        episode.hist_data["ages"] = []
+
+    def on_episode_step(self, *, episode: Any, **kwargs: Any) -> None:
+        episode.hist_data["ages"].append(episode.length)
+
+    def on_learn_on_batch(self, *, policy: Any, **kwargs: Any) -> None: ...
+
+    def on_epsiode_end(self, *, episode: Any, **kwargs: Any) -> None: ...
+
+
+def test_lists_of_an_episode_are_told_by_their_mean(tmp_path: Path) -> None:
+    config = config_with(Old, num_workers=0).environment(env_config={"lengths": [3]})
+    with config.build(results=tmp_path, name="run") as algo:
+        assert algo.train()["custom_metrics"]["ages_mean"] == 2
+
+
+def test_what_nobody_calls_is_said_when_a_run_starts() -> None:
+    first, second = config_with(Old).notices
+    assert first.startswith("callbacks: Old.on_epsiode_end is never called here, did you mean")
+    assert second.startswith("callbacks: Old.on_learn_on_batch is never called here")

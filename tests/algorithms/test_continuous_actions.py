@@ -141,3 +141,45 @@ def test_a_batch_larger_than_the_replay_is_refused(name: str) -> None:
     config.training(train_batch_size=512, replay_capacity=256, learning_starts=100)
     with pytest.raises(ConfigError, match="train_batch_size: 512 rows cannot come from"):
         checked(config)
+
+
+class Slider(CountingEnv):
+    """CountingEnv whose action is a number; `seen` holds all that it was given."""
+
+    seen: list[float] = []
+
+    def __init__(self, env_config: Any = None) -> None:
+        super().__init__(env_config)
+        self.action_space = spaces.Box(-0.5, 0.25, (1,), np.float32)
+
+    def step(self, action: Any) -> Any:
+        Slider.seen.append(float(action[0]))
+        return super().step(0)
+
+
+@pytest.mark.parametrize("name", ["PPO", "PG"])
+def test_actions_may_be_learned_in_the_environments_own_units(name: str, tmp_path: Path) -> None:
+    """Of a standard normal at first: normalised ones are scaled, others clipped, or neither."""
+    lows, highs = [], []
+    for settings in ({}, {"normalize_actions": False, "clip_actions": True}, RAW):
+        Slider.seen = []
+        config = config_class(name)().environment(Slider, **settings).debugging(seed=1)
+        config.rollouts(num_workers=0, rollout_fragment_length=20).training(train_batch_size=160)
+        with config.build(results=tmp_path, name=f"run{len(lows)}") as algo:
+            algo.train()
+            got = algo.compute_single_action(algo.info.observation_space.sample(), explore=True)
+            assert algo.config.action_space is None and np.shape(got) == (1,)
+        lows.append(min(Slider.seen))
+        highs.append(max(Slider.seen))
+    assert (lows[:2], highs[:2]) == ([-0.5, -0.5], [0.25, 0.25])
+    assert lows[2] < -1 and highs[2] > 1
+
+
+RAW = {"normalize_actions": False}
+
+
+def test_units_of_actions_are_refused_where_networks_or_records_need_minus_one_to_one() -> None:
+    with pytest.raises(ConfigError, match="normalize_actions: False is not accepted, expected Tr"):
+        config_class("SAC")().environment(Slider, **RAW)
+    with pytest.raises(ConfigError, match="output: recorded actions are those that are learned"):
+        config_class("PPO")().environment(Slider, **RAW).offline_data(output="x").program()

@@ -47,6 +47,37 @@ def test_without_processes_they_play_in_the_same_loop(tmp_path: Path) -> None:
         assert algo.evaluate(steps=10)["episodes"] >= 2, "of at most 7 steps each"
 
 
+def test_a_duration_may_be_counted_in_env_steps(tmp_path: Path) -> None:
+    """By the driver, and shared out over processes: episodes of 3 steps, the last one cut."""
+    settings = {"evaluation_duration_unit": "timesteps", "evaluation_interval": 1}
+    config = config_of(evaluation_duration=10, evaluation_num_workers=0, **settings)
+    config.rollouts(num_workers=0).environment(env_config={"lengths": [3]})
+    with config.build(results=tmp_path, name="driver") as algo:
+        played = algo.train()["evaluation"]
+        assert (played["episodes"], played["episode_len_mean"]) == (4, 10 / 4)
+        assert algo.evaluate(steps=9)["episodes"] == 3, "no episode of no step"
+        assert algo.evaluate(episodes=2)["episodes"] == 2
+    config = config_of(evaluation_duration=11, **settings)
+    with config.environment(env_config={"lengths": [3]}).build(
+        results=tmp_path, name="processes"
+    ) as algo:
+        played = algo.train()["evaluation"]
+        assert played["episodes"] == 2 + 2, "6 and 5 steps"
+        assert played["episode_len_mean"] == 11 / 4
+
+
+def test_evaluations_may_explore_and_have_another_environment(tmp_path: Path) -> None:
+    given = {"explore": True, "env_config": {"lengths": [2]}}
+    config = config_of(evaluation_config=given, evaluation_interval=1, evaluation_duration=4)
+    assert config.evaluation_explore
+    config.environment(env_config={"lengths": [5]})
+    for workers in (0, 2):
+        config.evaluation(evaluation_num_workers=workers)
+        with config.build(results=tmp_path, name=f"run{workers}") as algo:
+            row = algo.train()
+            assert (row["evaluation"]["episode_len_mean"], row["episode_len_mean"]) == (2, 5)
+
+
 def test_auto_plays_whole_rounds_while_an_iteration_trains(tmp_path: Path) -> None:
     config = config_of(evaluation_interval=1, evaluation_duration="auto")
     with config.training(train_batch_size=20_000).build(results=tmp_path, name="run") as algo:

@@ -208,9 +208,26 @@ def test_a_train_batch_smaller_than_what_comes_at_once_is_refused_with_the_numbe
     assert line.startswith(
         "train_batch_size: 500 is less than the 1600 env steps that come at once"
     )
-    stream = IMPALAConfig().training(train_batch_size=40, num_workers=8)
+    stream = IMPALAConfig().training(train_batch_size=40, num_workers=8, num_envs_per_worker=8)
     assert stream.validate()[0].startswith("train_batch_size: 40 is less than the 256 env steps")
     assert PPOConfig().training(train_batch_size=40, num_workers=8).validate() == []
+
+
+def test_where_nobody_says_how_many_environments_there_are_as_many_as_fit(tmp_path) -> None:
+    """RLlib's scripts mean one per worker, and say rows and batch for that."""
+    config = PPOConfig().environment("CartPole-v1").rollouts(num_workers=0)
+    config.training(train_batch_size=200, rollout_fragment_length=100, num_sgd_iter=1)
+    with config.build(results=tmp_path, name="run") as algo:
+        assert algo.train()["timesteps_total"] >= 195
+        assert algo.config.num_envs_per_worker == 2 != config.num_envs_per_worker
+        assert any(notice.startswith("num_envs_per_worker: 2 instead") for notice in algo.notices)
+        path = algo.save()
+    with PPO.from_checkpoint(path, results=tmp_path, name="again") as algo:
+        assert algo.config.num_envs_per_worker == 2
+    assert PPOConfig().training(train_batch_size=4000).num_envs() == 8
+    rows = {"train_batch_size": 200, "rollout_fragment_length": 100}
+    (line,) = PPOConfig().training(num_envs_per_worker=8, **rows).validate()
+    assert line.startswith("train_batch_size: 200 is less than the 800 env steps")
 
 
 def test_a_run_has_a_frozen_config_of_its_own(tmp_path) -> None:
@@ -228,8 +245,21 @@ def test_what_evaluation_does_anyway_is_accepted_and_the_rest_refused() -> None:
     )
     assert lines_of(config, evaluation_config={"gamma": 0.5}, evaluation_duration_unit="x") == [
         "evaluation_config.gamma: 0.5 is not accepted, evaluation has the run's own settings",
-        "evaluation_duration_unit: 'x' is not accepted, expected 'episodes'",
+        "evaluation_duration_unit: 'x' is not accepted, expected 'episodes' or 'timesteps'",
     ]
+
+
+def test_rllibs_scripts_may_say_which_inner_structure_and_read_settings_by_other_names() -> None:
+    config = PPOConfig().api_stack(
+        enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False
+    )
+    config.rl_module(_enable_rl_module_api=False).env_runners(num_env_runners=3)
+    assert config.num_rollout_workers == config.num_workers == 3
+    with pytest.raises(AttributeError, match="PPOConfig has no setting 'num_wrokers'"):
+        _ = config.num_wrokers
+    assert PPOConfig.overrides(gamma=0.8) == {"gamma": 0.8}
+    with pytest.raises(ConfigError, match="gama: unknown setting, did you mean 'gamma'"):
+        PPOConfig.overrides(gama=0.8)
 
 
 def test_spaces_that_are_given_must_be_those_of_the_environment() -> None:

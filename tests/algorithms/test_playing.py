@@ -130,3 +130,17 @@ def test_the_command_line_films_as_well_and_counts_steps(
     assert run([*command, "--steps", "12", "--out", "rows.pkl"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["episodes"] == 3 and "notice: --out" in printed.err
+
+
+def test_policies_of_a_checkpoint_act_without_a_run(tmp_path: Path) -> None:
+    config = A2CConfig().environment(Dial).rollouts(num_workers=0)
+    with config.build(results=tmp_path, name="run") as algo:
+        algo.train()
+        path, obs = algo.save(), np.full(1, 3.0, np.float32)
+        wanted = algo.get_policy().compute_actions(obs[None])[2]["action_dist_inputs"]
+        state = algo.get_policy().get_state()
+    policy = actorrl.Policy.from_checkpoint(path, Dial)["default_policy"]
+    found = policy.compute_actions(obs[None])[2]["action_dist_inputs"]
+    np.testing.assert_array_equal(found, wanted)
+    policy.set_state({"weights": {name: 0 * x for name, x in state["weights"].items()}})
+    assert not policy.flat_weights().any() and not policy.is_recurrent()

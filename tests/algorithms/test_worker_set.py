@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from actorrl.algorithms.a2c import A2CConfig
+from actorrl.data.sample_batch import SampleBatch, concat_samples
 from actorrl.errors import CallError, ConfigError
 
 COUNTING = "actorrl.testing.probe_envs:CountingEnv"
@@ -109,3 +110,11 @@ def _ask_the_first(worker: Any) -> Any:
     if worker.worker_index == 2:
         return ActorRef("rollout/0").apply.call(b"", 1).result()
     return None
+
+
+def test_the_drivers_copy_samples_by_the_first_worker(algo: Any) -> None:
+    samples = algo.workers.local_worker().sample()
+    assert isinstance(samples, SampleBatch) and samples.seq_lens.sum() == samples.count > 0
+    each = algo.workers.foreach_worker(lambda worker: worker.sample())
+    assert concat_samples(each).count == sum(len(part["obs"]) for part in each)
+    assert algo.get_policy().learn_on_batch(samples)["learner_stats"]
