@@ -140,6 +140,31 @@ class Acting:
 
     compute_action = compute_single_action  # RLlib's older name
 
+    def compute_actions(
+        self,
+        observations: Mapping[Any, Any],
+        state: Mapping[Any, Any] | None = None,
+        policy_id: str = DEFAULT_POLICY,
+        full_fetch: bool = False,
+        explore: bool | None = None,
+        **ignored: Any,
+    ) -> Any:
+        """RLlib's: an action for each observation of a dict, under its key; with `state`, one for
+        each key, or `full_fetch` three dicts (actions, states, extras)."""
+        found = {
+            key: self.compute_single_action(
+                observation,
+                state[key] if state is not None else None,
+                policy_id=policy_id,
+                full_fetch=full_fetch,
+                explore=explore,
+            )
+            for key, observation in observations.items()
+        }
+        if state is None and not full_fetch:
+            return found
+        return tuple({key: parts[i] for key, parts in found.items()} for i in range(3))
+
     def export_policy_model(
         self, export_dir: str, policy_id: str = DEFAULT_POLICY, onnx: int | None = None
     ) -> str:

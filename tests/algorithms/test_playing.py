@@ -139,6 +139,10 @@ def test_policies_of_a_checkpoint_act_without_a_run(tmp_path: Path) -> None:
         path, obs = algo.save(), np.full(1, 3.0, np.float32)
         wanted = algo.get_policy().compute_actions(obs[None])[2]["action_dist_inputs"]
         state = algo.get_policy().get_state()
+        both = algo.compute_actions({"a": obs, 7: obs})
+        assert both == dict.fromkeys(("a", 7), algo.compute_single_action(obs))
+        actions, states, extras = algo.compute_actions({"a": obs}, full_fetch=True)
+        assert set(actions) == set(states) == {"a"} and "vf_preds" in extras["a"]
     policy = actorrl.Policy.from_checkpoint(path, Dial)["default_policy"]
     found = policy.compute_actions(obs[None])[2]["action_dist_inputs"]
     np.testing.assert_array_equal(found, wanted)

@@ -12,6 +12,7 @@ from actorrl.errors import ConfigError
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.q_network import Support
 from actorrl.models.torch_model import TorchModelV2
+from actorrl.models.torch_networks import FullyConnectedNetwork
 from actorrl.policies.actor_critic import ActorCriticPolicy
 from actorrl.policies.deterministic import DeterministicPolicy
 from actorrl.policies.evolution import EvolutionPolicy
@@ -199,3 +200,37 @@ def test_a_model_with_a_state_is_no_body_for_rows_of_a_replay():
 def test_evolution_strategies_refuse_custom_models():
     with pytest.raises(ConfigError, match="custom_model: not accepted by evolution strategies"):
         EvolutionPolicy(VECTOR, Discrete(2), model_config=MINE)
+
+
+class Wrapping(TorchModelV2, nn.Module):
+    """RLlib's own example: the built-in network inside."""
+
+    def __init__(self, obs_space, action_space, num_outputs, model_config, name):
+        TorchModelV2.__init__(self, obs_space, action_space, num_outputs, model_config, name)
+        nn.Module.__init__(self)
+        inner = getattr(obs_space, "original_space", {}).get("observations", obs_space)
+        self.inner = FullyConnectedNetwork(inner, action_space, num_outputs, model_config, name)
+
+    def forward(self, input_dict, state, seq_lens):
+        obs = input_dict["obs"]
+        if isinstance(obs, dict):
+            logits, _ = self.inner({"obs": obs["observations"]})
+            return logits + torch.log(obs["action_mask"]).clamp(min=-1e9), state
+        return self.inner(input_dict, state, seq_lens)
+
+    def value_function(self):
+        return torch.reshape(self.inner.value_function(), [-1])
+
+
+def test_the_built_in_network_is_a_part_of_a_users_model(tmp_path):
+    policy = make(Wrapping, fcnet_hiddens=[5], fcnet_activation="relu")
+    network = policy.model.model.inner._network
+    assert network.body.layers[0].out_features == 5 and network.body.activation == "relu"
+    assert policy.act(np.ones((2, 4), np.float32)).actions.shape == (2,)
+    screens = np.zeros((2, 42, 42, 3), np.uint8)
+    image = make(Wrapping, Box(0, 255, (42, 42, 3), np.uint8))
+    assert image.act(screens).extras[c.VF_PREDS].shape == (2,)
+    preprocessor = preprocessor_for(Dict(observations=Box(-1, 1, (4,)), action_mask=MultiBinary(3)))
+    one = {"observations": np.zeros(4, np.float32), "action_mask": np.array([0, 1, 0], np.int8)}
+    masked = make(Wrapping, preprocessor.space)
+    assert masked.act(preprocessor.transform([one] * 9)).actions.tolist() == [1] * 9
