@@ -51,8 +51,8 @@ def _ray(workers: int, step_s: float) -> Side:
 
 
 def _steps(step_s: float) -> int:
-    """Of a fragment: about half a second."""
-    return _FRAGMENT if step_s < 0.05 else 5
+    """Of a fragment: half a second, or one."""
+    return _FRAGMENT if step_s < 0.05 else 10
 
 
 class Sleeper(Actor):

@@ -48,7 +48,7 @@ class Crew:
     """Actors that are always busy."""
 
     def __init__(self, count, step_s):
-        self.steps = 50 if step_s < 0.05 else 5
+        self.steps = 50 if step_s < 0.05 else 10
         self.step_s = step_s
         self.waiting = {}
         for sleeper in [Sleeper.remote() for _ in range(count)]:
