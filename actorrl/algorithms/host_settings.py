@@ -66,8 +66,8 @@ class HostSettings(FluentConfig):
     torch_compile_learner: Annotated[
         bool,
         Meta(
-            description="the learner's networks go through torch's compiler: a minute at the start,"
-            " faster updates after it"
+            description="the learner's networks go through torch's compiler, which takes up to a "
+            "minute at the start; on a CPU Atari's network gains nothing from it"
         ),
     ] = False
     cuda_graphs: Annotated[

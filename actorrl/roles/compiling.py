@@ -1,8 +1,9 @@
 """A learner's networks through torch's compiler, and through CUDA graphs.
 
 Of each network of the policy the parts (body, heads) are compiled, the first time that they are
-called: the losses around them, and everything that acts, stay as they are. Compiling takes a
-minute or so and a C++ compiler (GPU: Triton), so it pays in runs of hours.
+called: the losses around them, and everything that acts, stay as they are. Compiling takes up to a
+minute and a C++ compiler (GPU: Triton). On a CPU, updates of Atari's network take as long as before
+(64 rows 78 ms and 81 compiled, 512 rows 569 and 599): convolutions are the library's either way.
 
 CUDA graphs are torch's own, by its mode "reduce-overhead". That mode has not been run by this
 project's tests: they have no GPU.
