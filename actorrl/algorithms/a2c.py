@@ -36,6 +36,7 @@ from actorrl.topologies import synchronous
 
 class A2CConfig(GAEConfig):
     several_policies: ClassVar[bool] = True
+    several_learners: ClassVar[bool] = True
     gathers: ClassVar[Gathers] = "rounds"
     reproducible: ClassVar[bool] = True
 
@@ -104,6 +105,7 @@ def compute_loss(
         batch[c.VALID],
         config.vf_loss_coeff,
         config.entropy_at(timesteps),
+        group=policy.group,
     )
 
 
@@ -120,7 +122,7 @@ class A2CUpdate:
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
         loss, metrics = self._loss(self.policy, batch, timesteps)
-        return {**metrics, **self._optimizer.minimize(loss, timesteps)}
+        return {**metrics, **self._optimizer.minimize(loss, timesteps, batch[c.VALID])}
 
     def state_dict(self) -> State:
         return {"optimizer": self._optimizer.state_dict()}

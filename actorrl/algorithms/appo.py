@@ -40,6 +40,7 @@ _LARGEST_RATIO = 2.0  # of mu to the target, as IMPACT's 1/beta: older data weig
 
 class APPOConfig(ActorCriticConfig):
     several_policies: ClassVar[bool] = True
+    several_learners: ClassVar[bool] = True
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
     rollout_fragment_length: Annotated[
         int,
@@ -141,9 +142,10 @@ class APPOUpdate:
         old = self._old(batch)
         for _ in range(config.num_sgd_iter):
             loss, metrics = self._loss(batch, old, config.entropy_at(timesteps))
-            stepped = self._optimizer.minimize(loss, timesteps)
+            stepped = self._optimizer.minimize(loss, timesteps, batch[c.VALID])
         if self._kl_coeff:
-            kl = float(metrics["kl"])
+            num_valid = batch[c.VALID].sum()
+            kl = float(self.policy.group.mean(metrics["kl"] * num_valid, num_valid))
             self._kl_coeff = adapted_kl_coeff(self._kl_coeff, kl, config.kl_target)
         self._num_updates += 1
         self._sync_target_if_due()
@@ -189,7 +191,7 @@ class APPOUpdate:
             kl,
             values,
             values.detach(),
-            normalised(advantages, valid),
+            normalised(advantages, valid, self.policy.group),
             corrected.vs,
             valid,
             config.clip_param,
@@ -198,7 +200,7 @@ class APPOUpdate:
             entropy_coeff,
             self._kl_coeff,
         )
-        explained = explained_variance(values, corrected.vs, valid)
+        explained = explained_variance(values, corrected.vs, valid, self.policy.group)
         return Loss(loss.total, {**loss.metrics, "vf_explained_var": explained})
 
     def _sync_target_if_due(self) -> None:

@@ -13,6 +13,15 @@ _MOST_FILLED = 2  # times what was asked for: beyond, the setting would mean not
 
 def told(config: AlgorithmConfig) -> str:
     """In one line."""
+    return _filled(config) + _shared(config)
+
+
+def _shared(config: AlgorithmConfig) -> str:
+    learners = config.resolved_num_learners()
+    return f", shared by {learners} learners" if learners > 1 else ""
+
+
+def _filled(config: AlgorithmConfig) -> str:
     if config.gathers == "dataset":
         return f"train batches of {config.train_batch_size} recorded rows"
     workers, envs = config.resolved_num_workers(), config.num_envs()
@@ -29,6 +38,11 @@ def told(config: AlgorithmConfig) -> str:
     if config.gathers == "fragments":
         return f"{sends}, {_count(batch, size)} of these per train batch of {batch}"
     return sends
+
+
+def lines(config: AlgorithmConfig) -> list[str]:
+    """What is wrong with it."""
+    return unfillable(config) + unshareable(config)
 
 
 def unfillable(config: AlgorithmConfig) -> list[str]:
@@ -53,6 +67,21 @@ def envs_that_fit(config: AlgorithmConfig, most: int) -> int:
     if most * rows <= _MOST_FILLED * config.train_batch_size:
         return most
     return max(1, config.train_batch_size // rows)
+
+
+def unshareable(config: AlgorithmConfig) -> list[str]:
+    """More learners than there are environments in a batch, between which it is cut."""
+    learners, envs = config.resolved_num_learners(), config.num_envs()
+    if config.gathers == "rounds":
+        width = envs * config.resolved_num_workers()
+    else:
+        width = envs * math.ceil(config.train_batch_size / (envs * config.fragment_length()))
+    if learners <= max(1, width):
+        return []
+    return [
+        f"num_learners: {learners} is more than the {width} environments of a train batch, expected"
+        f" at most {width}, or more num_envs_per_worker"
+    ]
 
 
 def overfills(config: AlgorithmConfig) -> bool:

@@ -148,7 +148,7 @@ class AlgorithmConfig(EvaluationSettings):
         Meta(description="class derived from DefaultCallbacks, or its import path; null: none"),
     ] = None
     num_learner_threads: (
-        Annotated[int, Meta(ge=1, description="torch threads of the learner; null: free cores")]
+        Annotated[int, Meta(ge=1, description="torch threads of each learner; null: free cores")]
         | None
     ) = None
     progress_limit_s: Annotated[
@@ -211,11 +211,12 @@ class AlgorithmConfig(EvaluationSettings):
         return np.array([self.num_envs_total() - 1])
 
     def learner_threads(self) -> int:
-        """Torch threads of the learner. With one worker per core of its host it has one."""
+        """Torch threads of a learner. With one worker per core of its host it has one."""
         if self.num_learner_threads is not None:
             return self.num_learner_threads
         cores_here = len(os.sched_getaffinity(0))
-        return learner_cores(self.cluster_spec(), cores_here, self.resolved_num_workers())
+        cores = learner_cores(self.cluster_spec(), cores_here, self.resolved_num_workers())
+        return max(1, cores // self.resolved_num_learners())
 
     def gradient_clip(self) -> GradientClip:
         return GradientClip(self.grad_clip, self.grad_clip_by)
@@ -251,9 +252,7 @@ class AlgorithmConfig(EvaluationSettings):
                 " seed the rows of this algorithm repeat, expected a number or no seed"
             )
         return (
-            lines
-            + schedule_lines("lr_schedule", self.lr_schedule)
-            + batch_arithmetic.unfillable(self)
+            lines + schedule_lines("lr_schedule", self.lr_schedule) + batch_arithmetic.lines(self)
         )
 
     def arithmetic(self) -> str:

@@ -16,6 +16,8 @@ from actorrl.errors import ConfigError
 from actorrl.runtime.counts import default_workers, role_count, with_roles
 from actorrl.runtime.hosts import LOCAL, ClusterSpec, load_cluster
 
+_SEVERAL = "A2C, APPO, IMPALA, PG and PPO"  # whose config says `several_learners`
+
 Count = Annotated[int, Meta(ge=0)]
 Amount = Annotated[float, Meta(ge=0)]
 
@@ -24,6 +26,7 @@ class HostSettings(FluentConfig):
     """Base of AlgorithmConfig."""
 
     learner_differentiates: ClassVar[bool] = True  # else the workers do, or nobody
+    several_learners: ClassVar[bool] = False  # whether they can share its batches
 
     hosts: Annotated[
         Any,
@@ -58,8 +61,16 @@ class HostSettings(FluentConfig):
     num_gpus: Annotated[
         Amount | None,
         Meta(
-            description="GPUs of the learner; null: the host list's `learner`, else 0",
+            description="GPUs of each learner; null: the host list's `learner`, else 0",
             extra={"unit": "devices"},
+        ),
+    ] = None
+    num_learners: Annotated[
+        Count | None,
+        Meta(
+            description="learners that share each train batch, on one host; 0 is 1, null: the host "
+            "list's `learner`, else 1",
+            extra={"unit": "processes", "rllib": 0},
         ),
     ] = None
 
@@ -101,6 +112,8 @@ class HostSettings(FluentConfig):
                 f"{key}: the learner of this algorithm passes nothing through its network, expected"
                 " false"
             )
+        if not lines and (self.num_learners or 1) > 1:
+            lines += self._several_learners_lines()
         if not lines and self.cuda_graphs and not self.resolved_num_gpus():
             lines.append(
                 "cuda_graphs: the learner has no GPU (num_gpus is 0), expected false, or num_gpus 1"
@@ -118,6 +131,15 @@ class HostSettings(FluentConfig):
             return "reduce-overhead"
         return "default" if self.torch_compile_learner else ""
 
+    def _several_learners_lines(self) -> list[str]:
+        """Why there cannot be so many."""
+        asked = f"num_learners: {self.num_learners} is not accepted"
+        if not self.several_learners:
+            return [f"{asked}, this algorithm has one learner ({_SEVERAL} can have more)"]
+        if self.num_workers == 0:
+            return [f"{asked} with num_workers: 0, which is one process, expected num_workers >= 1"]
+        return []
+
     def cluster_spec(self) -> ClusterSpec:
         """The hosts of the run, with what is set here written into their roles."""
         spec = load_cluster(LOCAL if self.hosts is None else self.hosts)
@@ -127,7 +149,7 @@ class HostSettings(FluentConfig):
                 "cpu": self.num_cpus_per_worker,
                 "gpu": self.num_gpus_per_worker,
             },
-            "learner": {"gpu": self.num_gpus},
+            "learner": {"count": self.num_learners or None, "gpu": self.num_gpus},
         }
         return with_roles(spec, said)
 
@@ -139,8 +161,15 @@ class HostSettings(FluentConfig):
 
     def default_num_workers(self) -> int:
         """What `num_workers: null` means where the host list has no count."""
-        return default_workers(self.cluster_spec(), len(os.sched_getaffinity(0)))
+        cores_here = len(os.sched_getaffinity(0))
+        return default_workers(self.cluster_spec(), cores_here, self.resolved_num_learners())
+
+    def resolved_num_learners(self) -> int:
+        """At least one. What the host list says counts where there can be several."""
+        if not self.several_learners or self.num_workers == 0:
+            return 1
+        return max(1, role_count(self.cluster_spec(), "learner", self.num_learners, 1))
 
     def resolved_num_gpus(self) -> float:
-        """GPUs of the learner."""
+        """GPUs of each learner."""
         return self.cluster_spec().role("learner").gpu or 0.0

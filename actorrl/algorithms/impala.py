@@ -33,6 +33,7 @@ from actorrl.topologies import sample_queue
 
 class IMPALAConfig(ActorCriticConfig):
     several_policies: ClassVar[bool] = True
+    several_learners: ClassVar[bool] = True
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
     rollout_fragment_length: Annotated[
         int,
@@ -132,8 +133,9 @@ class IMPALAUpdate:
             1.0,
             config.vtrace_clip_pg_rho_threshold,
             config.vtrace_lambda,
+            group=self.policy.group,
         )
-        return {**metrics, **self._optimizer.minimize(loss, timesteps)}
+        return {**metrics, **self._optimizer.minimize(loss, timesteps, batch[c.VALID])}
 
     def state_dict(self) -> State:
         return {"optimizer": self._optimizer.state_dict()}

@@ -58,10 +58,13 @@ class Optimizer:
         self._steps = torch.zeros((), device=vector.device)
         self._moments = [torch.zeros_like(vector.data) for _ in _MOMENTS[name]]
 
-    def minimize(self, loss: Tensor, timesteps: int) -> dict[str, Any]:
-        """Differentiate and step."""
-        self._policy.flat.gradient[self._span].zero_()
+    def minimize(self, loss: Tensor, timesteps: int, rows: Tensor | None = None) -> dict[str, Any]:
+        """Differentiate and step. Of several learners each gives the mean over its own `rows`,
+        those that are not 0, and all step along the gradient of the mean over everybody's."""
+        gradient = self._policy.flat.gradient[self._span]
+        gradient.zero_()
         loss.backward(inputs=self._inputs)
+        self._policy.group.average(gradient, rows)
         return self.step(timesteps)
 
     @torch.no_grad()

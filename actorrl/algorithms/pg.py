@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+import torch
 from msgspec import Meta
 from torch import Tensor
 
@@ -40,6 +41,7 @@ from actorrl.topologies import synchronous
 
 class PGConfig(StochasticConfig):
     several_policies: ClassVar[bool] = True
+    several_learners: ClassVar[bool] = True
     learns_from_rows: ClassVar[bool] = True
     gathers: ClassVar[Gathers] = "rounds"
     reproducible: ClassVar[bool] = True  # the same seed gives the same rows
@@ -83,9 +85,9 @@ class PGUpdate:
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
         dist = self.policy.distribution(self.policy.forward_episodes(batch))
-        advantages = normalised(batch[c.ADVANTAGES])
+        advantages = normalised(batch[c.ADVANTAGES], group=self.policy.group)
         loss = -(dist.logp(batch[c.ACTIONS]) * advantages).mean()
-        stepped = self._optimizer.minimize(loss, timesteps)
+        stepped = self._optimizer.minimize(loss, timesteps, torch.ones_like(advantages))
         return {"policy_loss": loss.detach(), "entropy": dist.entropy().detach().mean(), **stepped}
 
     def state_dict(self) -> State:

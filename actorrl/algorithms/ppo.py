@@ -39,6 +39,7 @@ from actorrl.topologies import synchronous
 
 class PPOConfig(GAEConfig):
     several_policies: ClassVar[bool] = True
+    several_learners: ClassVar[bool] = True
     gathers: ClassVar[Gathers] = "rounds"
     reproducible: ClassVar[bool] = True
 
@@ -137,22 +138,26 @@ class PPOUpdate:
         self._kl_coeff = config.kl_coeff
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
-        config, valid = self._config, batch[c.VALID]
-        batch[c.ADVANTAGES] = normalised(batch[c.ADVANTAGES], valid)
-        explained = explained_variance(batch[c.VF_PREDS], batch[c.VALUE_TARGETS], valid)
+        config, valid, group = self._config, batch[c.VALID], self.policy.group
+        batch[c.ADVANTAGES] = normalised(batch[c.ADVANTAGES], valid, group)
+        explained = explained_variance(batch[c.VF_PREDS], batch[c.VALUE_TARGETS], valid, group)
         entropy_coeff = config.entropy_at(timesteps)
         rows = None if self.policy.recurrent else _valid_rows(self.policy, batch)
         steps: list[Metrics] = []
+        sizes: list[Tensor] = []  # of minibatches, of which this learner may have small parts
         for _ in range(config.num_sgd_iter):
-            epoch: list[Metrics] = []
+            epoch = len(steps)  # where it begins
             for part in self._minibatches(batch, rows):
                 loss, metrics = self._loss(part, entropy_coeff)
-                epoch.append({**metrics, **self._optimizer.minimize(loss, timesteps)})
-            steps += epoch
-        kl = float(_mean([step["kl"] for step in epoch]))
+                stepped = self._optimizer.minimize(loss, timesteps, part[c.VALID])
+                steps.append({**metrics, **stepped})
+                sizes.append(part[c.VALID].sum())
+        num_rows = torch.stack(sizes)
+        kls = torch.stack([step["kl"] for step in steps[epoch:]]) * num_rows[epoch:]
+        kl = float(group.mean(kls.sum(), num_rows[epoch:].sum()))
         self._kl_coeff = adapted_kl_coeff(self._kl_coeff, kl, config.kl_target)
         return {
-            **{name: _mean([step[name] for step in steps]) for name in steps[0]},
+            **{name: _mean([step[name] for step in steps], num_rows) for name in steps[0]},
             "kl": kl,
             "cur_kl_coeff": self._kl_coeff,
             "vf_explained_var": explained,
@@ -162,21 +167,29 @@ class PPOUpdate:
     def _minibatches(
         self, batch: dict[str, Tensor], rows: dict[str, Tensor] | None
     ) -> Iterator[dict[str, Tensor]]:
-        """The valid rows in a new order, or with an LSTM whole sequences, cut evenly."""
+        """The valid rows in a new order, or with an LSTM whole sequences, cut evenly. Several
+        learners draw the same order of everybody's, and each takes its own out of every part."""
         if rows is not None:
             count, size = len(rows[c.VALID]), self._config.sgd_minibatch_size
         else:
             num_rows, count = batch[c.VALID].shape
             size = max(1, self._config.sgd_minibatch_size // num_rows)
-        order = torch.from_numpy(self.policy.random.permutation(count)).to(batch[c.VALID].device)
-        for indices in torch.tensor_split(order, max(1, round(count / size))):
+        start, total = self.policy.group.place(count)
+        order = torch.from_numpy(self.policy.random.permutation(total)).to(batch[c.VALID].device)
+        for indices in torch.tensor_split(order, max(1, round(total / size))):
+            if total != count:
+                indices = indices[(indices >= start) & (indices < start + count)] - start
+            kept = indices if len(indices) else order.new_zeros(1)
             if rows is not None:
-                yield {name: column[indices] for name, column in rows.items()}
+                part = {name: column[kept] for name, column in rows.items()}
             else:
-                yield {
-                    name: column.index_select(0 if c.is_state_in(name) else 1, indices)
+                part = {
+                    name: column.index_select(0 if c.is_state_in(name) else 1, kept)
                     for name, column in batch.items()
                 }
+            if not len(indices):  # the others' alone: one that does not count
+                part[c.VALID] = torch.zeros_like(part[c.VALID])
+            yield part
 
     def _forward(self, part: dict[str, Tensor]) -> tuple[ActionDistribution, Tensor]:
         """Distribution and values of a minibatch's rows."""
@@ -225,6 +238,8 @@ def _valid_rows(policy: ActorCriticPolicy, batch: dict[str, Tensor]) -> dict[str
     """The [N] valid rows of all [T, B] columns, with the observations that they were decided on."""
     valid = batch[c.VALID]
     kept = valid.flatten().nonzero().squeeze(1)
+    if not len(kept):  # all are another learner's: one that does not count
+        kept = kept.new_zeros(1)
     obs = policy.observations(batch)[:-1]
     columns = {name: x for name, x in batch.items() if c.axes_of(name) is c.Axes.TB}
     return {
@@ -233,10 +248,11 @@ def _valid_rows(policy: ActorCriticPolicy, batch: dict[str, Tensor]) -> dict[str
     }
 
 
-def _mean(values: list[Any]) -> Any:
-    return (
-        torch.stack(values).mean() if isinstance(values[0], Tensor) else sum(values) / len(values)
-    )
+def _mean(values: list[Any], num_rows: Tensor) -> Any:
+    """Of steps over so many rows each."""
+    if not isinstance(values[0], Tensor):
+        return sum(values) / len(values)
+    return (torch.stack(values) * num_rows).sum() / num_rows.sum().clamp(min=1)
 
 
 # ---- program --------------------------------------------------------------------------------

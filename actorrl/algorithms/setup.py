@@ -115,6 +115,7 @@ class Setup(NamedTuple):
         return LearnerSettings(
             make_update=compiling(make_update, config.compile_mode()),
             train_batch_size=config.train_batch_size,
+            num_learners=config.resolved_num_learners(),
             num_gpus=config.resolved_num_gpus(),
             num_threads=config.learner_threads(),
             recover=self.recover,

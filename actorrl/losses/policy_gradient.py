@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from actorrl.losses.vtrace import VTrace, vtrace
+from actorrl.models.group import ALONE, Group
 
 Reduction = Literal["mean", "sum"]
 
@@ -58,6 +59,7 @@ def a2c_loss(
     vf_loss_coeff: float = 0.5,
     entropy_coeff: float = 0.01,
     reduction: Reduction = "mean",
+    group: Group = ALONE,
 ) -> Loss:
     """Mnih et al. 2016, "Asynchronous methods"; all [T, B], `logp` is of the actions taken."""
     return combine(
@@ -66,7 +68,7 @@ def a2c_loss(
         reduce_valid(entropy, valid, reduction),
         vf_loss_coeff,
         entropy_coeff,
-        {"vf_explained_var": explained_variance(values, value_targets, valid)},
+        {"vf_explained_var": explained_variance(values, value_targets, valid, group)},
     )
 
 
@@ -88,6 +90,7 @@ def impala_loss(
     pg_rho_bar: float = 1.0,
     lambda_: float = 1.0,
     reduction: Reduction = "mean",
+    group: Group = ALONE,
 ) -> Loss:
     """Espeholt et al. 2018, section 4.2; all [T, B], `logp` is of the actions taken.
 
@@ -115,29 +118,34 @@ def impala_loss(
         vf_loss_coeff,
         entropy_coeff,
         {
-            "vf_explained_var": explained_variance(values, corrected.vs, valid),
+            "vf_explained_var": explained_variance(values, corrected.vs, valid, group),
             **_ratio_metrics(corrected, valid, rho_bar),
         },
     )
 
 
-def explained_variance(values: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """1 - Var(target - V) / Var(target) over the valid rows: 1 is perfect, 0 is no better than a
-    constant. Scalar without gradient."""
+def explained_variance(
+    values: Tensor, targets: Tensor, valid: Tensor, group: Group = ALONE
+) -> Tensor:
+    """1 - Var(target - V) / Var(target) over the valid rows of all learners: 1 is perfect, 0 is no
+    better than a constant. Scalar without gradient."""
     with torch.no_grad():
-        errors = _variance(targets - values, valid)
-        return 1.0 - errors / _variance(targets, valid).clamp(min=1e-8)
+        errors = _variance(targets - values, valid, group)
+        return 1.0 - errors / _variance(targets, valid, group).clamp(min=1e-8)
 
 
-def normalised(advantages: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Mean 0 and deviation 1 over the (valid) rows of a whole train batch; 0 where not valid."""
-    kept = advantages if valid is None else advantages[valid]
-    scaled = (advantages - kept.mean()) / kept.std(correction=0).clamp(min=1e-8)
+def normalised(advantages: Tensor, valid: Tensor | None = None, group: Group = ALONE) -> Tensor:
+    """Mean 0 and deviation 1 over the (valid) rows of a whole train batch, which several learners
+    may share; 0 where not valid."""
+    mean, deviation = group.moments(advantages if valid is None else advantages[valid])
+    scaled = (advantages - mean) / deviation.clamp(min=1e-8)
     return scaled if valid is None else torch.where(valid, scaled, 0.0)
 
 
-def _variance(x: Tensor, valid: Tensor) -> Tensor:
-    return reduce_valid((x - reduce_valid(x, valid)).square(), valid)
+def _variance(x: Tensor, valid: Tensor, group: Group) -> Tensor:
+    num_valid = valid.sum()
+    mean = group.mean(torch.where(valid, x, 0.0).sum(), num_valid)
+    return group.mean(torch.where(valid, x - mean, 0.0).square().sum(), num_valid)
 
 
 def _ratio_metrics(corrected: VTrace, valid: Tensor, rho_bar: float) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from actorrl.data import columns as c
 from actorrl.errors import ConfigError
 from actorrl.models.action_layout import action_layout
 from actorrl.models.flat_parameters import FlatParameters, Float32
+from actorrl.models.group import ALONE, Group
 
 Array = NDArray[Any]
 ArrayState = tuple[Array, ...]
@@ -42,6 +43,8 @@ class Policy:
 
     A policy in another framework, or a heuristic, needs `act` only, or RLlib's `compute_actions`.
     """
+
+    group: Group = ALONE  # who learns it together with this process
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from actorrl.models.flat_parameters import Float32
+from actorrl.models.group import ALONE, Group
 from actorrl.policies.base import Array, Policy
 
 SEPARATOR = "/"  # "policy/name": weights and columns of one of several policies
@@ -34,6 +35,7 @@ class PolicyMap:
     def __init__(self, policies: Mapping[str, Policy]) -> None:
         self.policies = dict(policies)
         self.version = 0
+        self._group = ALONE
         self.flat = self  # a learner loads `policy.flat`
         # A heuristic has no weights, and a learner does not know it.
         self._with_weights = [self.policies[name] for name in self.with_weights()]
@@ -56,6 +58,17 @@ class PolicyMap:
     def timesteps(self, timesteps: float) -> None:
         for policy in self.policies.values():
             policy.timesteps = timesteps
+
+    @property
+    def group(self) -> Group:
+        """Who learns them together with this process."""
+        return self._group
+
+    @group.setter
+    def group(self, group: Group) -> None:
+        self._group = group
+        for policy in self._with_weights:
+            policy.group = group
 
     # ---- weights ------------------------------------------------------------------------
 

@@ -21,10 +21,12 @@ from actorrl.errors import ActorRLError
 from actorrl.policies.policy_map import SEPARATOR
 from actorrl.roles import torch_setup
 from actorrl.roles.lessons import Lessons
+from actorrl.roles.partners import Partners, load
 from actorrl.roles.phases import Phases
 from actorrl.roles.settings import Body, LearnerSettings, Metrics, Recovery, State, Update
 from actorrl.roles.statistics import described
 from actorrl.runtime.actor import remote
+from actorrl.runtime.links import Item
 from actorrl.runtime.mailbox import Later
 
 PER_ROW = (PRIORITIES,)  # what an update may return beside scalars
@@ -79,6 +81,11 @@ class Learner(Lessons):
         copies.clear()
         self.device = torch_setup.device_for(self.settings.num_gpus)
         self.update: Update = self.settings.make_update(self.device)
+        self._partners: Partners | None = None
+        if self.context.has_link("shares"):
+            self._partners = Partners(
+                self.context, self.update, self.device, self.settings.num_gpus, self.get_state
+            )
         self.num_updates = 0
         self.timesteps_total = 0
         self.iteration: Iteration | None = None
@@ -193,23 +200,49 @@ class Learner(Lessons):
         """Replace the policy's weights by name; the version under which workers get them."""
         self._check_restored()
         self.update.policy.set_weights(weights)
+        self._end_generation()
         self._publish()
         return self.version
 
     def _load(self, state: State) -> None:
-        self.update.policy.flat.load(state["weights"])
-        self.update.policy.load_filter_state(state.get("filter") or {})
-        self.update.load_state_dict(state["update"])
+        load(self.update, state)
+        self._end_generation()
         self.num_updates = int(state["num_updates"])
         self.timesteps_total = int(state["timesteps_total"])
         self.epoch = max(self.epoch, int(state.get("epoch", 0)) + 1)
         if state.get("random"):
             self.set_random_state(state["random"])
 
+    # ---- other learners of the run ------------------------------------------------------
+
+    def can_learn(self) -> bool:
+        """Whether a batch may be learned from now: partners, where there are any, are free."""
+        return self.learning and (self._partners is None or self._partners.are_free())
+
+    def on_shares(self, item: Item) -> None:
+        """A partner is free."""
+        assert self._partners is not None
+        item.release()  # so that it may be asked again at once
+        self._partners.answered(item.source)
+        if self.learning:
+            self.resume()
+
+    def lost_shares(self, partner: str, num_lost: int) -> None:
+        """A partner died, or is back."""
+        assert self._partners is not None
+        self._partners.changed(partner, num_lost)
+        if self.learning:
+            self.resume()
+
+    def _end_generation(self) -> None:
+        """Weights or more have changed otherwise than by learning."""
+        if self._partners is not None:
+            self._partners.end_generation()
+
     # ---- for subclasses -----------------------------------------------------------------
 
     def resume(self) -> None:
-        """An iteration has begun: take up what was left lying."""
+        """An iteration has begun, or a partner is free: take up what was left lying."""
 
     def count_fragment(self, num_env_steps: int, episodes: Iterable[list[float]]) -> None:
         """Experience of this many valid env steps has come, in which these episodes ended."""
@@ -233,7 +266,8 @@ class Learner(Lessons):
         """One update and a new version."""
         started = time.monotonic()
         self.phases.lap("gather")
-        metrics = self.update(batch, self.timesteps_total)
+        update = self.update if self._partners is None else self._partners
+        metrics = update(batch, self.timesteps_total)
         self.update.policy.note_observations(batch)
         try:
             self.finish_update(metrics, started)
@@ -311,6 +345,7 @@ class Learner(Lessons):
                 "num_dropped_stale": self._dropped_stale,
                 "epoch": self.epoch,
                 **self.counters(),
+                **(self._partners.counters() if self._partners is not None else {}),
             },
             "seconds": {
                 **self._seconds,

@@ -69,7 +69,9 @@ class RoundLearner(Learner):
 
     def _end_round_if_complete(self) -> None:
         """Between two iterations the round waits: the next one counts it and learns from it."""
-        if self.iteration is None or len(self._answers) < len(self._requests.targets):
+        if self.iteration is None or not self.can_learn():
+            return
+        if len(self._answers) < len(self._requests.targets):
             return
         items = [self._answers[share] for share in sorted(self._answers)]
         self._answers.clear()

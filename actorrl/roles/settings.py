@@ -116,7 +116,8 @@ class LearnerSettings:
 
     make_update: MakeUpdate
     train_batch_size: int
-    num_gpus: float = 0.0
+    num_learners: int = 1  # processes that share each batch
+    num_gpus: float = 0.0  # of each learner
     num_threads: int = 1
     max_policy_lag: int | None = None
     min_publish_interval_s: float = 0.0

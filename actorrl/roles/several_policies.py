@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from actorrl.data import columns as c
@@ -44,12 +45,15 @@ class SeveralUpdates:
         self.policy = PolicyMap({name: update.policy for name, update in self._updates.items()})
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
-        """Policies of whom nobody has acted in this batch stay as they are. An empty batch: steps
-        with the gradients that a worker has sent."""
+        """Policies of whom nobody has acted in this batch, of all learners' shares, stay as they
+        are. An empty batch: steps with the gradients that a worker has sent."""
+        parts = {name: part_of(batch, name) for name in self._to_train}
+        acted = torch.tensor([float(_has_rows(part)) for part in parts.values()])
         metrics = {}
-        for name in self._to_train:
-            part = part_of(batch, name)
-            if _has_rows(part) or (not batch and self._updates[name].policy.flat.has_gradient()):
+        for (name, part), learns in zip(
+            parts.items(), self.policy.group.sum(acted).tolist(), strict=True
+        ):
+            if learns or (not batch and self._updates[name].policy.flat.has_gradient()):
                 for key, value in self._updates[name](part, timesteps).items():
                     metrics[f"{name}{SEPARATOR}{key}"] = value
         return metrics

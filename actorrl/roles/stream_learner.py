@@ -21,15 +21,15 @@ class StreamLearner(Learner):
         raise NotImplementedError
 
     def receive(self, item: Item) -> None:
-        """Take an element now, or once an iteration is open."""
-        if self.learning:
+        """Take an element now, or once an iteration is open and all learners are free."""
+        if self.can_learn() and not self._waiting:
             self.take(item)
         else:
             item.hold()
             self._waiting.append(item)  # at most the credit of all workers
 
     def resume(self) -> None:
-        while self._waiting and self.learning:
+        while self._waiting and self.can_learn():
             item = self._waiting.popleft()
             self.take(item)
             item.release()

@@ -155,7 +155,14 @@ class _Child:
             self._await_visitors(started_with(spec.name, links))
         beat = Beat(self._memory, spec.beat_index) if spec.beat_index >= 0 else lambda: None
         mailbox = Mailbox(
-            spec.name, spec.incarnation, spec.host, self._door, links, gpus=spec.gpus, beat=beat
+            spec.name,
+            spec.incarnation,
+            spec.host,
+            self._door,
+            links,
+            gpus=spec.gpus,
+            beat=beat,
+            directory=str(Path(spec.memory_address).parent),
         )
         mailbox.seen = {link: Stamp(*stamp) for link, stamp in spec.seen.items()}
         mailbox.on_event = self._tell_event

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actorrl.runtime.credit_links import RequestOut, StreamOut
@@ -24,6 +25,7 @@ class Context:
         host: str,
         inline: bool,
         gpus: list[str],
+        directory: str,
     ) -> None:
         self._mailbox = mailbox
         self.name = name
@@ -33,6 +35,8 @@ class Context:
         self.host = host
         self.inline = inline
         self.gpus = gpus
+        self.directory = Path(directory)  # of the run on this host, for this user alone; it goes
+        # with the run. Inline there is none.
 
     def stream(self, link: str) -> StreamOut:
         return self._out(link, StreamOut)

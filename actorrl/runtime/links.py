@@ -82,6 +82,11 @@ class Asked:
         return self._message.source
 
     @property
+    def incarnation(self) -> int:
+        assert self._message is not None
+        return self._message.incarnation
+
+    @property
     def body(self) -> Any:
         assert self._message is not None
         return self._message.body

@@ -46,6 +46,7 @@ class Mailbox:
         inline: bool = False,
         gpus: list[str] | None = None,
         beat: Callable[[], None] = lambda: None,
+        directory: str = "",
     ) -> None:
         self.name = name
         self.beat = beat
@@ -54,7 +55,7 @@ class Mailbox:
         self.caller = Caller(door, None if inline else threading.get_ident())
         self.caller.on_other = self._answer_while_waiting
         self.caller.beat = beat
-        self.context = Context(self, name, incarnation, host, inline, gpus or [])
+        self.context = Context(self, name, incarnation, host, inline, gpus or [], directory)
         self.outs: dict[str, LinkOut] = {}
         self.states: dict[str, StateIn] = {}
         self.seen: dict[str, Stamp] = {}  # of states: what readers had of our predecessor

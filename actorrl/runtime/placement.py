@@ -53,6 +53,7 @@ class Need:
     port: bool
     spread: bool
     because: str = ""  # of the memory
+    together: bool = False  # all actors of the role go to one host
 
     @property
     def devices(self) -> int:
@@ -113,12 +114,14 @@ def needs_of(
 ) -> dict[str, Need]:
     """Slot -> need, in the Program's order. With several hosts every actor listens on a port."""
     return {
-        node.name: _need(node, roles.get(node.role, RoleSpec()), several_hosts)
+        node.name: _need(
+            node, roles.get(node.role, RoleSpec()), several_hosts, node.role in program.together
+        )
         for node in program.nodes.values()
     }
 
 
-def _need(node: Node, spec: RoleSpec, port: bool) -> Need:
+def _need(node: Node, spec: RoleSpec, port: bool, together: bool) -> Need:
     gpu = node.gpu if spec.gpu is None else spec.gpu
     shares = round(gpu * _SHARES)
     if shares > _SHARES and shares % _SHARES:
@@ -132,6 +135,7 @@ def _need(node: Node, spec: RoleSpec, port: bool) -> Need:
         port=port,
         spread=(spec.place or ("spread" if node.role == SPREAD_ROLE else "pack")) == "spread",
         because=node.because if spec.mem is None else "",
+        together=together,
     )
 
 
@@ -199,10 +203,12 @@ class _Room:
     def _whole(self) -> int:
         return sum(left == _SHARES for left in self._shares.values())
 
-    def reason(self, need: Need) -> str:
-        """Why one more does not fit."""
+    def reason(self, need: Need, at_once: int = 1) -> str:
+        """Why so many more do not fit."""
         if self.host.roles and not self.names(need.role):
             return f"carries only {', '.join(self.host.roles)}"
+        if at_once > 1 and self.capacity(need):
+            return f"room for {self.capacity(need)} of {at_once}"
         reasons = []
         if need.devices > self._whole():
             reasons.append(f"{len(self.host.gpus)} GPUs, {self._whole()} of them free")
@@ -235,9 +241,13 @@ class _Room:
 def _choose(slot: str, need: Need, rooms: list[_Room], waiting: int) -> _Room:
     """`waiting`: actors of the role that have no place yet, this one included."""
     capacity = {room.index: room.capacity(need) for room in rooms}
-    fitting = [room for room in rooms if capacity[room.index] != 0]
+    at_once = 1
+    if need.together:
+        at_once = waiting
+        rooms = [room for room in rooms if room.count[need.role]] or rooms
+    fitting = [room for room in rooms if _has_room(capacity[room.index], at_once)]
     if not fitting:
-        raise PlacementError(_table(slot, need, rooms))
+        raise PlacementError(_table(slot, need, rooms, at_once))
     if any(room.names(need.role) for room in fitting):
         fitting = [room for room in fitting if room.names(need.role)]
     if need.spread:
@@ -251,18 +261,25 @@ def _choose(slot: str, need: Need, rooms: list[_Room], waiting: int) -> _Room:
     return min(fitting, key=emptiest)
 
 
+def _has_room(capacity: int | None, count: int) -> bool:
+    return capacity is None or capacity >= count
+
+
 def _load_with(room: _Room, need: Need) -> tuple[float, int, int]:
     """How full the host would be; rounded, so that sums of 0.1 do not decide between equals."""
     load = (room.load + need.cpu) / max(1, room.host.num_cpus)
     return round(load, 9), room.count[need.role], room.index
 
 
-def _table(slot: str, need: Need, rooms: list[_Room]) -> str:
+def _table(slot: str, need: Need, rooms: list[_Room], at_once: int) -> str:
     lines = [f"{slot} needs {need}, and no host has room for it:"]
+    if at_once > 1:
+        each = f"{at_once} actors of role {need.role} share a host, each needs {need}"
+        lines = [f"{each}, and no host has room for all:"]
     if need.because:
         lines.append(f"  ({need.because})")
     width = max((len(room.host.name) for room in rooms), default=0)
-    lines += [f"  {room.host.name:<{width}}  {room.reason(need)}" for room in rooms]
+    lines += [f"  {room.host.name:<{width}}  {room.reason(need, at_once)}" for room in rooms]
     if need.role == "learner" and need.shares:
         lines.append("num_gpus=0 learns on the CPU")
     return "\n".join(lines)

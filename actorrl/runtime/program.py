@@ -131,6 +131,7 @@ class Program:
         self.nodes: dict[str, Node] = {}
         self.links: dict[str, Link] = {}
         self.refs: dict[str, ActorRef] = {}
+        self.together: set[str] = set()  # roles whose actors share a host
 
     def add(
         self,

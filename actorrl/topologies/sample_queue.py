@@ -8,6 +8,8 @@
 samples   stream, `CREDIT` fragments in flight per worker. Full: the worker waits.
 weights   state. Never full: workers load the newest version between two fragments.
 metrics   report to the driver. Full: dropped and counted.
+
+Where there are several learners, learner/0 shares its batches with the others (learners.py).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from actorrl.roles.rollout_worker import RolloutWorker
 from actorrl.roles.settings import LearnerSettings, MakePolicy, MakePostprocess, WorkerSettings
 from actorrl.runtime.program import Program, Report, State, Stream
 from actorrl.runtime.refs import DRIVER
+from actorrl.topologies.learners import add_learners
 
 CREDIT = 2  # one on its way while the next is being sampled; more only makes the data older
 PRELOAD = ("actorrl.roles.rollout_worker", "actorrl.roles.queue_learner")
@@ -30,7 +33,7 @@ def build(
     make_postprocess: MakePostprocess,
 ) -> Program:
     program = Program(name, PRELOAD)
-    learner_ref = program.add("learner", QueueLearner, learner, gpu=learner.num_gpus)
+    learner_ref = add_learners(program, QueueLearner, learner)
     rollouts = program.add_group(
         "rollout",
         RolloutWorker,

@@ -9,6 +9,8 @@ samples   request, `IN_FLIGHT` open per worker: its own share of the round and, 
           died, that one's. Full: the learner waits.
 weights   state. Never full: the newest version, published before the next request.
 metrics   report to the driver. Full: dropped and counted.
+
+Where there are several learners, learner/0 shares its batches with the others (learners.py).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from actorrl.roles.settings import LearnerSettings, MakePolicy, MakePostprocess,
 from actorrl.roles.synchronous_learner import SynchronousLearner
 from actorrl.runtime.program import Program, Report, Request, State
 from actorrl.runtime.refs import DRIVER
+from actorrl.topologies.learners import add_learners
 
 IN_FLIGHT = 2  # an answer holds its place until the round ends
 PRELOAD = ("actorrl.roles.rollout_worker", "actorrl.roles.synchronous_learner")
@@ -31,7 +34,7 @@ def build(
     make_postprocess: MakePostprocess,
 ) -> Program:
     program = Program(name, PRELOAD)
-    learner_ref = program.add("learner", SynchronousLearner, learner, gpu=learner.num_gpus)
+    learner_ref = add_learners(program, SynchronousLearner, learner)
     rollouts = program.add_group(
         "rollout",
         RolloutWorker,

@@ -10,9 +10,13 @@ import pytest
 from actorrl.algorithms.apex_dqn import APEXConfig
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.dqn import DQNConfig
+from actorrl.algorithms.host_settings import _SEVERAL
 from actorrl.algorithms.impala import IMPALAConfig
+from actorrl.algorithms.ppo import PPOConfig
+from actorrl.algorithms.registry import config_class, names
 from actorrl.envs.check import check_env
 from actorrl.errors import ConfigError, PlacementError
+from actorrl.runtime.host_specs import ResourceSpec
 from actorrl.runtime.hosts import ClusterSpec, HostSpec, load_cluster
 from actorrl.runtime.program import Program
 
@@ -67,6 +71,70 @@ def test_settings_reach_the_program_without_a_host_list():
     assert needs(config.program()) == {"learner": (1, 1, 0, 0), "rollout": (2, 1, 0, 0)}
     config.resources(num_gpus=0.5, num_cpus_per_worker=0.5, num_gpus_per_worker=0.25)
     assert needs(config.program()) == {"learner": (1, 1, 0.5, 0), "rollout": (2, 0.5, 0.25, 0)}
+
+
+# ---- several learners -----------------------------------------------------------------------
+
+
+def test_learners_are_said_in_rllibs_ways_or_by_the_host_list(tmp_path):
+    newer = PPOConfig().learners(num_learners=2, num_gpus_per_learner=0.5)
+    older = PPOConfig().resources(num_learner_workers=2, num_gpus_per_learner_worker=0.5)
+    assert newer.num_learners == older.num_learners == 2
+    assert newer.num_gpus == older.num_gpus == 0.5
+    assert PPOConfig().resolved_num_learners() == 1
+    assert PPOConfig().learners(num_learners=0).resolved_num_learners() == 1
+    hosts = tmp_path / "learners.yml"
+    hosts.write_text("{hosts: [local], roles: {learner: {count: 3}}}")
+    assert PPOConfig().cluster(hosts=str(hosts)).resolved_num_learners() == 3
+    assert (
+        PPOConfig().cluster(hosts=str(hosts)).learners(num_learners=2).resolved_num_learners() == 2
+    )
+    assert APEXConfig().cluster(hosts=str(hosts)).resolved_num_learners() == 1
+
+
+def test_several_learners_are_actors_of_one_role_that_share_a_host():
+    config = IMPALAConfig().environment("CartPole-v1").learners(num_learners=3)
+    program = config.rollouts(num_workers=2).program()
+    assert needs(program) == {"learner": (3, 1, 0, 0), "rollout": (2, 1, 0, 0)}
+    assert program.together == {"learner"}
+    (link,) = [link for link in program.links.values() if link.name == "shares"]
+    assert (link.sources, link.targets) == (("learner/0",), ("learner/1", "learner/2"))
+    assert "shares" not in config.learners(num_learners=1).program().links
+
+
+@pytest.mark.parametrize("algo", names())
+def test_who_cannot_have_several_learners_says_who_can(algo):
+    config = config_class(algo)().update_from_dict({"num_learners": 2})
+    lines = [line for line in config.validate() if "num_learners" in line]
+    if config.several_learners:
+        assert lines == [] and algo in _SEVERAL
+        config.rollouts(num_workers=0)
+        (line,) = [line for line in config.validate() if "num_learners" in line]
+        assert "num_workers: 0" in line
+    else:
+        (line,) = lines
+        assert line.startswith("num_learners: 2 is not accepted") and algo not in _SEVERAL.split()
+        assert _SEVERAL in line
+
+
+def test_a_batch_has_an_environment_for_each_learner():
+    few = {"num_workers": 1, "num_envs_per_worker": 2, "num_learners": 3}
+    (line,) = PPOConfig().update_from_dict(few).validate()
+    assert line.startswith("num_learners: 3 is more than the 2 environments of a train batch")
+    assert PPOConfig().update_from_dict({**few, "num_workers": 2}).validate() == []
+    few |= {"rollout_fragment_length": 10, "train_batch_size": 20}
+    (line,) = IMPALAConfig().update_from_dict(few).validate()
+    assert "at most 2" in line
+    config = IMPALAConfig().update_from_dict({**few, "train_batch_size": 40})
+    assert config.validate() == []
+    assert config.arithmetic().endswith("2 of these per train batch of 40, shared by 3 learners")
+
+
+def test_workers_leave_the_learners_their_cores():
+    hosts = ClusterSpec(hosts=(HostSpec(name="local", resources=ResourceSpec(cpu=8)),))
+    config = PPOConfig().cluster(hosts=hosts)
+    assert config.resolved_num_workers() == 7
+    assert config.learners(num_learners=3).resolved_num_workers() == 5
 
 
 def test_hosts_are_a_path_a_list_or_a_value(path):

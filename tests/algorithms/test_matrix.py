@@ -171,7 +171,12 @@ def with_several_agents(algo: str, folder: Path) -> None:
 def with_several_learners(algo: str, folder: Path) -> None:
     actions = "Box" if algo in CONTINUOUS else "Discrete"
     config = small(algo, actions=actions).update_from_dict({"num_learners": 2})
-    trains(config, folder)
+    if algo == "BC":
+        config.offline_data(input_=recorded(folder, actions=actions))
+    else:
+        config.rollouts(num_workers=1)  # each in a process of its own
+    row = trains(config, folder)
+    assert row["info"]["learner"]["num_learners"] == 2
 
 
 def from_a_dataset(algo: str, folder: Path) -> None:

@@ -66,6 +66,14 @@ def test_other_synchronous_algorithms_give_the_same_rows_twice(algo: str, tmp_pa
     assert one == other
 
 
+@pytest.mark.slow
+def test_two_learners_give_the_same_rows_twice(tmp_path: Path) -> None:
+    settings = {"num_workers": 2, "num_learners": 2, **SMALL}
+    one, other = (rows_of(tmp_path, name, "PPO", 4, **settings) for name in ("a", "b"))
+    assert len(one) == 4 and one[-1]["info"]["learner"]["num_learners"] == 2
+    assert one == other
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_local_replay_gives_the_same_rows_twice(num_workers: int, tmp_path: Path) -> None:
     settings = {"algo": "DQN", "num_workers": num_workers, "iterations": 3, "learning_starts": 500}

@@ -63,6 +63,35 @@ def test_a_role_spec_says_how_a_role_is_placed_and_what_it_asks():
     assert places["learner/0"].gpus == ()
 
 
+def learners(count: int, gpu: float = 1) -> Program:
+    """That share a host, whatever else could be."""
+    made = program(learner=(count, 1, gpu), rollout=(2,))
+    made.together.add("learner")
+    return made
+
+
+def test_actors_that_belong_together_share_a_host_that_has_room_for_all():
+    one, two = Host("one", 8, gpus=("A",)), Host("two", 2, gpus=("B", "C"))
+    places, _ = place(learners(2), [one, two])
+    assert places["learner/0"] == Place("two", ("B",))
+    assert places["learner/1"] == Place("two", ("C",))
+    spread = {"learner": RoleSpec(place="spread")}
+    assert on(place(learners(3, 0), [one, two], spread)[0])[:3] == ["one"] * 3
+    with pytest.raises(PlacementError) as error:
+        place(learners(3), [one, two])
+    first, *rest = str(error.value).splitlines()
+    assert first.startswith("3 actors of role learner share a host, each needs 1 GPU")
+    assert rest[:2] == ["  one  room for 1 of 3", "  two  room for 2 of 3"]
+
+
+def test_one_of_them_comes_back_to_where_the_others_are_or_not_at_all():
+    one, two = Host("one", 8, gpus=("A", "B")), Host("two", 8, gpus=("C", "D"))
+    placed = {"learner/1": Place("two", ("C",))}
+    assert place(learners(2), [one, two], placed=placed)[0]["learner/0"] == Place("two", ("D",))
+    with pytest.raises(PlacementError):
+        place(learners(2), [one, Host("two", 8, gpus=("C",))], placed=placed)
+
+
 def test_a_role_goes_to_the_hosts_that_name_it_before_hosts_without_roles():
     free, named = Host("free", 8, gpus=("F",)), Host("named", 1, gpus=("N",), roles=("rollout",))
     other = Host("other", 8, gpus=("O",), roles=("learner",))
