@@ -11,6 +11,7 @@ from typing import Any
 import zmq
 
 from actorrl.errors import WireError
+from actorrl.wire import chunks
 from actorrl.wire.control_messages import decode_control
 from actorrl.wire.outside import MAX_OFFENCES
 
@@ -40,20 +41,24 @@ class Offences:
 
 
 def received(socket: zmq.Socket, num_frames: int, offences: Offences) -> Iterator[list[Any]]:
-    """All messages that wait in a socket: the frames before the last one, which say who has sent
-    it, and that one decoded."""
+    """All messages that wait in a socket: the frames before the last of `num_frames`, which say who
+    has sent it, and that one decoded. What is too long for one frame between hosts comes in
+    pieces."""
     while True:
         try:
-            *routes, frame = socket.recv_multipart(zmq.NOBLOCK)
+            parts = socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return
+        routes, frames = parts[: num_frames - 1], parts[num_frames - 1 :]
         sender = routes[0] if routes and num_frames > 1 else b""
         try:
             if offences.is_cut_off(sender):
                 raise WireError(f"from who has sent {MAX_OFFENCES} malformed ones")
-            if len(routes) + 1 != num_frames:
-                raise WireError(f"a message of {len(routes) + 1} frames, expected {num_frames}")
-            message = decode_control(frame)
+            if len(frames) > 1:
+                frames = chunks.join(frames)
+            if len(frames) != 1:
+                raise WireError(f"a message of {len(parts)} frames, expected {num_frames}")
+            message = decode_control(frames[0])
         except WireError as error:
             offences.note(sender, str(error))
         else:

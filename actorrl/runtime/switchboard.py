@@ -14,7 +14,7 @@ from pathlib import Path
 import zmq
 
 from actorrl.errors import WireError
-from actorrl.wire import sockets
+from actorrl.wire import chunks, sockets
 from actorrl.wire.control_messages import AgentHello, Beat, Control, decode_control, encode_control
 from actorrl.wire.doorkeeper import Doorkeeper, key_of
 from actorrl.wire.keys import Owner
@@ -82,7 +82,8 @@ class Switchboard:
             return False
         socket, route = line
         try:
-            socket.send_multipart([route, encode_control(message)], zmq.NOBLOCK)
+            # in pieces: what makes an actor may hold arrays of the user's
+            socket.send_multipart([route, *chunks.split([encode_control(message)])], zmq.NOBLOCK)
         except zmq.ZMQError:
             self.drops["to an agent that has gone"] += 1
             return False

@@ -74,6 +74,17 @@ class Worker(Actor):
         print("\n".join(f"line {index}" for index in range(lines)), flush=True)
 
 
+class Holder(Actor):
+    """Holds what it was made with."""
+
+    def __init__(self, table: np.ndarray) -> None:
+        self.table = table
+
+    @remote
+    def total(self) -> int:
+        return int(self.table.sum())
+
+
 class Learner(Actor):
     def on_start(self) -> None:
         self.taken: dict[str, int] = {}
@@ -142,6 +153,15 @@ def everybody_is_heard(cluster: Cluster, more_than: dict[str, int], workers: int
     return all(
         now.get(f"worker/{i}", 0) > more_than.get(f"worker/{i}", 0) + 3 for i in range(workers)
     )
+
+
+def test_an_actor_elsewhere_may_be_made_with_much(tmp_path):
+    nbytes = 3_000_000  # more than a frame between hosts may have
+    program = Program("much")
+    program.add("worker", Holder, np.ones(nbytes, np.uint8))
+    launch = LoopbackLauncher(tmp_path)
+    with Cluster(program, spec(HERE, ONE), launch=launch) as cluster:
+        assert cluster.ref("worker/0").total.call().result() == nbytes
 
 
 def test_actors_of_several_hosts_work_together(tmp_path, run_id):
