@@ -45,12 +45,13 @@ def test_an_iteration_that_takes_too_long_is_broken_off(monkeypatch: pytest.Monk
 
 
 def test_what_an_environment_does_to_the_handlers_is_undone_before_each_iteration() -> None:
+    before = signal.getsignal(signal.SIGINT)
     with Interrupts() as held:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
         held.call(lambda: signal.raise_signal(signal.SIGINT))
         assert held.requested == signal.SIGINT
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_handlers_of_before_come_back() -> None:
