@@ -66,9 +66,10 @@ class Arms(gym.Env[Any, Any]):
 
 
 def arms(results: Path, **model: Any) -> Any:
-    config = config_class("A2C")().environment(Arms).debugging(seed=1)
+    config = config_class("PPO")().environment(Arms).debugging(seed=1)
     config.rollouts(num_workers=0, num_envs_per_worker=16, rollout_fragment_length=11)
-    config.training(lr=5e-3, train_batch_size=320, entropy_coeff=0.01)
+    config.training(lr=5e-3, train_batch_size=640, sgd_minibatch_size=160, num_sgd_iter=6)
+    config.training(entropy_coeff=0.01, lambda_=0.3)  # an arm pays at once
     config.training(model={"use_lstm": True, "lstm_cell_size": 16, "fcnet_hiddens": [16], **model})
     return config.build(results=results, name=f"run{len(model)}")
 
@@ -95,8 +96,8 @@ def test_the_last_action_and_reward_are_seen_in_training_and_acting(tmp_path: Pa
 def test_an_lstm_that_is_told_what_paid_does_it_again(tmp_path: Path) -> None:
     """At best 9 of 10: the arm is found at the first, second or third try. Untold, 10 / 3."""
     with arms(tmp_path, **TOLD) as algo:
-        means = [algo.train()["episode_reward_mean"] for _ in range(300)]
+        means = [algo.train()["episode_reward_mean"] for _ in range(30)]
     assert means[-1] > 7.5
     with arms(tmp_path) as algo:
-        means = [algo.train()["episode_reward_mean"] for _ in range(100)]
+        means = [algo.train()["episode_reward_mean"] for _ in range(30)]
     assert means[-1] < 4.2
