@@ -32,7 +32,8 @@ _LEARN_SEVERAL = ("A2C", "A3C", "APPO", "DDPG", "DQN", "IMPALA", "PG", "PPO", "S
 
 class PolicySpec(NamedTuple):
     """One entry of `policies` (RLlib's, also as a plain tuple of four). Spaces that are None are
-    found. A class derived from Policy plays beside those that learn (a heuristic)."""
+    found. A class derived from Policy plays beside those that learn (a heuristic), and so does the
+    policy of another algorithm, where its class is given: weights come from a run of that one."""
 
     policy_class: Any = None
     observation_space: gym.Space[Any] | None = None
@@ -65,13 +66,17 @@ def specs_of(policies: Any) -> dict[str, PolicySpec]:
 
 def class_lines(name: str, policy_class: Any) -> list[str]:
     """What is wrong with the class of a policy."""
-    if policy_class is None or is_policy(policy_class):
+    if policy_class is None or is_policy(policy_class) or is_algorithm(policy_class):
         return []
     return [
         f"policies.{name}: {policy_class!r} is not accepted, expected None (the algorithm's own"
-        " policy, with a model of yours where you give one) or a class derived from Policy, which"
-        " plays and does not learn"
+        " policy, with a model of yours where you give one), or a class derived from Policy or"
+        " another algorithm's, which plays and does not learn"
     ]
+
+
+def is_algorithm(policy_class: Any) -> bool:
+    return isinstance(policy_class, type) and hasattr(policy_class, "config_class")
 
 
 def is_policy(policy_class: Any) -> bool:

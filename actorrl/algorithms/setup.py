@@ -29,7 +29,7 @@ from actorrl.roles.settings import (
     Update,
     WorkerSettings,
 )
-from actorrl.roles.several_policies import GroupedBatch, SeveralUpdates
+from actorrl.roles.several_policies import GroupedBatch, SeveralUpdates, Still
 
 
 class Setup(NamedTuple):
@@ -66,8 +66,9 @@ class Setup(NamedTuple):
             name: functools.partial(
                 update, multi_agent.config_for(config, name), info, self.seed + i
             )
-            for i, (name, info) in enumerate(self.info.policies.items())
             if specs[name].policy_class is None
+            else functools.partial(_still, specs[name], info, self.seed + i)
+            for i, (name, info) in enumerate(self.info.policies.items())
         }
         to_train = multi_agent.learning(config, makers)
         return functools.partial(SeveralUpdates, makers, to_train)
@@ -139,8 +140,17 @@ def acting_policy(
     return functools.partial(_policy_map, makers)
 
 
+def _still(spec: PolicySpec, info: EnvInfo, seed: int, device: str) -> Still:
+    return Still(_players_policy(spec, info, seed, np.arange(1)))
+
+
 def _players_policy(spec: PolicySpec, info: EnvInfo, seed: int, env_indices: np.ndarray) -> Policy:
-    """Of a class of the user's, made as RLlib makes it."""
+    """Of a class of the user's, made as RLlib makes it; or of another algorithm, with its own
+    settings but for what is said."""
+    if multi_agent.is_algorithm(spec.policy_class):
+        config = spec.policy_class.config_class().update_from_dict(dict(spec.config or {}))
+        other: Policy = spec.policy_class.make_policy(config, info, seed, env_indices)
+        return other
     policy: Policy = spec.policy_class(
         info.observation_space, info.action_space, dict(spec.config or {})
     )

@@ -34,13 +34,30 @@ from actorrl.roles.settings import (
 from actorrl.rollouts.lanes import pieces
 
 
+class Still:
+    """The `Update` of a policy that plays and never learns here; others may set its weights."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
+        return {}
+
+    def state_dict(self) -> State:
+        return {}
+
+    def load_state_dict(self, state: State) -> None:
+        pass
+
+
 class SeveralUpdates:
-    """An `Update` for each policy, those in `to_train` learn."""
+    """An `Update` for each policy that has weights, those in `to_train` learn."""
 
     def __init__(
         self, makers: Mapping[str, MakeUpdate], to_train: Collection[str], device: str
     ) -> None:
-        self._updates: dict[str, Update] = {name: make(device) for name, make in makers.items()}
+        made: dict[str, Update] = {name: make(device) for name, make in makers.items()}
+        self._updates = {name: x for name, x in made.items() if hasattr(x.policy, "flat")}
         self._to_train = [name for name in makers if name in to_train]
         self.policy = PolicyMap({name: update.policy for name, update in self._updates.items()})
 

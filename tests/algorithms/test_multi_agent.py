@@ -19,6 +19,7 @@ from actorrl.envs.multi_agent import ALL, MultiAgentEnv, make_multi_agent
 from actorrl.errors import CheckpointError, ConfigError
 from actorrl.experiment.checkpoints import read_manifest
 from actorrl.rollouts.policy_mapping import EpisodeInfo, with_accepted_arguments
+from actorrl.testing.probe_envs import CountingEnv
 
 CARTPOLES = make_multi_agent("CartPole-v1")
 
@@ -540,3 +541,42 @@ def test_a3c_steps_each_policy_with_the_gradient_of_its_own_agents(tmp_path: Pat
         assert equal(before["artist"], after["artist"]), "not in policies_to_train"
         assert not equal(before["counter"], after["counter"])
         assert run.compute_single_action(2, policy_id="counter") == 1
+
+
+def test_two_algorithms_learn_in_one_environment_each_its_own_policy(tmp_path: Path) -> None:
+    """RLlib's way: two runs, in which the other one's policy plays; weights are exchanged."""
+    runs = {"PPO": "DQN", "DQN": "PPO"}
+    env, by_agent = make_multi_agent(CountingEnv), lambda agent, **_: ("PPO", "DQN")[int(agent)]
+    algos = {}
+    for name, other in runs.items():
+        small = {"model": {"fcnet_hiddens": [8]}}
+        config = config_class(name)().environment(env, env_config={"num_agents": 2})
+        config.debugging(seed=1)
+        config.multi_agent(
+            policies={name: None, other: PolicySpec(algorithm_class(other), config=small)},
+            policy_mapping_fn=by_agent,
+            policies_to_train=[name],
+        )
+        config.rollouts(num_workers=0, num_envs_per_worker=2).training(**small)
+        config.training(train_batch_size=32)
+        algos[name] = config.build(results=tmp_path, name=name)
+    with algos["PPO"] as ppo, algos["DQN"] as dqn:
+        before = {name: algo.get_weights() for name, algo in algos.items()}
+        for _ in range(2):
+            assert {"PPO", "DQN"} == set(ppo.train()["policy_reward_mean"])
+            dqn.train()
+            dqn.set_weights(ppo.get_weights(["PPO"]))
+            ppo.set_weights(dqn.get_weights(["DQN"]))
+        for name in runs:
+            theirs, others = ppo.get_policy(name).get_weights(), dqn.get_policy(name).get_weights()
+            assert all(np.array_equal(theirs[key], others[key]) for key in theirs)
+            assert any(not np.array_equal(theirs[k], before[name][name][k]) for k in theirs)
+        (at_worker,) = ppo.workers.foreach_worker(
+            lambda worker: worker.get_policy("DQN").get_weights(), local_worker=False
+        )
+        assert all(np.array_equal(x, at_worker[key]) for key, x in theirs.items())
+        path = ppo.save()
+    more = {"policy_mapping_fn": by_agent, "results": tmp_path}
+    with PPO.from_checkpoint(path, env, name="again", **more) as ppo:
+        assert ppo.train()["training_iteration"] == 3
+        assert all(np.array_equal(x, ppo.get_weights()["DQN"][key]) for key, x in theirs.items())
