@@ -54,6 +54,7 @@ class ARSConfig(EvolutionConfig):
         **AlgorithmConfig.ALIASES,
         "sgd_stepsize": "lr",
         "action_noise_std": "action_noise",
+        "noise_stdev": "noise_stddev",
     }
 
     def num_pairs(self) -> int:

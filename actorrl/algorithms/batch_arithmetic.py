@@ -26,15 +26,17 @@ def _filled(config: AlgorithmConfig) -> str:
         return f"train batches of {config.train_batch_size} recorded rows"
     workers, envs = config.resolved_num_workers(), config.num_envs()
     rows, batch = config.fragment_length(), config.train_batch_size
-    sampled = f"{envs} envs x {rows}"
+    sampled = f"{envs} envs x {rows} ="
+    if config.wants_whole_episodes():
+        sampled += " at least"  # they end where they end
     if config.gathers == "rounds":
         size = workers * envs * rows
         return (
-            f"{workers} workers x {sampled} = {size} env steps per round, {_count(batch, size)}"
+            f"{workers} workers x {sampled} {size} env steps per round, {_count(batch, size)}"
             f" rounds per train batch of {batch}"
         )
     size = envs * rows
-    sends = f"each of {workers} workers sends {sampled} = {size} env steps at a time"
+    sends = f"each of {workers} workers sends {sampled} {size} env steps at a time"
     if config.gathers == "fragments":
         return f"{sends}, {_count(batch, size)} of these per train batch of {batch}"
     return sends

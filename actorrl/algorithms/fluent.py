@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from actorrl.algorithms.spellings import FIXED, NO_EFFECT, OLD, flattened
+from actorrl.algorithms.foreign_settings import FIXED, NO_EFFECT
+from actorrl.algorithms.spellings import OLD, flattened
 from actorrl.config import Config, apply, to_plain
 from actorrl.errors import ConfigError
 from actorrl.rollouts.callbacks import DefaultCallbacks, of_functions
@@ -170,10 +171,9 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
 
     build_algo = build  # RLlib's newer name
 
-    @classmethod
-    def overrides(cls, **settings: Any) -> dict[str, Any]:
-        """RLlib's: settings that one of several policies has otherwise, for its PolicySpec."""
-        cls().update_from_dict(settings)  # raises for what is wrong
+    @staticmethod
+    def overrides(**settings: Any) -> dict[str, Any]:
+        """RLlib's: what a policy or evaluations have otherwise; checked where it is used."""
         return settings
 
     # ---- RLlib's dict ways --------------------------------------------------------------

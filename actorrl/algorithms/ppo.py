@@ -96,6 +96,7 @@ class PPOConfig(GAEConfig):
         **GAEConfig.ALIASES,
         "sgd_batchsize": "sgd_minibatch_size",
         "minibatch_size": "sgd_minibatch_size",
+        "mini_batch_size_per_learner": "sgd_minibatch_size",
         "num_epochs": "num_sgd_iter",
         "kl_coefficient": "kl_coeff",
     }

@@ -49,56 +49,6 @@ ALIASES = {
     "monitor": "record_video",
     "record_env": "record_video",
 }
-# Settings of RLlib's that have nothing to act on here, whatever they are set to.
-NO_EFFECT = frozenset(
-    [
-        "eager_tracing", "eager_max_retraces", "log_level", "create_env_on_driver",
-        "create_env_on_local_worker", "enable_connectors", "simple_optimizer",
-        "disable_env_checking", "placement_strategy", "log_sys_usage", "num_cpus_for_driver",
-        "num_cpus_for_local_worker", "num_cpus_per_learner_worker", "num_cpus_per_learner",
-        "preprocessor_pref",
-        "tf_session_args", "local_tf_session_args", "remote_worker_envs",
-        "remote_env_batch_wait_ms", "keep_per_episode_custom_metrics", "synchronize_filters",
-        "sample_async", "always_attach_evaluation_results", "evaluation_parallel_to_training",
-        # How data flows, and what makes an iteration, are the topology's here.
-        "broadcast_interval", "max_sample_requests_in_flight_per_worker",
-        "num_multi_gpu_tower_stacks", "num_data_loader_buffers", "minibatch_buffer_size",
-        "learner_queue_size", "learner_queue_timeout", "num_aggregation_workers",
-        "min_sample_timesteps_per_iteration", "min_train_timesteps_per_iteration",
-        "timesteps_per_iteration", "compress_observations", "shuffle_sequences",
-        "shuffle_buffer_size", "microbatch_size", "max_requests_in_flight_per_sampler_worker",
-        "noise_size", "report_length", "eval_prob",
-        # Which of RLlib's two inner structures a run has.
-        "enable_rl_module_and_learner", "enable_env_runner_and_connector_v2",
-        "_enable_rl_module_api", "_enable_learner_api", "_disable_preprocessor_api",
-        "_disable_execution_plan_api", "_tf_policy_handles_more_than_one_loss",
-    ]
-)  # fmt: skip
-# Of RLlib's: setting -> the values that say how actorrl does it anyway.
-FIXED: dict[str, tuple[Any, ...]] = {
-    "framework": ("torch", "pytorch"),
-    "use_gae": (True,),
-    "use_critic": (True,),
-    "batch_mode": ("truncate_episodes",),
-    "vtrace": (True,),
-    "normalize_actions": (True,),
-    "clip_actions": (False,),
-    "in_evaluation": (False,),
-    "explore": (True,),  # `evaluate` is greedy
-    "observation_filter": ("NoFilter",),
-    "soft_horizon": (False,),
-    "horizon": (None,),  # gymnasium's max_episode_steps
-    "no_done_at_end": (False,),
-    "replay_proportion": (0.0,),
-    "use_huber": (True,),
-    "num_atoms": (1,),
-    "noisy": (False,),
-    "return_proc_mode": ("centered_rank",),
-    "huber_threshold": (1.0,),
-    "l2_reg": (0.0,),
-    "adam_epsilon": (1e-5,),
-    "target_network_update_freq": (1, 0),
-}
 # Spellings that RLlib has given up itself: a notice says what they are called now.
 OLD = frozenset(
     [
@@ -113,7 +63,9 @@ _SAME: dict[str, str] = {}
 _BOTH = {
     ("actor_hiddens", "critic_hiddens"): "model.fcnet_hiddens",
     ("policy_model_config", "q_model_config"): "model",
+    ("actor_hidden_activation", "critic_hidden_activation"): "model.fcnet_activation",
 }
+_KL_COEFF = 0.2  # RLlib's
 _REPLAY = {"capacity": "replay_capacity", "num_shards": "num_replay_shards"}
 _NOISE = {"stddev": "noise_scale", "ou_sigma": "noise_scale", "random_timesteps": "random_steps"}
 # Nested dict -> its keys that are called otherwise here.
@@ -147,7 +99,14 @@ _AS_IT_IS: dict[str, dict[str, Any]] = {
         "no_local_replay_buffer": _ANY,
         "_enable_replay_buffer_api": _ANY,
     },
-    "evaluation_config": {"render_env": False, "in_evaluation": _ANY},
+    "evaluation_config": {
+        "render_env": False,
+        "input": "sampler",
+        "input_": "sampler",
+        "in_evaluation": _ANY,
+        "num_envs_per_worker": _ANY,
+        "rollout_fragment_length": _ANY,
+    },
     "optimizer": {
         "max_weight_sync_delay": _ANY,
         "debug": _ANY,
@@ -202,6 +161,12 @@ def _joined(
     if fraction is not None:
         steps = int(fraction * settings.pop("schedule_max_timesteps", 100_000))
         found.append(Given("exploration_fraction", "epsilon_timesteps", steps))
+    if "use_kl_loss" in settings and "kl_coeff" in fields:
+        uses = settings.pop("use_kl_loss")
+        if not uses or "kl_coeff" not in settings:  # else that is how much
+            found.append(Given("use_kl_loss", "kl_coeff", _KL_COEFF if uses else 0.0))
+    if settings.get("training_intensity", 0) is None:  # RLlib's default: as it comes
+        del settings["training_intensity"]
     if "hiddens" in settings and "dueling" in fields:
         found.append(Given("hiddens", "model.post_fcnet_hiddens", settings.pop("hiddens")))
     return settings, found, lines

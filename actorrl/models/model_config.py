@@ -28,6 +28,26 @@ class ModelConfig(Config):
         "_time_major": False,
         "_disable_preprocessor_api": False,
         "_disable_action_flattening": False,
+        "lstm_use_prev_action_reward": False,
+        "uses_new_env_runners": False,
+        "attention_num_transformer_units": 1,
+        "attention_dim": 64,
+        "attention_num_heads": 1,
+        "attention_head_dim": 32,
+        "attention_memory_inference": 50,
+        "attention_memory_training": 50,
+        "attention_position_wise_mlp_dim": 32,
+        "attention_init_gru_gate_bias": 2.0,
+        "attention_use_n_prev_actions": 0,
+        "attention_use_n_prev_rewards": 0,
+        "num_framestacks": "auto",
+        "log_std_clip_param": 20.0,
+        **dict.fromkeys(
+            f"{layers}_{what}_initializer{config}"
+            for layers in ("fcnet", "post_fcnet", "conv", "conv_transpose", "lstm")
+            for what in ("weights", "bias", "kernel")
+            for config in ("", "_config")
+        ),
         # RLlib's Atari defaults; env_config has the settings of our Atari environments.
         "dim": 84,
         "grayscale": False,

@@ -39,6 +39,11 @@ def test_env_steps_are_those_of_the_episodes_that_have_ended(tmp_path: Path) -> 
     assert rows[-1]["timesteps_total"] == 4 * rows[-1]["episodes_total"]
 
 
+def test_the_arithmetic_says_that_episodes_may_be_longer() -> None:
+    config = whole("A2C").rollouts(num_workers=2, rollout_fragment_length=10)
+    assert "2 workers x 3 envs x 10 = at least 60 env steps per round" in config.arithmetic()
+
+
 def test_several_agents_have_whole_lives(tmp_path: Path) -> None:
     config = whole("PPO", make_multi_agent(COUNTING), train_batch_size=60)
     config.multi_agent(policies=["a", "b"], policy_mapping_fn=lambda agent, **_: "ab"[int(agent)])

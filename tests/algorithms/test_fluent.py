@@ -11,9 +11,11 @@ from gymnasium.spaces import Box, Discrete
 
 from actorrl.algorithms.a2c import A2CConfig
 from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.dqn import DQNConfig
 from actorrl.algorithms.impala import IMPALAConfig
 from actorrl.algorithms.ppo import PPO, PPOConfig
 from actorrl.algorithms.registry import config_class, names
+from actorrl.algorithms.td3 import TD3Config
 from actorrl.errors import CheckpointError, ConfigError
 
 
@@ -258,8 +260,27 @@ def test_rllibs_scripts_may_say_which_inner_structure_and_read_settings_by_other
     with pytest.raises(AttributeError, match="PPOConfig has no setting 'num_wrokers'"):
         _ = config.num_wrokers
     assert PPOConfig.overrides(gamma=0.8) == {"gamma": 0.8}
-    with pytest.raises(ConfigError, match="gama: unknown setting, did you mean 'gamma'"):
-        PPOConfig.overrides(gama=0.8)
+    given = PPOConfig.overrides(explore=True, env_config={"a": 1}, input_="sampler")
+    assert config.evaluation(evaluation_config=given).evaluation_env_config == {"a": 1}
+
+
+def test_what_rllib_says_by_default_may_be_said_and_the_rest_is_refused_by_its_name() -> None:
+    """A run's settings as RLlib 2 prints them are good, as far as actorrl does that."""
+    config = PPOConfig().fault_tolerance(recreate_failed_workers=True, max_num_worker_restarts=9)
+    config.multi_agent(count_steps_by="env_steps", observation_fn=None, policy_map_capacity=3)
+    config.offline_data(input_="sampler", off_policy_estimation_methods={})
+    config.training(model={"attention_dim": 64, "fcnet_weights_initializer": None})
+    assert config.training(use_kl_loss=True).kl_coeff == 0.2
+    assert config.training(use_kl_loss=True, kl_coeff=0.3).kl_coeff == 0.3
+    assert config.training(use_kl_loss=False).kl_coeff == 0.0
+    assert lines_of(config, count_steps_by="agent_steps", input_="files") == [
+        "count_steps_by: 'agent_steps' is not accepted, expected 'env_steps'",
+        "input_: 'files' is not accepted, expected 'sampler'",
+    ]
+    dqn = DQNConfig().training(training_intensity=None, td_error_loss_fn="huber", tau=0.5)
+    assert (dqn.samples_per_insert, dqn.tau) == (DQNConfig().samples_per_insert, 0.5)
+    td3 = {"actor_hidden_activation": "relu", "critic_hidden_activation": "relu"}
+    assert TD3Config().training(**td3).model.fcnet_activation == "relu"
 
 
 def test_spaces_that_are_given_must_be_those_of_the_environment() -> None:
