@@ -84,8 +84,7 @@ def is_policy(policy_class: Any) -> bool:
 
 
 def learning(config: AlgorithmConfig, names: Iterable[str]) -> list[str]:
-    """Those that the algorithm learns: all of `policies_to_train` that have no class of the
-    user's."""
+    """Those that learn: all of `policies_to_train` that have no class of the user's."""
     specs, wanted = specs_of(config.policies), config.policies_to_train
     names = list(names)
     if callable(wanted):
