@@ -93,6 +93,8 @@ class Algorithm(Changing):
         returns gets each result (`on_result`); see Uploader for `upload_dir`. Raises ConfigError,
         EnvironmentFailure, RunFolderError, PlacementError before anything is created, RunFailed if
         an actor cannot start."""
+        if results is not None:  # now: an environment may go to another directory
+            results = Path(results).expanduser().absolute()
         self.config = as_config(type(self).config_class, config, env).copy()
         self.config.__dict__["algorithm"] = type(self)
         self.name = type(self).__name__

@@ -2,6 +2,7 @@
 
     checkpoint_000010/
       manifest.json         format version, sequence number, what it is about, sha256 of the others
+                            and of all that it says itself
       state.json            the state's plain values (state_tree.py)
       arrays.safetensors    the state's arrays
 
@@ -54,6 +55,8 @@ class Manifest(msgspec.Struct, kw_only=True):
     created: float
     """Seconds since the epoch."""
     files: dict[str, FileEntry]
+    sha256: str = ""
+    """Of the manifest without it; empty in those that were written before there was one."""
 
 
 def write_checkpoint(
@@ -78,7 +81,7 @@ def write_checkpoint(
         created=time.time(),
         files={name: _entry(data) for name, data in contents.items()},
     )
-    contents[MANIFEST] = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    contents[MANIFEST] = sealed(manifest)
     try:
         replace_folder(target, contents)
     except OSError as error:
@@ -127,8 +130,11 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
             raise CheckpointError(
                 f"{path}: format version {version}, this actorrl reads {FORMAT_VERSION}"
             )
-        return msgspec.json.decode(text, type=Manifest)
-    except (msgspec.DecodeError, RecursionError) as error:
+        manifest = msgspec.json.decode(text, type=Manifest)
+        if manifest.sha256 not in ("", _hash_of(manifest)):
+            raise CheckpointError(f"{path}: its {MANIFEST} is damaged, it has not its own sha256")
+        return manifest
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CheckpointError(f"{path}: its {MANIFEST} is damaged ({error})") from None
 
 
@@ -220,6 +226,17 @@ def encode_state(state: Mapping[str, Any]) -> dict[str, bytes]:
     tree, arrays = split(state)
     text = json.dumps(tree, allow_nan=False)
     return {STATE: text.encode(), ARRAYS: safetensors.numpy.save(arrays)}
+
+
+def sealed(manifest: Manifest) -> bytes:
+    """Content of its file."""
+    manifest.sha256 = _hash_of(manifest)
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+
+
+def _hash_of(manifest: Manifest) -> str:
+    said = msgspec.structs.replace(manifest, sha256="")
+    return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
 
 
 def _entry(data: bytes) -> FileEntry:

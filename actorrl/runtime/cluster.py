@@ -100,9 +100,6 @@ class Cluster:
                 self._start_inline()
             else:
                 self._start_processes(timeout_s)
-        except (OSError, zmq.ZMQError) as error:  # descriptors, processes, disk, memory
-            self.stop(grace_s=1.0)
-            raise RunFailed(f"this machine refuses what the run needs to start: {error}") from error
         except BaseException:
             self.stop(grace_s=1.0)
             raise
@@ -133,7 +130,10 @@ class Cluster:
             self._log_dir,
             self._on_event,
         )
-        self._service.start()
+        try:
+            self._service.start()
+        except (OSError, zmq.ZMQError) as error:  # descriptors, processes, disk, memory
+            raise RunFailed(f"this machine refuses what the run needs to start: {error}") from error
         self._bind(self._service.driver_door)
         self._service.wait_ready(timeout_s)
         self.notices = list(self._service.notices)

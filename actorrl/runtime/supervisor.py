@@ -108,9 +108,10 @@ class Supervisor:
         slot.pid, slot.address = None, ""
         reason = slot.verdict or reason
         slot.verdict = None
-        if not self.stopping and code != 0:
+        is_to_restart = not self.stopping and _wants_restart(slot.restart, code)
+        if is_to_restart or (code != 0 and not self.stopping):
             slot.last_error = reason
-        if self.stopping or not _wants_restart(slot.restart, code):
+        if not is_to_restart:
             slot.state = SlotState.STOPPED
             return [Announce()]
         if fatal:

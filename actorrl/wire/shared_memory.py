@@ -89,7 +89,7 @@ class MemoryServer:
                 raise ConnectionResetError
             self._answer(connection, request)
             return True
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
             del self._connections[fileno]
             connection.close()
             return False
@@ -116,7 +116,14 @@ class MemoryServer:
     def _make(self, ask: _Ask) -> int:
         if failpoints.ACTIVE and ask.verb == "create":
             failpoints.reach("memory.create")
-        fd = os.memfd_create("actorrl", os.MFD_CLOEXEC)
+        try:
+            fd = os.memfd_create("actorrl", os.MFD_CLOEXEC)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"memfd_create is refused ({error.strerror}), and processes share memory by it:"
+                " whatever confines this one (a container, a sandbox) has to allow it",
+            ) from None
         try:
             os.truncate(fd, ask.nbytes)
         except OSError:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
+
+import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
 
 from actorrl.algorithms import ppo
 
@@ -49,3 +53,25 @@ def test_results_reach_the_users_logger_and_the_folder_its_copy(tmp_path: Path) 
     assert (copy / "checkpoints" / Path(checkpoint).name / "manifest.json").is_file()
     assert (copy / "result.json").read_text().count("\n") == 1
     assert '"state": "stopped"' in (copy / "status.json").read_text().replace('":"', '": "')
+
+
+class Wanderer(CartPoleEnv):
+    """Goes to another directory."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        os.chdir(config["to"])
+
+
+def test_an_environment_that_goes_elsewhere_does_not_take_the_results_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    config = ppo.PPOConfig().environment(Wanderer, env_config={"to": str(tmp_path / "elsewhere")})
+    config.rollouts(num_workers=0, num_envs_per_worker=2).training(train_batch_size=100)
+    with config.build(results="results", name="run") as algo:
+        algo.train()
+        algo.save()
+    assert (tmp_path / "results" / "run" / "result.json").exists()
+    assert list((tmp_path / "elsewhere").iterdir()) == []

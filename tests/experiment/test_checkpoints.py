@@ -1,11 +1,11 @@
 """Checkpoints are whole or absent, verified, and never run code."""
 
 import errno
-import json
 import os
 import pickle
 import shutil
 
+import msgspec
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -143,6 +143,24 @@ def test_any_flipped_bit_is_noticed(tmp_path, position, bit, which):
         read_checkpoint(path)
 
 
+def test_any_flipped_bit_of_the_manifest_is_noticed_or_changes_nothing(tmp_path):
+    path = write_checkpoint(tmp_path / "c", STATE, {"lr": 1e-3, "spaces": (1, [2.5, None])}, 77)
+    target = path / "manifest.json"
+    whole, said = target.read_bytes(), checkpoints.read_manifest(path)
+    noticed = 0
+    for bit in range(8 * len(whole)):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        target.write_bytes(data)
+        try:
+            found = checkpoints.read_manifest(path)
+        except CheckpointError:
+            noticed += 1
+        else:  # white space, or the name of its own hash
+            assert msgspec.structs.replace(found, sha256=said.sha256) == said
+    assert noticed > 7 * len(whole)
+
+
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -167,10 +185,9 @@ def test_a_manifest_of_another_form_or_version_is_refused(tmp_path, content):
 def forge(path, name, data):
     """Put `data` in the place of a file, with a manifest that agrees."""
     (path / name).write_bytes(data)
-    manifest = json.loads((path / "manifest.json").read_text())
-    entry = checkpoints._entry(data)
-    manifest["files"][name] = {"nbytes": entry.nbytes, "sha256": entry.sha256}
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    manifest = checkpoints.read_manifest(path)
+    manifest.files[name] = checkpoints._entry(data)
+    (path / "manifest.json").write_bytes(checkpoints.sealed(manifest))
 
 
 class Bomb:

@@ -183,6 +183,8 @@ def test_a_server_that_has_gone_is_a_wire_error(memory):
     "nonsense",
     [
         b"\xc1nonsense",
+        b"\x93\xa6create\xa1\xff\x01",
+        b"\x94\xa6create\xa1x\x01" + b"\x91" * 4000,
         msgspec.msgpack.encode(["create", "x", 2**63]),
         msgspec.msgpack.encode(["create", "x", -1]),
     ],
