@@ -24,6 +24,7 @@ from torch import Tensor
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.algorithms.replay_config import (
+    AdamEpsilon,
     BatchRows,
     Capacity,
     LearningStarts,
@@ -61,6 +62,7 @@ class APEXConfig(ReplayConfig):
         ]
         | None
     ) = 10.0
+    adam_epsilon: AdamEpsilon = 1e-5
     model: Annotated[ModelConfig, Meta(description="the network")] = msgspec.field(
         default_factory=lambda: ModelConfig(fcnet_hiddens=[128, 128], fcnet_activation="relu")
     )
@@ -167,7 +169,11 @@ class APEXUpdate:
         self.policy.to(device)
         self._target = self.policy.make_target()
         self._optimizer = Optimizer(
-            self.policy, config.lr, config.lr_schedule, config.gradient_clip()
+            self.policy,
+            config.lr,
+            config.lr_schedule,
+            config.gradient_clip(),
+            eps=config.adam_epsilon,
         )
         self._num_updates = 0
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.algorithms.replay_config import (
+    AdamEpsilon,
     BatchRows,
     Prioritized,
     ReplayConfig,
@@ -55,6 +56,7 @@ class DQNConfig(ReplayConfig):
         ]
         | None
     ) = 10.0
+    adam_epsilon: AdamEpsilon = 1e-5
     model: Annotated[ModelConfig, Meta(description="the network")] = msgspec.field(
         default_factory=lambda: ModelConfig(fcnet_hiddens=[128, 128], fcnet_activation="relu")
     )
@@ -178,7 +180,11 @@ class DQNUpdate:
         self.policy.to(device)
         self._target = self.policy.make_target()
         self._optimizer = Optimizer(
-            self.policy, config.lr, config.lr_schedule, config.gradient_clip()
+            self.policy,
+            config.lr,
+            config.lr_schedule,
+            config.gradient_clip(),
+            eps=config.adam_epsilon,
         )
         self._num_updates = 0
 

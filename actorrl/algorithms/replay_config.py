@@ -41,6 +41,10 @@ SamplesPerInsert = Annotated[
         "train_batch_size of it is one update per env step",
     ),
 ]
+AdamEpsilon = Annotated[
+    float,
+    Meta(gt=0, description="added to the root of Adam's second moment", extra={"rllib": 1e-8}),
+]
 Prioritized = Annotated[
     bool, Meta(description="sample in proportion to priorities, else uniformly")
 ]

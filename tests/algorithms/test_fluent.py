@@ -278,6 +278,7 @@ def test_what_rllib_says_by_default_may_be_said_and_the_rest_is_refused_by_its_n
         "input_: 'files' is not accepted, expected 'sampler'",
     ]
     dqn = DQNConfig().training(training_intensity=None, td_error_loss_fn="huber", tau=0.5)
+    assert dqn.training(adam_epsilon=1.5e-4).adam_epsilon == 1.5e-4
     assert (dqn.samples_per_insert, dqn.tau) == (DQNConfig().samples_per_insert, 0.5)
     td3 = {"actor_hidden_activation": "relu", "critic_hidden_activation": "relu"}
     assert TD3Config().training(**td3).model.fcnet_activation == "relu"

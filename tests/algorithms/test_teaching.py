@@ -73,11 +73,11 @@ def test_an_update_is_that_of_the_fragment_whose_rows_they_are(
 def test_rows_of_a_replay_may_come_in_any_order(tmp_path: Path) -> None:
     from actorrl.algorithms.dqn import DQNUpdate
 
-    config = small("DQN", lr=0.01)
+    config = small("DQN", lr=0.01, adam_epsilon=10.0)
     with config.build(results=tmp_path, name="run") as algo:
         update = DQNUpdate(config, checked(config), 1, "cpu")
         update.policy.set_weights(algo.get_policy().get_weights())
-        random = np.random.default_rng(0)
+        before, random = weights_of(algo), np.random.default_rng(0)
         obs, after = random.normal(size=(2, 12, 3)).astype(np.float32)
         done = np.arange(12) % 4 == 0
         rows = {
@@ -95,6 +95,8 @@ def test_rows_of_a_replay_may_come_in_any_order(tmp_path: Path) -> None:
         assert stats["loss"] == pytest.approx(float(metrics["loss"]), rel=1e-5)
         wanted = np.concatenate([x.ravel() for x in update.policy.get_weights().values()])
         np.testing.assert_allclose(weights_of(algo), wanted, atol=1e-6)
+        small_steps = np.abs(wanted - before).max()
+        assert 0 < small_steps < 0.002, "lr is 0.01, adam_epsilon far above the gradient's size"
 
 
 @pytest.mark.parametrize("name", ["PPO", "APPO", "A3C", "PG", "DQN", "APEX", "SAC", "TD3"])
