@@ -21,7 +21,7 @@ from actorrl.errors import ActorRLError
 from actorrl.policies.policy_map import SEPARATOR
 from actorrl.roles import torch_setup
 from actorrl.roles.lessons import Lessons
-from actorrl.roles.partners import Partners, load
+from actorrl.roles.partners import LOOK_S, Partners, load
 from actorrl.roles.phases import Phases
 from actorrl.roles.settings import Body, LearnerSettings, Metrics, Recovery, State, Update
 from actorrl.roles.statistics import described
@@ -86,6 +86,7 @@ class Learner(Lessons):
             self._partners = Partners(
                 self.context, self.update, self.device, self.settings.num_gpus, self.get_state
             )
+            self.context.every(LOOK_S, self._look_for_partners)
         self.num_updates = 0
         self.timesteps_total = 0
         self.iteration: Iteration | None = None
@@ -232,6 +233,11 @@ class Learner(Lessons):
         assert self._partners is not None
         self._partners.changed(partner, num_lost)
         if self.learning:
+            self.resume()
+
+    def _look_for_partners(self) -> None:
+        assert self._partners is not None
+        if self._partners.has_lost_patience() and self.learning:
             self.resume()
 
     def _end_generation(self) -> None:

@@ -4,7 +4,7 @@ A batch is learned by a *generation*: the lead (rank 0) and the partners that we
 began, who all had the lead's whole state then and have taken the same steps since. The lead asks
 each partner over link `shares`, one request at a time: first whether it is there, then to learn its
 share. It begins no batch before the partners of the last one have answered (`are_free`), and the
-first one not before all partners are there, so that runs repeat.
+first one not before all partners are there, so that runs repeat; but it waits `PATIENCE_S` at most.
 
 When a partner dies, or its state cannot be the lead's any more, the generation ends, and the lead
 finishes the batch with its own rows: the partners' rows of that batch are lost, and counted. The
@@ -15,6 +15,7 @@ learns alone.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,10 +24,13 @@ from torch import Tensor
 
 from actorrl.models.group import ALONE
 from actorrl.policies.policy_map import SEPARATOR
-from actorrl.roles.learner_group import GroupLost, LearnerGroup
+from actorrl.roles.learner_group import TIMEOUT_S, GroupLost, LearnerGroup
 from actorrl.roles.settings import Metrics, State, Update
 from actorrl.roles.shares import by_policy, cut, num_rows, to_arrays
 from actorrl.runtime.context import Context
+
+PATIENCE_S = TIMEOUT_S  # with partners that are up and do not answer
+LOOK_S = 1.0  # how often it is looked for them
 
 
 class Partners:
@@ -48,6 +52,7 @@ class Partners:
         self._whole_gpu = num_gpus >= 1
         self._state = state
         self._awaited = set(self._requests.targets)
+        self._asked_at = time.monotonic()
         self._free: set[str] = set()
         self._members: list[str] = []  # of the generation, in the order of their ranks
         self._group: LearnerGroup | None = None
@@ -61,6 +66,14 @@ class Partners:
     def are_free(self) -> bool:
         """Whether a batch can be begun."""
         return not self._awaited
+
+    def has_lost_patience(self) -> bool:
+        """With those who are awaited: nobody is, from now on."""
+        if not self._awaited or time.monotonic() - self._asked_at < PATIENCE_S:
+            return False
+        self._context.event("partners_late", learners=sorted(self._awaited))
+        self._give_up()
+        return True
 
     def answered(self, partner: str) -> None:
         self._awaited.discard(partner)
@@ -112,6 +125,7 @@ class Partners:
         }
         if begins:
             body |= {"size": 1 + len(members), "store": str(self._store()), "state": self._state()}
+        self._asked_at = time.monotonic()
         for rank, (partner, share) in enumerate(zip(members, shares, strict=True), start=1):
             self._free.discard(partner)
             if not self._requests.ask(partner, {**body, "rank": rank}, to_arrays(share)):

@@ -207,6 +207,7 @@ QUICK_FEATURES = {
     ("DQN", "LSTM"),
     ("ES", "several agents"),
     ("TD3", "several agents"),
+    ("PPO", "several learners"),
 }
 
 

@@ -15,7 +15,7 @@ from tests.system import runs
 PPO = ["--algo", "PPO", "--env", "CartPole-v1", "--workers", "1", "--seed", "3"]
 TWO = ["--set", "num_learners=2", "--set", "train_batch_size=256"]
 LONG = ["--stop", "timesteps_total=1e9"]
-slow = pytest.mark.slow
+pytestmark = pytest.mark.slow
 
 
 def killed(run: runs.Run, name: str) -> int:
@@ -37,7 +37,7 @@ def later(run: runs.Run, num_learners: int, condition: Callable[[], bool]) -> No
     run.wait_for(lambda: any(learners(row) == num_learners for row in run.rows()[count:]))
 
 
-@pytest.mark.parametrize("algo", ["PPO", pytest.param("IMPALA", marks=slow)])
+@pytest.mark.parametrize("algo", ["PPO", "IMPALA"])
 def test_training_goes_on_without_a_killed_partner_and_then_with_its_successor(
     algo: str, tmp_path: Path
 ) -> None:
@@ -61,7 +61,6 @@ def test_training_goes_on_without_a_killed_partner_and_then_with_its_successor(
     assert list((run.folder / "checkpoints").iterdir())
 
 
-@slow
 def test_partners_follow_the_successor_of_a_killed_lead(tmp_path: Path) -> None:
     with runs.launched(*PPO, *TWO, *LONG, home=tmp_path) as run:
         later(run, 2, lambda: bool(run.rows()))
