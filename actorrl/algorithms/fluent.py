@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from actorrl.algorithms.foreign_settings import FIXED, NO_EFFECT
-from actorrl.algorithms.spellings import OLD, flattened
+from actorrl.algorithms.spellings import MEANT, OLD, flattened
 from actorrl.config import Config, apply, to_plain
 from actorrl.errors import ConfigError
 from actorrl.rollouts.callbacks import DefaultCallbacks, of_functions
@@ -126,6 +126,8 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
                 wrong = apply(self, {key: value})
                 lines += [f"{written}{line.removeprefix(key)}" for line in wrong]
                 self.__dict__["given"] = (*self.__dict__.get("given", ()), *self._field(key))
+                if key in MEANT and not wrong:
+                    self.note(f"{written}: {MEANT[key]}")
                 if key in OLD and not wrong:
                     self.note(f"{written}: is called {self.ALIASES[key]} now")
         return lines

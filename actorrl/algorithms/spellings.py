@@ -49,6 +49,10 @@ ALIASES = {
     "monitor": "record_video",
     "record_env": "record_video",
 }
+# Spellings that mean something else where it matters.
+MEANT = {
+    "train_batch_size_per_learner": "is train_batch_size here, the rows of all learners together",
+}
 # Spellings that RLlib has given up itself: a notice says what they are called now.
 OLD = frozenset(
     [

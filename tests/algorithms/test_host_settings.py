@@ -92,6 +92,13 @@ def test_learners_are_said_in_rllibs_ways_or_by_the_host_list(tmp_path):
     assert APEXConfig().cluster(hosts=str(hosts)).resolved_num_learners() == 1
 
 
+def test_a_train_batch_is_that_of_all_learners_and_who_thinks_otherwise_is_told():
+    config = PPOConfig().training(train_batch_size_per_learner=500).learners(num_learners=2)
+    assert config.train_batch_size == 500
+    (notice,) = [line for line in config.notices if line.startswith("train_batch_size_per_learner")]
+    assert notice.endswith("the rows of all learners together")
+
+
 def test_several_learners_are_actors_of_one_role_that_share_a_host():
     config = IMPALAConfig().environment("CartPole-v1").learners(num_learners=3)
     program = config.rollouts(num_workers=2).program()
