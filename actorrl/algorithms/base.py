@@ -152,7 +152,7 @@ class Algorithm(Changing):
         program.limit_progress(config.progress_limit_s)
         params = described.params(self.name, config, self.info, program, self._seed)
         record.folder.write_params({**params, "stop": self.stop_criteria, "keep": record.keep})
-        self._run = Run(type(self), config, program, record, self._launch)
+        self._run = Run(type(self), config, program, record, self._launch, self.info)
         try:
             self._meet(self._run)
         except BaseException:
@@ -264,8 +264,7 @@ class Algorithm(Changing):
         return self._run.record.save(checkpoint_dir, iteration, state, self._about())
 
     def restore(self, checkpoint_path: str | Path, *, rewind: bool = False) -> None:
-        """Continue from a checkpoint of the same algorithm and spaces. `rewind`: rows of results
-        after it are taken back."""
+        """Go on from a checkpoint of the same algorithm and spaces. `rewind`: later rows go."""
         self._run.load_state(restoring.read_fitting(checkpoint_path, self._about()))
         if rewind:
             self._run.record.writer.rewind(self.training_iteration)

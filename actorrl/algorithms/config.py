@@ -20,7 +20,7 @@ from actorrl import import_paths
 from actorrl.algorithms import batch_arithmetic, multi_agent, spellings
 from actorrl.algorithms.evaluation_settings import EvaluationSettings
 from actorrl.models.model_config import ModelConfig
-from actorrl.rollouts.callbacks import DefaultCallbacks, not_called
+from actorrl.rollouts.callbacks import DefaultCallbacks, not_called, overrides
 from actorrl.runtime.counts import learner_cores
 from actorrl.runtime.program import PROGRESS_LIMIT_S
 
@@ -240,6 +240,11 @@ class AlgorithmConfig(EvaluationSettings):
         if isinstance(given, type) and issubclass(given, DefaultCallbacks):
             for notice in not_called(given):
                 self.note(notice)
+            if not self.learner_differentiates and overrides(given, "on_learn_on_batch"):
+                self.note(
+                    f"callbacks: {given.__name__}.on_learn_on_batch is never called by"
+                    f" {type(self).__name__.removesuffix('Config')}, whose learner sees no batch"
+                )
             return []
         return [f"callbacks: {given!r} is not accepted, expected a subclass of DefaultCallbacks"]
 

@@ -13,6 +13,8 @@ from actorrl.algorithms import actor_states, far_hosts
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.reporting import Reporter
 from actorrl.algorithms.run_record import RunRecord
+from actorrl.data.columns import DEFAULT_POLICY
+from actorrl.envs.check import EnvInfo
 from actorrl.errors import ActorDied, ActorRLError, RemoteError, RunFailed
 from actorrl.roles.learner import LearningDiverged, NotRestored
 from actorrl.roles.settings import State
@@ -48,6 +50,7 @@ class Run:
         program: Program,
         record: RunRecord,
         launch: SshLauncher | None,
+        info: EnvInfo,
     ) -> None:
         """Start the actors. Raises RunFailed if one cannot start."""
         self.record = record
@@ -60,6 +63,7 @@ class Run:
             config.num_envs_total(),
             config.metrics_num_episodes_for_smoothing,
             functools.partial(algorithm.counts_env, config),
+            info.policies or (DEFAULT_POLICY,),
         )
         num_shards = sum(node.role == "replay" for node in program.nodes.values())
         self.reporter = Reporter(window, inline, num_shards)

@@ -12,6 +12,7 @@ import numpy as np
 from actorrl.algorithms import multi_agent
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.multi_agent import PolicySpec
+from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.envs.check import EnvInfo
 from actorrl.errors import ConfigError
 from actorrl.policies.base import Policy
@@ -30,6 +31,7 @@ from actorrl.roles.settings import (
     WorkerSettings,
 )
 from actorrl.roles.several_policies import GroupedBatch, SeveralUpdates, Still
+from actorrl.roles.shown_update import showing
 
 
 class Setup(NamedTuple):
@@ -70,8 +72,9 @@ class Setup(NamedTuple):
             else functools.partial(_still, specs[name], info, self.seed + i)
             for i, (name, info) in enumerate(self.info.policies.items())
         }
+        shown = {name: _shown(config, make, name) for name, make in makers.items()}
         to_train = multi_agent.learning(config, makers)
-        return functools.partial(SeveralUpdates, makers, to_train)
+        return functools.partial(SeveralUpdates, shown, to_train)
 
     def acting(self, config: AlgorithmConfig, make_policy: Callable[..., Policy]) -> MakePolicy:
         """`make_policy(config, info, seed, env_indices)` for the workers."""
@@ -113,6 +116,8 @@ class Setup(NamedTuple):
         if self.info.policies is not None:
             make_batch = more.get("make_batch", FragmentBatch)
             more["make_batch"] = functools.partial(GroupedBatch, make_batch)
+        else:
+            make_update = _shown(config, make_update, DEFAULT_POLICY)
         return LearnerSettings(
             make_update=compiling(make_update, config.compile_mode()),
             train_batch_size=config.train_batch_size,
@@ -122,6 +127,13 @@ class Setup(NamedTuple):
             recover=self.recover,
             **more,
         )
+
+
+def _shown(config: AlgorithmConfig, make_update: MakeUpdate, policy_id: str) -> MakeUpdate:
+    """To the user's callbacks."""
+    return showing(
+        make_update, config.callbacks_class, policy_id, type(config).learner_differentiates
+    )
 
 
 def acting_policy(

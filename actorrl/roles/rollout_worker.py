@@ -28,16 +28,15 @@ from actorrl.roles.settings import (
 )
 from actorrl.roles.worker_view import WorkerView
 from actorrl.rollouts.callbacks import (
-    AgentsWatcher,
-    EpisodeWatcher,
     call_user,
-    introduce,
+    introduce_policies,
     overrides,
     watches_episodes,
 )
 from actorrl.rollouts.collector import Collector
 from actorrl.rollouts.complete_episodes import EpisodeCollector
 from actorrl.rollouts.multi_agent import MultiAgentCollector
+from actorrl.rollouts.watching import AgentsWatcher, EpisodeWatcher, introduce
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.context import Context
 from actorrl.runtime.links import Asked, StateIn
@@ -60,6 +59,9 @@ class Sampling:
         self._num_recreated = 0
         self._tell_event = context.event
         self.policy = make_policy(seed, settings.env_indices(index))
+        self._callbacks = settings.callbacks() if settings.callbacks is not None else None
+        if self._callbacks is not None:
+            introduce_policies(self._callbacks, self.policies())
         self.env: VectorEnv | AgentsVector
         self.collector: Collector | MultiAgentCollector
         self.env, self.collector = make_source(settings, index, seed, self.policy)
@@ -67,7 +69,6 @@ class Sampling:
         self._weights: StateIn = context.state("weights")
         self._epoch = 0
         self.view = WorkerView(index + 1, self.policies(), self)
-        self._callbacks = settings.callbacks() if settings.callbacks is not None else None
         self._sample_ends = overrides(settings.callbacks, "on_sample_end")
         if self._callbacks is not None and watches_episodes(settings.callbacks):
             watched = self._callbacks, self.env, self.view

@@ -19,8 +19,8 @@ from actorrl.data.frame_stack import frame_rows
 from actorrl.envs.failure import failure
 from actorrl.envs.numbers import WrongNumber, check_rewards, check_rows
 from actorrl.envs.vector import StepResult, VectorEnv
-from actorrl.rollouts.callbacks import EpisodeWatcher
 from actorrl.rollouts.episodes import EpisodeTracker
+from actorrl.rollouts.watching import EpisodeWatcher
 
 
 class Act(Protocol):

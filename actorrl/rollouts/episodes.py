@@ -69,7 +69,10 @@ class EpisodeWindow:
         num_envs_total: int,
         size: int = 100,
         env_filter: Callable[[int], bool] | None = None,
+        policies: Iterable[str] = (DEFAULT_POLICY,),
     ) -> None:
+        """`policies` are named before the first episode, too."""
+        self._policies = tuple(policies)
         self._wanted = frozenset(
             i for i in range(num_envs_total) if env_filter is None or env_filter(i)
         )
@@ -112,7 +115,7 @@ class EpisodeWindow:
         """Mean return of each policy's agents together, over the episodes that it was in."""
         names = sorted({name for episode in self._window for name in episode.policy_returns})
         if not names:
-            return {DEFAULT_POLICY: of_the_only_one}
+            return dict.fromkeys(self._policies, of_the_only_one)
         return {
             name: _mean([e.policy_returns[name] for e in self._window if name in e.policy_returns])
             for name in names

@@ -20,10 +20,10 @@ from actorrl.envs.multi_agent import Tick
 from actorrl.envs.numbers import WrongNumber, check_numbers
 from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.errors import EnvironmentFailure
-from actorrl.rollouts.callbacks import AgentsWatcher, metrics_of
 from actorrl.rollouts.collector import Act, ActingPolicy
 from actorrl.rollouts.lanes import Lane, Row, stack
 from actorrl.rollouts.policy_mapping import EpisodeInfo, MappingFn, with_accepted_arguments
+from actorrl.rollouts.watching import AgentsWatcher, metrics_of
 
 
 class Policies(Protocol):

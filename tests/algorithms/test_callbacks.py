@@ -9,10 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from actorrl import DefaultCallbacks
 from actorrl.algorithms.a2c import A2C, A2CConfig
+from actorrl.algorithms.a3c import A3CConfig
 from actorrl.errors import ConfigError, EnvironmentFailure
 
 COUNTING = "actorrl.testing.probe_envs:CountingEnv"
@@ -192,7 +194,7 @@ class Old(DefaultCallbacks):
     def on_episode_step(self, *, episode: Any, **kwargs: Any) -> None:
         episode.hist_data["ages"].append(episode.length)
 
-    def on_learn_on_batch(self, *, policy: Any, **kwargs: Any) -> None: ...
+    def on_sample_begin(self, *, worker: Any, **kwargs: Any) -> None: ...
 
     def on_epsiode_end(self, *, episode: Any, **kwargs: Any) -> None: ...
 
@@ -206,4 +208,47 @@ def test_lists_of_an_episode_are_told_by_their_mean(tmp_path: Path) -> None:
 def test_what_nobody_calls_is_said_when_a_run_starts() -> None:
     first, second = config_with(Old).notices
     assert first.startswith("callbacks: Old.on_epsiode_end is never called here, did you mean")
-    assert second.startswith("callbacks: Old.on_learn_on_batch is never called here")
+    assert second.startswith("callbacks: Old.on_sample_begin is never called here")
+
+
+class Teaching(DefaultCallbacks):
+    """All weights begin as 0, all rewards are 0: nothing of what the environment says is left."""
+
+    def on_create_policy(self, *, policy_id: str, policy: Any) -> None:
+        self.created = policy_id
+        policy.set_weights({k: np.zeros_like(w) for k, w in policy.get_weights().items()})
+
+    def on_learn_on_batch(
+        self, *, policy: Any, train_batch: Any, result: dict[str, Any], **kwargs: Any
+    ) -> None:
+        result["rows"] = train_batch["valid"].sum()
+        result["created"] = float(self.created == "default_policy")
+        result["weight"] = float(np.abs(policy.flat_weights()).max())
+        train_batch["rewards"] = train_batch["rewards"] * 0
+        train_batch["terminateds"] |= True  # in place
+
+
+def test_a_learners_policy_and_batches_are_shown_and_may_be_changed(tmp_path: Path) -> None:
+    config = config_with(Teaching, num_workers=0)
+    with config.build(results=tmp_path, name="run") as algo:
+        learner = algo.train()["info"]["learner"]
+    assert learner["rows"] >= config.train_batch_size
+    assert (learner["created"], learner["weight"]) == (1.0, 0.0)
+    assert learner["vf_loss"] == 0.0  # of values 0 and returns 0
+
+
+class Naming(DefaultCallbacks):
+    def on_create_policy(self, *, policy_id: str, policy: Any) -> None:
+        policy.named = policy_id
+
+
+def test_workers_policies_are_shown_too(tmp_path: Path) -> None:
+    with config_with(Naming).build(results=tmp_path, name="run") as algo:
+        names = algo.workers.foreach_worker(lambda w: w.get_policy().named, local_worker=False)
+    assert names == ["default_policy"]
+
+
+def test_a_learner_without_batches_is_said_to_show_none() -> None:
+    config = A3CConfig().environment(COUNTING).callbacks(Teaching)
+    (notice,) = config.notices
+    assert notice.startswith("callbacks: Teaching.on_learn_on_batch is never called by A3C")

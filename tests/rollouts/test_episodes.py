@@ -92,3 +92,9 @@ def test_a_window_restored_with_fewer_environments_waits_for_those_that_are_left
     smaller = EpisodeWindow(1)
     smaller.load_state_dict(window.state_dict())
     assert smaller.summary()["episode_reward_mean"] == 1.0
+
+
+def test_several_policies_are_named_before_their_first_episode() -> None:
+    window = EpisodeWindow(2, policies=["p0", "p1"])
+    means = window.summary()["policy_reward_mean"]
+    assert set(means) == {"p0", "p1"} and all(map(math.isnan, means.values()))

@@ -1,0 +1,163 @@
+"""Follows a worker's environments for the user's callbacks of episodes.
+
+Letters: B environments of a worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from actorrl.data import columns as c
+from actorrl.rollouts.callbacks import DefaultCallbacks, call_user
+
+
+class RunningEpisode:
+    """An episode under way, as its callbacks see it."""
+
+    def __init__(self, episode_id: int, env_index: int) -> None:
+        self.episode_id = episode_id
+        self.env_id = env_index
+        self.length = 0  # env steps
+        self.total_reward = 0.0
+        self.user_data: dict[str, Any] = {}
+        self.custom_metrics: dict[str, float] = {}
+        self.hist_data: dict[str, list[float]] = {}
+        self._last: dict[str, Any] = {}
+
+    def last_observation_for(self, agent_id: Any = None) -> Any:
+        return self._last.get("observation")
+
+    def last_action_for(self, agent_id: Any = None) -> Any:
+        return self._last.get("action")
+
+    def last_reward_for(self, agent_id: Any = None) -> float | None:
+        return self._last.get("reward")
+
+    def last_info_for(self, agent_id: Any = None) -> Any:
+        return self._last.get("info")
+
+
+class BaseEnvView:
+    """`base_env`: the environments of a worker."""
+
+    def __init__(self, vector: Any) -> None:
+        self.vector_env = vector
+
+    def get_sub_environments(self) -> list[Any]:
+        found = getattr(self.vector_env, "get_sub_environments", None)
+        return list(found() if found is not None else getattr(self.vector_env, "envs", []))
+
+
+class _Caller:
+    """Belongs to a collector; calls the user's class."""
+
+    def __init__(self, callbacks: DefaultCallbacks, vector: Any, worker: Any) -> None:
+        self._callbacks = callbacks
+        self._vector = vector
+        self._shown = {
+            "worker": worker,
+            "base_env": BaseEnvView(vector),
+            "policies": worker.policy_map,
+        }
+
+    def _call(self, method: str, i: int, episode: Any) -> None:
+        call_user(self._callbacks, method, **self._shown, episode=episode, env_index=i)
+
+
+class AgentsWatcher(_Caller):
+    """Follows environments with several agents. The collector's own EpisodeInfo is the episode."""
+
+    def create(self, i: int, episode: Any) -> None:
+        """Before the environment is reset."""
+        self._call("on_episode_created", i, episode)
+
+    def begin(self, i: int, episode: Any, tick: Any) -> None:
+        episode.last["observation"] = dict(tick.obs)
+        self._call("on_episode_start", i, episode)
+
+    def after_step(self, i: int, episode: Any, tick: Any, actions: Mapping[Any, Any]) -> None:
+        infos = getattr(self._vector, "last_infos", None)
+        told = {"observation": tick.obs, "action": actions, "reward": tick.rewards}
+        for what, by_agent in {**told, "info": infos[i] if infos else {}}.items():
+            episode.last.setdefault(what, {}).update(by_agent)
+        self._call("on_episode_step", i, episode)
+        if tick.ended:
+            self._call("on_episode_end", i, episode)
+
+
+class EpisodeWatcher(_Caller):
+    """Follows B environments step by step."""
+
+    def __init__(self, callbacks: DefaultCallbacks, vector: Any, worker: Any) -> None:
+        super().__init__(callbacks, vector, worker)
+        self._created: dict[int, RunningEpisode] = {}
+        self._episodes: dict[int, RunningEpisode] = {}
+        self._num_created = 0
+        self._ended: list[dict[str, float]] = []
+
+    def before_reset(self, num_envs: int) -> None:
+        """The first one, of all."""
+        for b in range(num_envs):
+            self._create(b)
+
+    def _create(self, b: int) -> None:
+        self._num_created += 1
+        self._created[b] = RunningEpisode(self._num_created, b)
+        self._call("on_episode_created", b, self._created[b])
+
+    def before_step(self, age: np.ndarray, obs: np.ndarray) -> None:
+        """age [B], obs [B, ...] of the row that is acted on next."""
+        for b in np.flatnonzero(age == 0).tolist():
+            if b not in self._created:
+                self._create(b)  # its environment broke, which nobody can know before
+            self._episodes[b] = episode = self._created.pop(b)
+            episode._last["observation"] = obs[b]
+            self._call("on_episode_start", b, episode)
+
+    def after_step(self, columns: Mapping[str, np.ndarray], t: int, obs: np.ndarray) -> None:
+        """Row t is written; obs [B, ...] followed it."""
+        infos = getattr(self._vector, "last_infos", None)
+        for b in np.flatnonzero(columns[c.VALID][t]).tolist():
+            episode = self._episodes[b]
+            reward = float(columns[c.REWARDS][t, b])
+            episode.length += 1
+            episode.total_reward += reward
+            episode._last = {
+                "observation": obs[b],
+                "action": columns[c.ACTIONS][t, b],
+                "reward": reward,
+                "info": None if infos is None else infos[b],
+            }
+            self._call("on_episode_step", b, episode)
+            if columns[c.TERMINATEDS][t, b] or columns[c.TRUNCATEDS][t, b]:
+                self._call("on_episode_end", b, episode)
+                self._ended.append(metrics_of(self._episodes.pop(b)))
+                self._create(b)
+
+    def take_ended(self) -> list[dict[str, float]]:
+        """Custom metrics of the episodes that ended since the last call, in order of their ends."""
+        ended, self._ended = self._ended, []
+        return ended
+
+
+def metrics_of(episode: Any) -> dict[str, float]:
+    """The custom metrics of an episode that has ended; of each list in `hist_data` the mean."""
+    means = {name: sum(x) / len(x) for name, x in episode.hist_data.items() if len(x)}
+    return {str(name): float(x) for name, x in {**means, **episode.custom_metrics}.items()}
+
+
+def introduce(callbacks: DefaultCallbacks, vector: Any, worker: Any) -> None:
+    """The environments of a worker that has just made them."""
+    contexts = getattr(vector, "contexts", None) or [None] * len(getattr(vector, "envs", []))
+    for i, (env, context) in enumerate(zip(getattr(vector, "envs", []), contexts, strict=False)):
+        call_user(
+            callbacks,
+            "on_sub_environment_created",
+            worker=worker,
+            sub_environment=env,
+            env_context=context,
+            env_index=i,
+        )
