@@ -37,6 +37,7 @@ _UPDATES = 100  # of an iteration
 class BCConfig(ActorCriticConfig):
     reproducible: ClassVar[bool] = True
     gathers: ClassVar[Gathers] = "dataset"
+    collects_fragments: ClassVar[bool] = False
 
     ALIASES: ClassVar[dict[str, str]] = {**ActorCriticConfig.ALIASES, "input": "input_"}
 

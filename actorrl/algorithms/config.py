@@ -52,6 +52,7 @@ class AlgorithmConfig(EvaluationSettings):
     # What makes up a train batch: rounds of all workers, fragments of any, a fragment, or replay.
     gathers: ClassVar[Gathers] = "fragments"
     several_policies: ClassVar[bool] = False  # whether it can learn more than one
+    collects_fragments: ClassVar[bool] = True  # else whole populations, or a dataset
     learns_from_rows: ClassVar[bool] = False  # single decisions, not fragments of [T, B]
 
     env: Annotated[

@@ -38,6 +38,7 @@ class EvolutionConfig(AlgorithmConfig):
 
     reproducible: ClassVar[bool] = True
     learner_differentiates: ClassVar[bool] = False
+    collects_fragments: ClassVar[bool] = False
 
     num_envs_per_worker: Annotated[
         int, Meta(ge=1, description="environments stepped together", extra={"unit": "envs"})

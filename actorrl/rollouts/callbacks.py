@@ -93,6 +93,18 @@ class DefaultCallbacks:
     ) -> None:  # fmt: skip
         """After the last step, before the environment is reset."""
 
+    def on_postprocess_trajectory(
+        self, *, worker: Any, episode: Any, agent_id: Any, policy_id: str,
+        policies: dict[str, Any], postprocessed_batch: Any,
+        original_batches: dict[Any, tuple[str, Any, Any]], **kwargs: Any,
+    ) -> None:  # fmt: skip
+        """In the worker, for each episode's rows of a fragment, after `on_episode_end` where it has
+        ended. What is put into the batch's `rewards`, or changed in place there, is learned from
+        and recorded; reported returns stay the environment's. Everything comes after that here,
+        advantages and n-step rows too, so that none is in the batch; its other columns are to look
+        at, and whoever changes or adds one is told so by an error. `original_batches`: agent ->
+        (policy id, policy, the rows as they were). Not with several policies."""
+
     def on_sample_end(self, *, worker: Any, samples: Any, **kwargs: Any) -> None:
         """A fragment is complete; `samples` are its rows, to look at."""
 
@@ -112,7 +124,7 @@ class DefaultCallbacks:
 
 _OF_EPISODES = (
     "on_episode_created", "on_episode_start", "on_episode_step", "on_episode_end",
-    "on_sub_environment_created", "on_environment_created",
+    "on_sub_environment_created", "on_environment_created", "on_postprocess_trajectory",
 )  # fmt: skip
 
 

@@ -139,7 +139,7 @@ class Collector:
                     ended[t - 1, env] = False  # no end of its own
         episodes = self.tracker.add(columns[c.REWARDS], ended, columns[c.VALID], broken)
         if self.watcher is not None:
-            for episode, metrics in zip(episodes, self.watcher.take_ended(), strict=True):
+            for episode, metrics in zip(episodes, self.watcher.end_fragment(columns), strict=True):
                 episode.custom_metrics = metrics
         return episodes
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from actorrl.data import columns as c
 from actorrl.rollouts.callbacks import DefaultCallbacks, call_user
+from actorrl.rollouts.pieces import Pieces
 
 
 class RunningEpisode:
@@ -96,7 +97,8 @@ class EpisodeWatcher(_Caller):
         self._created: dict[int, RunningEpisode] = {}
         self._episodes: dict[int, RunningEpisode] = {}
         self._num_created = 0
-        self._ended: list[dict[str, float]] = []
+        self._ended: list[RunningEpisode] = []
+        self._pieces = Pieces(callbacks, worker)
 
     def before_reset(self, num_envs: int) -> None:
         """The first one, of all."""
@@ -125,6 +127,7 @@ class EpisodeWatcher(_Caller):
             reward = float(columns[c.REWARDS][t, b])
             episode.length += 1
             episode.total_reward += reward
+            self._pieces.note(episode)
             episode._last = {
                 "observation": obs[b],
                 "action": columns[c.ACTIONS][t, b],
@@ -134,13 +137,15 @@ class EpisodeWatcher(_Caller):
             self._call("on_episode_step", b, episode)
             if columns[c.TERMINATEDS][t, b] or columns[c.TRUNCATEDS][t, b]:
                 self._call("on_episode_end", b, episode)
-                self._ended.append(metrics_of(self._episodes.pop(b)))
+                self._ended.append(self._episodes.pop(b))
                 self._create(b)
 
-    def take_ended(self) -> list[dict[str, float]]:
-        """Custom metrics of the episodes that ended since the last call, in order of their ends."""
+    def end_fragment(self, columns: dict[str, np.ndarray]) -> list[dict[str, float]]:
+        """Show its pieces, whose rewards the user may change in `columns`. Custom metrics of the
+        episodes that ended since the last call, in order of their ends."""
+        self._pieces.show(columns)
         ended, self._ended = self._ended, []
-        return ended
+        return [metrics_of(episode) for episode in ended]
 
 
 def metrics_of(episode: Any) -> dict[str, float]:

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from actorrl import DefaultCallbacks
+from actorrl.algorithms import described, restoring
 from actorrl.algorithms.a2c import A2C, A2CConfig
 from actorrl.algorithms.a3c import A3CConfig
+from actorrl.algorithms.es import ESConfig
 from actorrl.errors import ConfigError, EnvironmentFailure
 
 COUNTING = "actorrl.testing.probe_envs:CountingEnv"
@@ -252,3 +254,84 @@ def test_a_learner_without_batches_is_said_to_show_none() -> None:
     config = A3CConfig().environment(COUNTING).callbacks(Teaching)
     (notice,) = config.notices
     assert notice.startswith("callbacks: Teaching.on_learn_on_batch is never called by A3C")
+
+
+class Rewriting(DefaultCallbacks):
+    """RLlib's own example counts the pieces of an episode so; this one changes rewards, too."""
+
+    def on_postprocess_trajectory(
+        self, *, episode: Any, agent_id: Any, policy_id: str, policies: Any,
+        postprocessed_batch: Any, original_batches: Any, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        rows = postprocessed_batch
+        episode.custom_metrics.setdefault("rows", 0)
+        episode.custom_metrics["rows"] += rows.count
+        number = rows["obs"][:, 1]
+        assert (number == number[0]).all(), "one episode's"
+        assert rows["env_id"][0] == episode.env_id
+        name, policy, before = original_batches[agent_id]
+        assert policies[name] is policy and name == policy_id
+        if number[0] % 2:  # in place, or another array
+            rows["rewards"][:] = 777
+        else:
+            rows["rewards"] = rows["rewards"] * 0 + 777
+        assert (before["rewards"] != 777).all()
+
+    def on_learn_on_batch(self, *, train_batch: Any, result: Any, **kwargs: Any) -> None:
+        rewards = train_batch["rewards"][train_batch["valid"]]
+        result["reward_min"], result["reward_max"] = rewards.min(), rewards.max()
+
+
+@pytest.mark.parametrize("mode", ["truncate_episodes", "complete_episodes"])
+def test_rewards_that_the_user_leaves_are_learned_from_and_returns_stay(
+    tmp_path: Path, mode: str
+) -> None:
+    config = config_with(Rewriting, num_workers=0, num_envs_per_worker=3, batch_mode=mode)
+    config.training(clip_rewards=False)
+    plain = config_with(None, num_workers=0, num_envs_per_worker=3, batch_mode=mode)
+    with config.build(results=tmp_path, name="run") as algo:
+        row = algo.train()
+    with plain.build(results=tmp_path, name="plain") as algo:
+        assert algo.train()["episode_reward_max"] == row["episode_reward_max"]
+    learner, metrics = row["info"]["learner"], row["custom_metrics"]
+    assert (learner["reward_min"], learner["reward_max"]) == (777, 777)
+    assert (metrics["rows_min"], metrics["rows_max"]) == (3, 5)  # each row of each episode once
+
+
+def add_advantages(*, postprocessed_batch: Any, **kwargs: Any) -> None:
+    postprocessed_batch["advantages"] = postprocessed_batch["rewards"]
+
+
+def change_observations(*, postprocessed_batch: Any, **kwargs: Any) -> None:
+    postprocessed_batch["obs"][:] = 0
+
+
+def lose_rewards(*, postprocessed_batch: Any, **kwargs: Any) -> None:
+    postprocessed_batch["rewards"] = np.zeros(99)
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (add_advantages, r"\(\) put 'advantages' into the batch"),
+        (change_observations, "raised ValueError: assignment destination is read-only"),
+        (lose_rewards, r"left rewards of shape \(99,\)"),
+    ],
+)
+def test_changes_that_would_be_lost_end_the_run(
+    tmp_path: Path, function: Any, sentence: str
+) -> None:
+    config = config_with(None, num_workers=0).callbacks(on_postprocess_trajectory=function)
+    with (
+        config.build(results=tmp_path, name="run") as algo,
+        pytest.raises(Exception, match=sentence),
+    ):
+        algo.train()
+
+
+def test_where_no_piece_is_shown_a_notice_says_so() -> None:
+    config = ESConfig().environment(COUNTING).callbacks(Rewriting)
+    (notice,) = described.notices(config, restoring.checked(config))[-1:]
+    assert notice.endswith(
+        "Rewriting.on_postprocess_trajectory is never called by ES, which collects no fragments"
+    )
