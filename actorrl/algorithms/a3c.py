@@ -18,7 +18,14 @@ from msgspec import Meta
 from torch import Tensor
 
 from actorrl.algorithms.a2c import compute_loss
-from actorrl.algorithms.actor_critic import GAEConfig, make_policy
+from actorrl.algorithms.actor_critic import (
+    Decay,
+    Epsilon,
+    GAEConfig,
+    Momentum,
+    OptType,
+    make_policy,
+)
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.config import Gathers
 from actorrl.algorithms.optimizer import Optimizer
@@ -38,6 +45,10 @@ class A3CConfig(GAEConfig):
         int,
         Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps", "rllib": 10}),
     ] = 16
+    opt_type: OptType = "adam"
+    decay: Decay = 0.99
+    momentum: Momentum = 0.0
+    epsilon: Epsilon = 1e-5
 
     def validate(self) -> list[str]:
         lines = super().validate()
@@ -62,7 +73,14 @@ class A3CUpdate:
         self.policy = make_policy(config, info, seed, np.arange(1))
         self.policy.to(device)
         self._optimizer = Optimizer(
-            self.policy, config.lr, config.lr_schedule, config.gradient_clip()
+            self.policy,
+            config.lr,
+            config.lr_schedule,
+            config.gradient_clip(),
+            config.opt_type,
+            config.epsilon if config.opt_type == "rmsprop" else 1e-5,
+            decay=config.decay,
+            momentum=config.momentum,
         )
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:

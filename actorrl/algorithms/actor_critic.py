@@ -16,6 +16,15 @@ from actorrl.models.action_layout import Units, action_layout
 from actorrl.policies.actor_critic import ActorCriticPolicy
 from actorrl.policies.exploration import PiecewiseSchedule
 
+OptType = Annotated[Literal["adam", "rmsprop"], Meta(description="optimizer")]
+Decay = Annotated[
+    float, Meta(ge=0, lt=1, description="of rmsprop's mean of squared gradients (torch's alpha)")
+]
+Momentum = Annotated[float, Meta(ge=0, description="of rmsprop")]
+Epsilon = Annotated[
+    float, Meta(gt=0, description="added to the root of rmsprop's mean", extra={"rllib": 0.1})
+]
+
 
 class StochasticConfig(AlgorithmConfig):
     """Of the algorithms whose policy is a distribution over actions of any space."""

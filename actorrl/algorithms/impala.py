@@ -17,7 +17,13 @@ from msgspec import Meta
 from torch import Tensor
 
 from actorrl.algorithms import actor_critic
-from actorrl.algorithms.actor_critic import ActorCriticConfig
+from actorrl.algorithms.actor_critic import (
+    ActorCriticConfig,
+    Decay,
+    Epsilon,
+    Momentum,
+    OptType,
+)
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
@@ -60,7 +66,10 @@ class IMPALAConfig(ActorCriticConfig):
         ]
         | None
     ) = 100
-    opt_type: Annotated[Literal["adam", "rmsprop"], Meta(description="optimizer")] = "adam"
+    opt_type: OptType = "adam"
+    decay: Decay = 0.99
+    momentum: Momentum = 0.0
+    epsilon: Epsilon = 1e-5
     precision: Annotated[Literal["fp32", "bf16"], Meta(description="of the network's body")] = (
         "fp32"
     )
@@ -105,7 +114,14 @@ class IMPALAUpdate:
         self.policy: ActorCriticPolicy = make_policy(config, info, seed, np.arange(1))
         self.policy.to(device)
         self._optimizer = Optimizer(
-            self.policy, config.lr, config.lr_schedule, config.gradient_clip(), config.opt_type
+            self.policy,
+            config.lr,
+            config.lr_schedule,
+            config.gradient_clip(),
+            config.opt_type,
+            config.epsilon if config.opt_type == "rmsprop" else 1e-5,
+            decay=config.decay,
+            momentum=config.momentum,
         )
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:

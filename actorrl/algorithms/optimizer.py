@@ -19,8 +19,7 @@ from actorrl.policies.exploration import PiecewiseSchedule
 from actorrl.roles.settings import State
 from actorrl.runtime.refs import beat
 
-_MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "rmsprop": ("square_avg",)}
-_RMSPROP_DECAY = 0.99
+_MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "rmsprop": ("square_avg", "momentum_buffer")}
 _NO_CLIP = GradientClip()
 
 
@@ -41,13 +40,17 @@ class Optimizer:
         name: str = "adam",
         eps: float = 1e-5,
         part: str = "",
+        decay: float = 0.99,
+        momentum: float = 0.0,
     ) -> None:
+        """`decay` and `momentum` are RMSProp's; torch calls the first one alpha."""
         self._policy = policy
         self._lr = lr
         self._schedule = PiecewiseSchedule(lr_schedule) if lr_schedule else None
         self._clip = clip
         self._name = name
         self._eps = eps
+        self._decay, self._momentum = decay, momentum
         self._span = policy.flat.span(part) if part else slice(None)
         self._inputs = [
             parameter
@@ -102,14 +105,14 @@ class Optimizer:
             gradients,
             [self._moments[0]],
             [],
-            [],
+            [self._moments[1]],
             [self._steps],
             foreach=False,
             lr=lr,
-            alpha=_RMSPROP_DECAY,
+            alpha=self._decay,
             eps=self._eps,
             weight_decay=0.0,
-            momentum=0.0,
+            momentum=self._momentum,
             centered=False,
         )
 
@@ -122,4 +125,5 @@ class Optimizer:
     def load_state_dict(self, state: State) -> None:
         self._steps.copy_(torch.tensor(state["step"]))
         for name, moment in zip(_MOMENTS[self._name], self._moments, strict=True):
-            moment.copy_(torch.tensor(state[name]))
+            if name in state or name != "momentum_buffer":  # older states have none
+                moment.copy_(torch.tensor(state[name]))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
+from actorrl.algorithms.a3c import A3CConfig, A3CUpdate
 from actorrl.algorithms.config import GradientClip
+from actorrl.algorithms.impala import IMPALAConfig, IMPALAUpdate
 from actorrl.algorithms.optimizer import Optimizer
+from actorrl.algorithms.restoring import checked
 from actorrl.policies.actor_critic import ActorCriticPolicy
+
+RMSPROP = [(IMPALAConfig, IMPALAUpdate), (A3CConfig, A3CUpdate)]
 
 
 def make_policy() -> ActorCriticPolicy:
@@ -53,6 +60,33 @@ def test_the_schedule_runs_on_env_steps() -> None:
     optimizer = Optimizer(policy, 1.0, lr_schedule=[(0, 1e-2), (100, 0.0)])
     policy.set_flat_gradient(gradients(policy, 1)[0])
     assert [optimizer.step(t)["cur_lr"] for t in (0, 50, 200)] == pytest.approx([1e-2, 5e-3, 0.0])
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize(("config_class", "update_class"), RMSPROP)
+def test_rmsprops_settings_are_those_of_torchs_class(
+    config_class: Any, update_class: Any, momentum: float
+) -> None:
+    settings = {"opt_type": "rmsprop", "decay": 0.9, "epsilon": 0.1, "momentum": momentum}
+    config = config_class().environment("CartPole-v1").training(lr=1e-2, grad_clip=None, **settings)
+    update = update_class(config, checked(config), 3, "cpu")
+    policy, optimizer = update.policy, update._optimizer
+    weights = torch.nn.Parameter(torch.tensor(policy.flat_weights()))
+    theirs = torch.optim.RMSprop([weights], lr=1e-2, alpha=0.9, eps=0.1, momentum=momentum)
+    for gradient in gradients(policy, 5):
+        policy.set_flat_gradient(gradient)
+        optimizer.step(0)
+        weights.grad = torch.tensor(gradient)
+        theirs.step()
+    np.testing.assert_allclose(policy.flat_weights(), weights.detach().numpy(), atol=1e-6)
+    again = update_class(config, checked(config), 3, "cpu")
+    again.load_state_dict(update.state_dict())
+    again.policy.flat.load(policy.flat_weights())
+    (gradient,) = gradients(policy, 1)
+    for one in (update, again):
+        one.policy.set_flat_gradient(gradient)
+        one._optimizer.step(0)
+    np.testing.assert_array_equal(policy.flat_weights(), again.policy.flat_weights())
 
 
 @pytest.mark.parametrize("name", ["adam", "rmsprop"])
