@@ -72,6 +72,10 @@ class DeterministicConfig(ReplayConfig):
     smooth_target_policy: Annotated[bool, Meta(description="noise on the target's actions")] = False
     target_noise: Annotated[float, Meta(ge=0, description="standard deviation of that noise")] = 0.2
     target_noise_clip: Annotated[float, Meta(ge=0, description="its largest size")] = 0.5
+    use_huber: Annotated[
+        bool, Meta(description="the critics' loss is linear beyond huber_threshold, else squared")
+    ] = False
+    huber_threshold: Annotated[float, Meta(gt=0, description="difference to the target")] = 1.0
     exploration_noise: Annotated[
         Literal["gaussian", "ou"], Meta(description="independent, or Ornstein-Uhlenbeck")
     ] = "gaussian"
@@ -147,7 +151,8 @@ class DeterministicUpdate:
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
         targets = self._targets(batch)
         values = self.policy.q_values(batch[c.OBS], batch[c.ACTIONS])
-        loss, errors = losses.critic_loss(values, targets, batch[c.WEIGHTS])
+        delta = self._config.huber_threshold if self._config.use_huber else None
+        loss, errors = losses.critic_loss(values, targets, batch[c.WEIGHTS], delta)
         metrics = {
             "critic_loss": loss.detach(),
             "mean_q": targets.mean(),

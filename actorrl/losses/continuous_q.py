@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from actorrl.losses.q_learning import huber
+
 
 def smallest(values: Sequence[Tensor]) -> Tensor:
     """By element over the critics (Fujimoto et al. 2018: one is thought too high)."""
@@ -31,17 +33,19 @@ def smoothed(actions: Tensor, noise: Tensor, clip: float) -> Tensor:
 
 
 def critic_loss(
-    values: Sequence[Tensor], targets: Tensor, weights: Tensor
+    values: Sequence[Tensor], targets: Tensor, weights: Tensor, huber_delta: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """The sum over the critics of the mean of weight x (Q - target)^2 / 2, a scalar; and each row's
-    |Q - target|, the mean over the critics, [N], without gradient."""
+    |Q - target|, the mean over the critics, [N], without gradient. With `huber_delta` the square
+    goes on as a line beyond that difference."""
     assert targets.shape == weights.shape and not targets.requires_grad
     total = torch.zeros((), device=targets.device)
     errors = torch.zeros_like(targets)
     for value in values:
         assert value.shape == targets.shape, (value.shape, targets.shape)
         difference = value - targets
-        total = total + 0.5 * (weights * difference.square()).mean()
+        each = 0.5 * difference.square() if huber_delta is None else huber(difference, huber_delta)
+        total = total + (weights * each).mean()
         errors += difference.detach().abs() / len(values)
     return total, errors
 

@@ -11,9 +11,11 @@ import torch
 
 from actorrl.algorithms.a3c import A3CConfig, A3CUpdate
 from actorrl.algorithms.config import GradientClip
+from actorrl.algorithms.ddpg import DeterministicUpdate
 from actorrl.algorithms.impala import IMPALAConfig, IMPALAUpdate
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.algorithms.restoring import checked
+from actorrl.algorithms.td3 import TD3Config
 from actorrl.policies.actor_critic import ActorCriticPolicy
 
 RMSPROP = [(IMPALAConfig, IMPALAUpdate), (A3CConfig, A3CUpdate)]
@@ -114,3 +116,20 @@ def test_what_takes_no_gradient_is_left_alone() -> None:
     inputs, values = policy.model(torch.ones(2, *policy.observation_space.shape))
     optimizer.minimize((inputs.sum() + values.sum()), 0)
     assert torch.equal(frozen, before)
+
+
+def test_use_huber_reaches_the_critics_loss_of_td3() -> None:
+    random = np.random.default_rng(0)
+    obs, after = random.normal(size=(2, 6, 3)).astype(np.float32)
+    rows = {"obs": obs, "new_obs": after, "actions": random.uniform(-1, 1, (6, 1))}
+    rows |= {"rewards": np.full(6, 100.0), "discounts": np.zeros(6), "weights": np.ones(6)}
+    losses = []
+    for settings in ({}, {"use_huber": True, "huber_threshold": 1e6}, {"use_huber": True}):
+        config = TD3Config().environment("Pendulum-v1").training(**settings)
+        update = DeterministicUpdate(config, checked(config), 3, "cpu")
+        batch = {name: torch.tensor(x, dtype=torch.float32) for name, x in rows.items()}
+        losses.append(float(update(batch, 0)["critic_loss"]))
+    plain, far, near = losses
+    assert far == pytest.approx(plain, rel=1e-5)
+    # two critics, differences of about 100: half the square each, or the difference
+    assert 8000 < plain < 12000 and 180 < near < 220

@@ -55,6 +55,16 @@ def test_the_critics_loss_agrees_with_the_reference(critics):
     assert loss.requires_grad and not errors.requires_grad
 
 
+def test_the_critics_loss_may_go_on_as_a_line():
+    values, targets, weights = normal(0, N), normal(5, N), np.abs(normal(6, N))
+    loss, errors = losses.critic_loss([tensor(values)], tensor(targets), tensor(weights), 0.7)
+    size = np.abs(values - targets)
+    assert (size < 0.7).any() and (size > 0.7).any()
+    each = np.where(size < 0.7, size**2 / 2, 0.7 * (size - 0.35))
+    assert loss.item() == pytest.approx((weights * each).mean(), abs=1e-5)
+    np.testing.assert_allclose(errors, size, atol=1e-5)
+
+
 def test_soft_values_of_discrete_actions_agree_with_the_reference():
     values, logits = [normal(0, N, A), normal(1, N, A)], normal(2, N, A)
     found = losses.soft_value_discrete([tensor(v) for v in values], tensor(logits), tensor([0.3]))
