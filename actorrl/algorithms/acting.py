@@ -6,6 +6,7 @@ Weights are the learner's newest, always.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.envs.previous import WithPrevious
+from actorrl.experiment.checkpoints import write_checkpoint
 from actorrl.roles.worker_view import WorkerView
 from actorrl.runtime.cluster import Cluster
 
@@ -31,6 +33,7 @@ class Acting:
     _run: Run
     _mirror: PolicyMirror
     _workers: WorkerSet
+    _about: Callable[[], dict[str, Any]]
 
     @property
     def training_iteration(self) -> int:
@@ -50,6 +53,20 @@ class Acting:
     @property
     def notices(self) -> list[str]:
         return described.notices(self.config, self.info)
+
+    def get_state(self) -> dict[str, Any]:
+        """What a checkpoint would hold of now. RLlib's name; what is in it is our own."""
+        return self._run.state()
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_state` has returned of a run with the same settings."""
+        self._run.load_state(dict(state))
+
+    def save_checkpoint(self, checkpoint_dir: str | Path) -> str:
+        """RLlib's: a checkpoint that is this folder, empty or a checkpoint till now, and not one in
+        it as `save` writes; its path."""
+        folder = Path(checkpoint_dir).expanduser().absolute()
+        return str(write_checkpoint(folder, self._run.state(), self._about()))
 
     def bottleneck(self) -> str:
         """One sentence: what the run waits for, and the setting that would move it."""

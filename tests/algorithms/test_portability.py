@@ -90,3 +90,22 @@ def test_what_was_trained_on_a_gpu_goes_on_without_one_and_says_so(tmp_path: Pat
     algo = resume(folder)
     algo.stop()
     assert algo.config.num_gpus == 0
+
+
+def test_rllibs_names_for_the_state_and_a_folder_that_is_the_checkpoint(tmp_path: Path) -> None:
+    config = config_class("PPO")().environment("CartPole-v1").rollouts(num_workers=0)
+    config.training(train_batch_size=64, rollout_fragment_length=16)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    with config.build(results=tmp_path, name="run") as algo:
+        algo.train()
+        state, weights = algo.get_state(), algo.newest_policy().flat_weights().copy()
+        assert algo.save_checkpoint(folder) == str(folder)
+        algo.train()
+        assert not np.array_equal(algo.newest_policy().flat_weights(), weights)
+        algo.set_state(state)
+        np.testing.assert_array_equal(algo.newest_policy().flat_weights(), weights)
+        assert algo.training_iteration == 1
+        algo.train()
+        algo.restore(folder)
+        np.testing.assert_array_equal(algo.newest_policy().flat_weights(), weights)
