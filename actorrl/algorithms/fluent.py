@@ -117,7 +117,7 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
         """Set what is good; a line for each mistake, by the key as it was written."""
         found, lines = flattened(settings, self.__struct_fields__)
         for written, key, value in found:
-            known = key in self.__struct_fields__
+            known = self._field(key)
             if key in FIXED and not known:
                 lines += _unless_fixed(written, value, FIXED[key])
             elif key in NO_EFFECT and not known:

@@ -72,6 +72,12 @@ def test_workers_record_what_they_live_through_and_bc_reads_it(tmp_path: Path) -
     BCConfig(env="CartPole-v1", input_=str(output)).validate()
 
 
+def test_a_file_says_input_as_rllibs_do(tmp_path: Path) -> None:
+    config = BCConfig(env="CartPole-v1")
+    config.update_from_dict({"input": str(tmp_path)})
+    assert config.input_ == str(tmp_path)
+
+
 def test_a_dataset_of_another_environment_is_refused_before_anything_starts(tmp_path: Path) -> None:
     record(tmp_path / "data")
     config = BCConfig(env="Acrobot-v1", input_=str(tmp_path / "data"))

@@ -55,6 +55,7 @@ class Gate:
     criterion: Criterion
     budget: str
     quick: bool = False
+    asynchronous: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def read_gates() -> tuple[list[Gate], list[int]]:
 
 
 def _gate(name: str, body: dict[str, Any]) -> Gate:
-    known = {"example", "launch", "script", "before", "stop", "pass", "quick"}
+    known = {"example", "launch", "script", "before", "stop", "pass", "quick", "asynchronous"}
     if len({"example", "launch", "script"} & set(body)) != 1 or set(body) - known:
         raise ValueError(f"{name}: {body} is no gate")
     stop, criterion = body.get("stop", {}), body.get("pass", {})
@@ -99,7 +100,8 @@ def _gate(name: str, body: dict[str, Any]) -> Gate:
         last += ["--most", str(stop["timesteps_total"])]
     before = [_launch("before", shlex.split(body["before"]), {})] if "before" in body else []
     budget = ", ".join(f"{key} {value:g}" for key, value in stop.items())
-    return Gate(name, [*before, last], Criterion(**criterion), budget, body.get("quick", False))
+    marks = (body.get("quick", False), body.get("asynchronous", False))
+    return Gate(name, [*before, last], Criterion(**criterion), budget, *marks)
 
 
 def _launch(name: str, words: Sequence[str], stop: Mapping[str, float]) -> list[str]:
