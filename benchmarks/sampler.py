@@ -92,6 +92,13 @@ def _sampler(env: str, wrap: Callable[[VectorEnv], Any] = lambda vector: vector)
     return Side("actorrl", opened)
 
 
+def _stepped(vector: Any, actions: np.ndarray) -> int:
+    """Take rows of actions, one after the other; the env steps."""
+    for row in actions:
+        vector.step(row)
+    return actions.size
+
+
 def _alone(env: str) -> Side:
     @contextlib.contextmanager
     def opened() -> Iterator[Window]:
@@ -101,12 +108,7 @@ def _alone(env: str) -> Side:
         size = int(vector.action_space.n)  # type: ignore[attr-defined]
         actions = random.integers(size, size=(_ROWS, _ENVS))
 
-        def step() -> int:
-            for row in actions:
-                vector.step(row)
-            return _ROWS * _ENVS
-
-        yield _counted(step)
+        yield _counted(lambda: _stepped(vector, actions))
         vector.close()
 
     return Side("environments alone", opened)
@@ -119,12 +121,7 @@ def _of_gymnasium(env: str) -> Side:
         vector.reset(seed=0)
         actions = np.random.default_rng(0).integers(2, size=(_ROWS, _ENVS))
 
-        def step() -> int:
-            for row in actions:
-                vector.step(row)
-            return _ROWS * _ENVS
-
-        yield _counted(step)
+        yield _counted(lambda: _stepped(vector, actions))
         vector.close()
 
     return Side("AsyncVectorEnv", opened)

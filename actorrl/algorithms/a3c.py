@@ -24,11 +24,11 @@ from actorrl.algorithms.actor_critic import (
     GAEConfig,
     Momentum,
     OptType,
+    make_optimizer,
     make_policy,
 )
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.config import Gathers
-from actorrl.algorithms.optimizer import Optimizer
 from actorrl.envs.check import EnvInfo
 from actorrl.roles.settings import Metrics, State
 from actorrl.runtime.program import Program
@@ -72,16 +72,7 @@ class A3CUpdate:
     def __init__(self, config: A3CConfig, info: EnvInfo, seed: int, device: str) -> None:
         self.policy = make_policy(config, info, seed, np.arange(1))
         self.policy.to(device)
-        self._optimizer = Optimizer(
-            self.policy,
-            config.lr,
-            config.lr_schedule,
-            config.gradient_clip(),
-            config.opt_type,
-            config.epsilon if config.opt_type == "rmsprop" else 1e-5,
-            decay=config.decay,
-            momentum=config.momentum,
-        )
+        self._optimizer = make_optimizer(self.policy, config)
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
         return self._optimizer.step(timesteps)

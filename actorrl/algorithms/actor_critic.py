@@ -5,16 +5,22 @@ T rows of a fragment, B environments.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from msgspec import Meta
 
 from actorrl.algorithms.config import AlgorithmConfig, Schedule, schedule_lines
+from actorrl.algorithms.optimizer import ADAM_EPS, Optimizer
 from actorrl.envs.check import EnvInfo
 from actorrl.models.action_layout import Units, action_layout
 from actorrl.policies.actor_critic import ActorCriticPolicy
+from actorrl.policies.base import Policy
 from actorrl.policies.exploration import PiecewiseSchedule
+
+if TYPE_CHECKING:
+    from actorrl.algorithms.a3c import A3CConfig
+    from actorrl.algorithms.impala import IMPALAConfig
 
 OptType = Annotated[Literal["adam", "rmsprop"], Meta(description="optimizer")]
 Decay = Annotated[
@@ -124,3 +130,17 @@ def make_policy(
     if isinstance(config, StochasticConfig):
         policy.action_layout = action_layout(info.action_space, config.action_units())
     return policy
+
+
+def make_optimizer(policy: Policy, config: A3CConfig | IMPALAConfig) -> Optimizer:
+    """The one that `opt_type` names; `decay`, `momentum` and `epsilon` are rmsprop's alone."""
+    return Optimizer(
+        policy,
+        config.lr,
+        config.lr_schedule,
+        config.gradient_clip(),
+        config.opt_type,
+        config.epsilon if config.opt_type == "rmsprop" else ADAM_EPS,
+        decay=config.decay,
+        momentum=config.momentum,
+    )

@@ -23,9 +23,9 @@ from actorrl.algorithms.actor_critic import (
     Epsilon,
     Momentum,
     OptType,
+    make_optimizer,
 )
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment
 from actorrl.envs.check import EnvInfo
@@ -113,16 +113,7 @@ class IMPALAUpdate:
         self._clip_rewards = config.clips_rewards(info.frame_stack)
         self.policy: ActorCriticPolicy = make_policy(config, info, seed, np.arange(1))
         self.policy.to(device)
-        self._optimizer = Optimizer(
-            self.policy,
-            config.lr,
-            config.lr_schedule,
-            config.gradient_clip(),
-            config.opt_type,
-            config.epsilon if config.opt_type == "rmsprop" else 1e-5,
-            decay=config.decay,
-            momentum=config.momentum,
-        )
+        self._optimizer = make_optimizer(self.policy, config)
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
         config = self._config

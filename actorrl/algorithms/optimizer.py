@@ -19,6 +19,7 @@ from actorrl.policies.exploration import PiecewiseSchedule
 from actorrl.roles.settings import State
 from actorrl.runtime.refs import beat
 
+ADAM_EPS = 1e-5  # added to the root of its second moment
 _MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "rmsprop": ("square_avg", "momentum_buffer")}
 _NO_CLIP = GradientClip()
 
@@ -38,7 +39,7 @@ class Optimizer:
         lr_schedule: list[tuple[float, float]] | None = None,
         clip: GradientClip = _NO_CLIP,
         name: str = "adam",
-        eps: float = 1e-5,
+        eps: float = ADAM_EPS,
         part: str = "",
         decay: float = 0.99,
         momentum: float = 0.0,

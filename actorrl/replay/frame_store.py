@@ -71,7 +71,68 @@ def stacks_on_host(store: FrameStore, numbers: np.ndarray, allocate: Allocate) -
     return store.gather(numbers, allocate((*numbers.shape, *store.frame_shape), store.dtype))
 
 
-class RingFrameStore:
+class FrameNumbers:
+    """What all stores share: which numbers they hold, each in a slot of a ring of `capacity`."""
+
+    def __init__(
+        self, capacity_frames: int, frame_shape: tuple[int, ...], dtype: np.typing.DTypeLike
+    ) -> None:
+        if capacity_frames < 1:
+            raise ValueError(f"capacity_frames: {capacity_frames} is no positive number of frames")
+        self._capacity = capacity_frames
+        self._frame_shape = tuple(frame_shape)
+        self._dtype = np.dtype(dtype)
+        self.oldest = 0
+        self.next = 0
+
+    @property
+    def capacity(self) -> int:
+        return self._capacity
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of one frame."""
+        return self._frame_shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of frames."""
+        return self._dtype
+
+    def add(self, frames: np.ndarray) -> int:
+        """Keep `frames` [F, ...]; the first one's number. ValueError if they have another shape or
+        are more than fit."""
+        if frames.shape[1:] != self._frame_shape or frames.dtype != self._dtype:
+            raise ValueError(
+                f"frames: {frames.dtype} {frames.shape[1:]} in a store of "
+                f"{self._dtype} {self._frame_shape}"
+            )
+        if len(frames) > self._capacity:
+            raise ValueError(f"frames: {len(frames)} in a store of {self._capacity}")
+        first, start = self.next, self.next % self._capacity
+        head = min(len(frames), self._capacity - start)
+        self._put(start, frames[:head])
+        self._put(0, frames[head:])
+        self.next = first + len(frames)
+        self.oldest = max(self.oldest, self.next - self._capacity)
+        return first
+
+    def _put(self, start: int, frames: np.ndarray) -> None:
+        """Into the slots from `start` on, in the place of what was there."""
+        raise NotImplementedError
+
+    def _slots(self, numbers: np.ndarray) -> np.ndarray:
+        """Where these frames are. Raises IndexError for one that is not held."""
+        if numbers.size and (numbers.min() < self.oldest or numbers.max() >= self.next):
+            raise IndexError(f"a frame outside {self.oldest}..{self.next - 1} was asked for")
+        return numbers % self._capacity
+
+    def check_valid(self) -> None:
+        assert 0 <= self.oldest <= self.next
+        assert self.next - self.oldest <= self._capacity
+
+
+class RingFrameStore(FrameNumbers):
     """Frames in one array; a new frame takes the place of the oldest."""
 
     def __init__(
@@ -80,66 +141,29 @@ class RingFrameStore:
         frame_shape: tuple[int, ...],
         dtype: np.typing.DTypeLike = np.uint8,
     ) -> None:
-        if capacity_frames < 1:
-            raise ValueError(f"capacity_frames: {capacity_frames} is no positive number of frames")
+        super().__init__(capacity_frames, frame_shape, dtype)
         # Zero pages are handed out by the kernel when they are first written, so that a large ring
         # takes memory as it fills, not at once.
         self._frames = np.zeros((capacity_frames, *frame_shape), dtype)
-        self.oldest = 0
-        self.next = 0
-
-    @property
-    def capacity(self) -> int:
-        return len(self._frames)
-
-    @property
-    def frame_shape(self) -> tuple[int, ...]:
-        """Shape of one frame."""
-        return self._frames.shape[1:]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of frames."""
-        return self._frames.dtype
 
     @property
     def nbytes(self) -> int:
         return self._frames.nbytes
 
-    def add(self, frames: np.ndarray) -> int:
-        """Keep `frames` [F, ...]; ValueError if they have another shape or are more than fit."""
-        if frames.shape[1:] != self.frame_shape or frames.dtype != self._frames.dtype:
-            raise ValueError(
-                f"frames: {frames.dtype} {frames.shape[1:]} in a store of "
-                f"{self._frames.dtype} {self.frame_shape}"
-            )
-        if len(frames) > self.capacity:
-            raise ValueError(f"frames: {len(frames)} in a store of {self.capacity}")
-        first, start = self.next, self.next % self.capacity
-        head = min(len(frames), self.capacity - start)
-        self._frames[start : start + head] = frames[:head]
-        self._frames[: len(frames) - head] = frames[head:]
-        self.next = first + len(frames)
-        self.oldest = max(self.oldest, self.next - self.capacity)
-        return first
+    def _put(self, start: int, frames: np.ndarray) -> None:
+        self._frames[start : start + len(frames)] = frames
 
     def gather(self, numbers: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Frames [*numbers.shape, ...], a copy, written to `out` if given."""
-        if numbers.size and (numbers.min() < self.oldest or numbers.max() >= self.next):
-            raise IndexError(f"a frame outside {self.oldest}..{self.next - 1} was asked for")
         # Every slot is in range, so "clip" changes none; with the default mode and `out`, NumPy
         # would copy everything twice. ("wrap" subtracts the capacity in a loop: slow.)
-        return np.take(self._frames, numbers % self.capacity, axis=0, out=out, mode="clip")
+        return np.take(self._frames, self._slots(numbers), axis=0, out=out, mode="clip")
 
     def stacks(self, numbers: np.ndarray, allocate: Allocate) -> np.ndarray:
         return stacks_on_host(self, numbers, allocate)
 
-    def check_valid(self) -> None:
-        assert 0 <= self.oldest <= self.next
-        assert self.next - self.oldest <= self.capacity
 
-
-class LZ4FrameStore:
+class LZ4FrameStore(FrameNumbers):
     """Frames compressed one by one, so that any of them can be read alone.
 
     A frame of an Atari game takes a tenth of its bytes or less. It takes 1 us more to keep; a batch
@@ -152,50 +176,19 @@ class LZ4FrameStore:
         frame_shape: tuple[int, ...],
         dtype: np.typing.DTypeLike = np.uint8,
     ) -> None:
-        if capacity_frames < 1:
-            raise ValueError(f"capacity_frames: {capacity_frames} is no positive number of frames")
+        super().__init__(capacity_frames, frame_shape, dtype)
         self._packed: list[bytes] = [b""] * capacity_frames
         self._packed_nbytes = 0
-        self._frame_shape = frame_shape
-        self._dtype = np.dtype(dtype)
         self._frame_nbytes = int(np.prod(frame_shape)) * self._dtype.itemsize
-        self.oldest = 0
-        self.next = 0
-
-    @property
-    def capacity(self) -> int:
-        return len(self._packed)
-
-    @property
-    def frame_shape(self) -> tuple[int, ...]:
-        """Shape of one frame."""
-        return self._frame_shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of frames."""
-        return self._dtype
 
     @property
     def nbytes(self) -> int:
         """Bytes allocated for what is held now, Python's own included."""
         return self._packed_nbytes + sys.getsizeof(self._packed)
 
-    def add(self, frames: np.ndarray) -> int:
-        """As RingFrameStore.add."""
-        if frames.shape[1:] != self._frame_shape or frames.dtype != self._dtype:
-            raise ValueError(
-                f"frames: {frames.dtype} {frames.shape[1:]} in a store of "
-                f"{self._dtype} {self._frame_shape}"
-            )
-        if len(frames) > self.capacity:
-            raise ValueError(f"frames: {len(frames)} in a store of {self.capacity}")
-        first = self.next
-        for number, frame in enumerate(np.ascontiguousarray(frames), first):
-            self._replace(number % self.capacity, lz4.block.compress(frame, store_size=False))
-        self.next = first + len(frames)
-        self.oldest = max(self.oldest, self.next - self.capacity)
-        return first
+    def _put(self, start: int, frames: np.ndarray) -> None:
+        for slot, frame in enumerate(np.ascontiguousarray(frames), start):
+            self._replace(slot, lz4.block.compress(frame, store_size=False))
 
     def _replace(self, slot: int, packed: bytes) -> None:
         before = self._packed[slot]
@@ -204,12 +197,11 @@ class LZ4FrameStore:
 
     def gather(self, numbers: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """As RingFrameStore.gather."""
-        if numbers.size and (numbers.min() < self.oldest or numbers.max() >= self.next):
-            raise IndexError(f"a frame outside {self.oldest}..{self.next - 1} was asked for")
+        slots = self._slots(numbers)
         if out is None:
             out = np.empty((*numbers.shape, *self._frame_shape), self._dtype)
         flat = out.reshape(-1, self._frame_nbytes // self._dtype.itemsize)
-        for row, slot in zip(flat, (numbers.ravel() % self.capacity).tolist(), strict=True):
+        for row, slot in zip(flat, slots.ravel().tolist(), strict=True):
             data = lz4.block.decompress(self._packed[slot], uncompressed_size=self._frame_nbytes)
             row[:] = np.frombuffer(data, self._dtype)
         return out
@@ -218,8 +210,7 @@ class LZ4FrameStore:
         return stacks_on_host(self, numbers, allocate)
 
     def check_valid(self) -> None:
-        assert 0 <= self.oldest <= self.next
-        assert self.next - self.oldest <= self.capacity
+        super().check_valid()
         assert self._packed_nbytes == sum(
             sys.getsizeof(packed) for packed in self._packed if packed
         )

@@ -31,6 +31,16 @@ def gradients(policy: ActorCriticPolicy, count: int) -> list[np.ndarray]:
     return [rng.normal(size=policy.flat_weights().shape).astype(np.float32) for _ in range(count)]
 
 
+def assert_steps_alike(policy, optimizer, weights, theirs):
+    """Ours and torch's, from the same gradients."""
+    for gradient in gradients(policy, 5):
+        policy.set_flat_gradient(gradient)
+        optimizer.step(0)
+        weights.grad = torch.tensor(gradient)
+        theirs.step()
+    np.testing.assert_allclose(policy.flat_weights(), weights.detach().numpy(), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["adam", "rmsprop"])
 def test_a_step_is_that_of_torchs_class(name: str) -> None:
     policy = make_policy()
@@ -40,12 +50,7 @@ def test_a_step_is_that_of_torchs_class(name: str) -> None:
         theirs: torch.optim.Optimizer = torch.optim.Adam([weights], lr=1e-2, eps=1e-5)
     else:
         theirs = torch.optim.RMSprop([weights], lr=1e-2, alpha=0.99, eps=1e-5)
-    for gradient in gradients(policy, 5):
-        policy.set_flat_gradient(gradient)
-        optimizer.step(0)
-        weights.grad = torch.tensor(gradient)
-        theirs.step()
-    np.testing.assert_allclose(policy.flat_weights(), weights.detach().numpy(), atol=1e-6)
+    assert_steps_alike(policy, optimizer, weights, theirs)
 
 
 def test_the_gradient_is_clipped_and_its_norm_before_is_reported() -> None:
@@ -75,12 +80,7 @@ def test_rmsprops_settings_are_those_of_torchs_class(
     policy, optimizer = update.policy, update._optimizer
     weights = torch.nn.Parameter(torch.tensor(policy.flat_weights()))
     theirs = torch.optim.RMSprop([weights], lr=1e-2, alpha=0.9, eps=0.1, momentum=momentum)
-    for gradient in gradients(policy, 5):
-        policy.set_flat_gradient(gradient)
-        optimizer.step(0)
-        weights.grad = torch.tensor(gradient)
-        theirs.step()
-    np.testing.assert_allclose(policy.flat_weights(), weights.detach().numpy(), atol=1e-6)
+    assert_steps_alike(policy, optimizer, weights, theirs)
     again = update_class(config, checked(config), 3, "cpu")
     again.load_state_dict(update.state_dict())
     again.policy.flat.load(policy.flat_weights())
