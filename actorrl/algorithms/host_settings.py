@@ -12,11 +12,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from msgspec import Meta
 
 from actorrl.algorithms.fluent import FluentConfig
+from actorrl.algorithms.registry import those_with
 from actorrl.errors import ConfigError
 from actorrl.runtime.counts import default_workers, role_count, with_roles
 from actorrl.runtime.hosts import LOCAL, ClusterSpec, load_cluster
-
-_SEVERAL = "A2C, APPO, IMPALA, PG and PPO"  # whose config says `several_learners`
 
 Count = Annotated[int, Meta(ge=0)]
 Amount = Annotated[float, Meta(ge=0)]
@@ -135,7 +134,8 @@ class HostSettings(FluentConfig):
         """Why there cannot be so many."""
         asked = f"num_learners: {self.num_learners} is not accepted"
         if not self.several_learners:
-            return [f"{asked}, this algorithm has one learner ({_SEVERAL} can have more)"]
+            able = those_with("several_learners")
+            return [f"{asked}, this algorithm has one learner ({able} can have more)"]
         if self.num_workers == 0:
             return [f"{asked} with num_workers: 0, which is one process, expected num_workers >= 1"]
         return []

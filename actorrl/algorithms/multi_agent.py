@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
+from actorrl.algorithms.registry import those_with
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.envs.base_env import AgentsVector, BaseEnvVector, make_agents_vector
 from actorrl.envs.check import EnvInfo
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from actorrl.algorithms.config import AlgorithmConfig
 
 _TRY_OUT_STEPS = 100
-_LEARN_SEVERAL = ("A2C", "A3C", "APPO", "DDPG", "DQN", "IMPALA", "PG", "PPO", "SAC", "TD3")
 
 
 class PolicySpec(NamedTuple):
@@ -150,11 +150,8 @@ def _not_to_train(to_train: Any, specs: Mapping[str, PolicySpec]) -> list[str]:
 
 
 def _refusal(config: AlgorithmConfig) -> str:
-    algo = config.algorithm.__name__
-    return (
-        f"policies: {algo} learns one policy of one agent; {', '.join(_LEARN_SEVERAL)} learn"
-        " several"
-    )
+    algo, able = config.algorithm.__name__, those_with("several_policies")
+    return f"policies: {algo} learns one policy of one agent; {able} learn several"
 
 
 def check(config: AlgorithmConfig) -> EnvInfo:

@@ -73,3 +73,8 @@ def name_of(algorithm: type[Algorithm]) -> str:
 
 def config_class(name: str) -> type[AlgorithmConfig]:
     return algorithm_class(name).config_class
+
+
+def those_with(ability: str) -> str:
+    """The algorithms whose config class has it (`several_learners`), for refusals: imports all."""
+    return ", ".join(name for name in sorted(names()) if getattr(config_class(name), ability))
