@@ -16,7 +16,8 @@ from actorrl.algorithms.run_record import RunRecord
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.envs.check import EnvInfo
 from actorrl.errors import ActorDied, ActorRLError, RemoteError, RunFailed
-from actorrl.roles.learner import LearningDiverged, NotRestored
+from actorrl.roles.divergence import LearningDiverged
+from actorrl.roles.learner import NotRestored
 from actorrl.roles.settings import State
 from actorrl.rollouts.episodes import EpisodeWindow
 from actorrl.runtime.cluster import Cluster

@@ -7,37 +7,33 @@ runs on the actor's main thread.
 
 from __future__ import annotations
 
-import collections
 import math
 import time
 from collections.abc import Iterable
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from actorrl import copies, failpoints
-from actorrl.data.columns import PRIORITIES
 from actorrl.errors import ActorRLError
-from actorrl.policies.policy_map import SEPARATOR
-from actorrl.roles import torch_setup
-from actorrl.roles.lessons import Lessons
-from actorrl.roles.partners import LOOK_S, Partners, load
+from actorrl.roles import divergence, torch_setup
+from actorrl.roles.divergence import LearningDiverged
+from actorrl.roles.iteration import Iteration, Tally, scalars
+from actorrl.roles.partners import Partners, load
 from actorrl.roles.phases import Phases
-from actorrl.roles.settings import Body, LearnerSettings, Metrics, Recovery, State, Update
-from actorrl.roles.statistics import described
-from actorrl.runtime.actor import remote
+from actorrl.roles.settings import (
+    Arrays,
+    Body,
+    LearnerSettings,
+    Metrics,
+    Recovery,
+    State,
+    Update,
+)
+from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.links import Item
 from actorrl.runtime.mailbox import Later
-
-PER_ROW = (PRIORITIES,)  # what an update may return beside scalars
-_MAX_EPISODES = 100_000  # kept for the driver between two of its calls
-
-
-class LearningDiverged(ActorRLError):
-    """A loss became NaN or infinite; nothing was published from it. Starting again from the same
-    checkpoint would end the same way."""
-
-    fatal = True
 
 
 class NotRestored(ActorRLError):
@@ -45,57 +41,31 @@ class NotRestored(ActorRLError):
     (`recover`) before it is asked for anything."""
 
 
-class Iteration:
-    """One call of `train`: what it wants, what has been done for it."""
-
-    def __init__(
-        self, min_updates: int, min_env_steps: int, min_time_s: float, stay: bool, later: Later
-    ) -> None:
-        self.min_updates = min_updates
-        self.min_env_steps = min_env_steps
-        self.min_time_s = min_time_s
-        self.stay = stay
-        self.later = later
-        self.started = time.monotonic()
-        self.num_updates = 0
-        self.num_env_steps = 0
-
-    def complete(self) -> bool:
-        return (
-            self.num_updates >= self.min_updates
-            and self.num_env_steps >= self.min_env_steps
-            and time.monotonic() - self.started >= self.min_time_s
-        )
-
-
-class Learner(Lessons):
+class Learner(Actor):
     """Base of the learners. Subclasses gather batches and call `learn`."""
 
     def __init__(self, settings: LearnerSettings) -> None:
         self.settings = settings
 
     def on_start(self) -> None:
-        torch_setup.use_threads(self.settings.num_threads, self.context.inline)
-        torch_setup.keep_freed_memory(self.context.inline)
+        settings = self.settings
+        self.device = torch_setup.for_learning(
+            settings.num_threads, settings.num_gpus, self.context.inline
+        )
         self.phases = Phases(self.context.inline)
         copies.clear()
-        self.device = torch_setup.device_for(self.settings.num_gpus)
-        self.update: Update = self.settings.make_update(self.device)
+        self.update: Update = settings.make_update(self.device)
         self._partners: Partners | None = None
         if self.context.has_link("shares"):
+            told = (self.get_state, self._go_on)
             self._partners = Partners(
-                self.context, self.update, self.device, self.settings.num_gpus, self.get_state
+                self.context, self.update, self.device, settings.num_gpus, *told
             )
-            self.context.every(LOOK_S, self._look_for_partners)
         self.num_updates = 0
         self.timesteps_total = 0
         self.iteration: Iteration | None = None
         self.learning = False
-        self._episodes: collections.deque[list[float]] = collections.deque(maxlen=_MAX_EPISODES)
-        self._stats: dict[str, list[float]] = collections.defaultdict(list)
-        self._lags: list[int] = []
-        self._dropped_stale = 0
-        self._seconds: dict[str, float] = collections.defaultdict(float)
+        self._tally = Tally()
         self._published_at = -math.inf
         # Readers may know a version of our predecessor: ours must be newer, and in a new epoch.
         publisher = self.context.publisher("weights")
@@ -103,12 +73,88 @@ class Learner(Lessons):
         self._has_recovered = False
         self._awaits_state = False
         if self.context.incarnation > 1:
-            found = self.settings.recover()
+            found = settings.recover()
             self._awaits_state = found is not None and not found.is_here
             if found is not None and found.is_here:
                 self._recover(found)
         if not self._awaits_state:  # what its predecessor has published is better than untrained
             self._publish()
+
+    # ---- the driver's calls -------------------------------------------------------------
+
+    @remote
+    def train(
+        self, min_updates: int, min_env_steps: int, min_time_s: float, stay: bool = False
+    ) -> Later:
+        """Learn until at least so much is done, then answer with what happened. `stay`: go on
+        learning after the answer, since the next call follows at once."""
+        self._check_restored()
+        later = Later()
+        self.iteration = Iteration(min_updates, min_env_steps, min_time_s, stay, later)
+        self.learning = True
+        self.resume()
+        return later
+
+    @remote
+    def pause(self) -> Body:
+        """Learn no more until the next `train`; what was done since the last report."""
+        self._check_restored()
+        self.iteration = None
+        if self.learning:
+            self.learning = False
+            self._publish()
+        return self._report()
+
+    @remote
+    def set_weights(self, weights: dict[str, np.ndarray]) -> int:
+        """Replace the policy's weights by name; the version under which workers get them."""
+        self._check_restored()
+        self.update.policy.set_weights(weights)
+        self._end_generation()
+        self._publish()
+        return self.version
+
+    @remote
+    def learn_on_batch(self, columns: Arrays) -> dict[str, float]:
+        """One update of a batch that the driver has made, published at once; its metrics. No env
+        step is counted."""
+        self._check_restored()
+        metrics = self.teach(columns)
+        self._publish()
+        return scalars(metrics)
+
+    # ---- its state, and the way back ----------------------------------------------------
+
+    @remote
+    def get_state(self) -> State:
+        """Everything a checkpoint needs of this learner."""
+        self._check_restored()
+        return {
+            "update": self.update.state_dict(),
+            "weights": self.update.policy.flat_weights(),
+            "filter": self.update.policy.filter_state(),
+            "num_updates": self.num_updates,
+            "timesteps_total": self.timesteps_total,
+            "epoch": self.epoch,
+            "random": self.random_state(),
+        }
+
+    @remote
+    def set_state(self, state: State) -> None:
+        """Continue from `get_state`; publishes the weights under a new version and epoch."""
+        self._awaits_state = False
+        self._load(state)
+        self._note_progress()
+        self._publish()
+
+    def _load(self, state: State) -> None:
+        load(self.update, state)
+        self._end_generation()
+        self.num_updates = int(state["num_updates"])
+        self.timesteps_total = int(state["timesteps_total"])
+        self.epoch = max(self.epoch, int(state.get("epoch", 0)) + 1)
+        if state.get("random"):
+            self.set_random_state(state["random"])
 
     @remote
     def recover(
@@ -149,71 +195,6 @@ class Learner(Lessons):
         if self._awaits_state:
             raise NotRestored("the learner was started again and has not got its checkpoint yet")
 
-    # ---- the driver's calls -------------------------------------------------------------
-
-    @remote
-    def train(
-        self, min_updates: int, min_env_steps: int, min_time_s: float, stay: bool = False
-    ) -> Later:
-        """Learn until at least so much is done, then answer with what happened. `stay`: go on
-        learning after the answer, since the next call follows at once."""
-        self._check_restored()
-        later = Later()
-        self.iteration = Iteration(min_updates, min_env_steps, min_time_s, stay, later)
-        self.learning = True
-        self.resume()
-        return later
-
-    @remote
-    def pause(self) -> Body:
-        """Learn no more until the next `train`; what was done since the last report."""
-        self._check_restored()
-        self.iteration = None
-        if self.learning:
-            self.learning = False
-            self._publish()
-        return self._report()
-
-    @remote
-    def get_state(self) -> State:
-        """Everything a checkpoint needs of this learner."""
-        self._check_restored()
-        return {
-            "update": self.update.state_dict(),
-            "weights": self.update.policy.flat_weights(),
-            "filter": self.update.policy.filter_state(),
-            "num_updates": self.num_updates,
-            "timesteps_total": self.timesteps_total,
-            "epoch": self.epoch,
-            "random": self.random_state(),
-        }
-
-    @remote
-    def set_state(self, state: State) -> None:
-        """Continue from `get_state`; publishes the weights under a new version and epoch."""
-        self._awaits_state = False
-        self._load(state)
-        self._note_progress()
-        self._publish()
-
-    @remote
-    def set_weights(self, weights: dict[str, np.ndarray]) -> int:
-        """Replace the policy's weights by name; the version under which workers get them."""
-        self._check_restored()
-        self.update.policy.set_weights(weights)
-        self._end_generation()
-        self._publish()
-        return self.version
-
-    def _load(self, state: State) -> None:
-        load(self.update, state)
-        self._end_generation()
-        self.num_updates = int(state["num_updates"])
-        self.timesteps_total = int(state["timesteps_total"])
-        self.epoch = max(self.epoch, int(state.get("epoch", 0)) + 1)
-        if state.get("random"):
-            self.set_random_state(state["random"])
-
     # ---- other learners of the run ------------------------------------------------------
 
     def can_learn(self) -> bool:
@@ -221,23 +202,16 @@ class Learner(Lessons):
         return self.learning and (self._partners is None or self._partners.are_free())
 
     def on_shares(self, item: Item) -> None:
-        """A partner is free."""
         assert self._partners is not None
-        item.release()  # so that it may be asked again at once
-        self._partners.answered(item.source)
-        if self.learning:
-            self.resume()
+        self._partners.answered(item)
 
     def lost_shares(self, partner: str, num_lost: int) -> None:
-        """A partner died, or is back."""
         assert self._partners is not None
         self._partners.changed(partner, num_lost)
-        if self.learning:
-            self.resume()
 
-    def _look_for_partners(self) -> None:
-        assert self._partners is not None
-        if self._partners.has_lost_patience() and self.learning:
+    def _go_on(self) -> None:
+        """Learners may be free."""
+        if self.learning:
             self.resume()
 
     def _end_generation(self) -> None:
@@ -256,17 +230,23 @@ class Learner(Lessons):
         self._note_progress()
         if self.iteration is not None:
             self.iteration.num_env_steps += num_env_steps
-        self._episodes.extend(episodes)
+        self._tally.episodes.extend(episodes)
 
     def too_stale(self, policy_version: int) -> bool:
         """Note the lag of a fragment; True if it is beyond `max_policy_lag` and must be dropped."""
         lag = max(0, self.version - policy_version)
         limit = self.settings.max_policy_lag
         if limit is not None and lag > limit:
-            self._dropped_stale += 1
+            self._tally.num_dropped_stale += 1
             return True
-        self._lags.append(lag)
+        self._tally.lags.append(lag)
         return False
+
+    def teach(self, columns: Arrays) -> Metrics:
+        """The update of a batch as workers send it."""
+        return self.learn(
+            {name: torch.from_numpy(np.array(x)).to(self.device) for name, x in columns.items()}
+        )
 
     def learn(self, batch: dict[str, Tensor]) -> Metrics:
         """One update and a new version."""
@@ -278,31 +258,21 @@ class Learner(Lessons):
         try:
             self.finish_update(metrics, started)
         except LearningDiverged as error:
-            raise LearningDiverged(f"{error}\nits batch:\n{described(batch)}") from None
+            raise LearningDiverged(f"{error}\nits batch:\n{divergence.described(batch)}") from None
         return metrics
 
     def finish_update(self, metrics: Metrics, started: float) -> None:
         """After the weights have changed: count, check, publish."""
-        self._note(metrics)
+        numbers = scalars(metrics)
+        divergence.check(numbers, self.num_updates + 1)
+        self._tally.add(numbers)
         self.num_updates += 1
         self._note_progress()
-        self._seconds["update_s"] += time.monotonic() - started
+        self._tally.seconds["update_s"] += time.monotonic() - started
         self.phases.lap("update")
         self._publish_if_due()
         if self.iteration is not None:
             self.iteration.num_updates += 1
-
-    def _note(self, metrics: Metrics) -> None:
-        for name, value in metrics.items():
-            if name.rpartition(SEPARATOR)[2] in PER_ROW:
-                continue
-            number = float(value)
-            if not math.isfinite(number) and name.endswith("loss"):
-                raise LearningDiverged(
-                    f"{name} is {number} at update {self.num_updates + 1}: lower lr, or set"
-                    " grad_clip"
-                )
-            self._stats[name].append(number)
 
     def _publish_if_due(self) -> None:
         now = time.monotonic()
@@ -322,7 +292,7 @@ class Learner(Lessons):
             self.version, {"flat": self.update.policy.flat_weights()}, self.epoch
         )
         self._published_at = time.monotonic()
-        self._seconds["publish_s"] += self._published_at - started
+        self._tally.seconds["publish_s"] += self._published_at - started
         self.phases.lap("weights")
 
     def end_iteration_if_complete(self) -> None:
@@ -337,33 +307,25 @@ class Learner(Lessons):
         iteration.later.resolve(self._report())
 
     def _report(self) -> Body:
-        stats = {name: sum(values) / len(values) for name, values in self._stats.items()}
-        lags = self._lags or [0]
         report = {
             "num_updates": self.num_updates,
             "timesteps_total": self.timesteps_total,
             "policy_version": self.version,
-            "policy_lag_mean": sum(lags) / len(lags),
-            "policy_lag_max": max(lags),
-            "episodes": list(self._episodes),
-            "stats": stats,
+            **self._tally.take(),
             "counters": {
-                "num_dropped_stale": self._dropped_stale,
+                "num_dropped_stale": self._tally.num_dropped_stale,
                 "epoch": self.epoch,
                 **self.counters(),
                 **(self._partners.counters() if self._partners is not None else {}),
             },
             "seconds": {
-                **self._seconds,
+                **self._tally.seconds,
                 **self.phases.report(),
                 **{f"wait_{name}_s": s for name, s in self.context.waits.items()},
             },
         }
         if copies.COUNTING:
             report["copies"] = self.copies_counted()
-        self._episodes.clear()
-        self._stats.clear()
-        self._lags.clear()
         return report
 
     def random_state(self) -> str:

@@ -25,10 +25,11 @@ class LearnerPartner(Actor):
         self.settings = settings
 
     def on_start(self) -> None:
-        torch_setup.use_threads(self.settings.num_threads, self.context.inline)
-        torch_setup.keep_freed_memory(self.context.inline)
-        self.device = torch_setup.device_for(self.settings.num_gpus)
-        self.update = self.settings.make_update(self.device)
+        settings = self.settings
+        self.device = torch_setup.for_learning(
+            settings.num_threads, settings.num_gpus, self.context.inline
+        )
+        self.update = settings.make_update(self.device)
         self._group: LearnerGroup | None = None
         self._generation: tuple[int, int] | None = None  # the lead's incarnation, and its number
 

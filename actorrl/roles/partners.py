@@ -28,6 +28,7 @@ from actorrl.roles.learner_group import TIMEOUT_S, GroupLost, LearnerGroup
 from actorrl.roles.settings import Metrics, State, Update
 from actorrl.roles.shares import by_policy, cut, num_rows, to_arrays
 from actorrl.runtime.context import Context
+from actorrl.runtime.links import Item
 
 PATIENCE_S = TIMEOUT_S  # with partners that are up and do not answer
 LOOK_S = 1.0  # how often it is looked for them
@@ -43,14 +44,17 @@ class Partners:
         device: str,
         num_gpus: float,
         state: Callable[[], State],
+        freed: Callable[[], None],
     ) -> None:
-        """`state()` is what a partner goes on from."""
+        """`state()` is what a partner goes on from; `freed()` is called when `are_free` may have
+        become true."""
         self._context = context
         self._requests = context.requests("shares")
         self._update = update
         self._device = device
         self._whole_gpu = num_gpus >= 1
         self._state = state
+        self._freed = freed
         self._awaited = set(self._requests.targets)
         self._asked_at = time.monotonic()
         self._free: set[str] = set()
@@ -60,6 +64,7 @@ class Partners:
         self.num_rows_lost = 0
         for partner in self._requests.targets:
             self._requests.ask(partner)
+        context.every(LOOK_S, self._look)
 
     # ---- who is there -------------------------------------------------------------------
 
@@ -67,17 +72,18 @@ class Partners:
         """Whether a batch can be begun."""
         return not self._awaited
 
-    def has_lost_patience(self) -> bool:
-        """With those who are awaited: nobody is, from now on."""
-        if not self._awaited or time.monotonic() - self._asked_at < PATIENCE_S:
-            return False
-        self._context.event("partners_late", learners=sorted(self._awaited))
-        self._give_up()
-        return True
+    def _look(self) -> None:
+        """Whether those who are awaited take too long: nobody is, from now on."""
+        if self._awaited and time.monotonic() - self._asked_at >= PATIENCE_S:
+            self._context.event("partners_late", learners=sorted(self._awaited))
+            self._give_up()
+            self._freed()
 
-    def answered(self, partner: str) -> None:
-        self._awaited.discard(partner)
-        self._free.add(partner)
+    def answered(self, item: Item) -> None:
+        item.release()  # so that it may be asked again at once
+        self._awaited.discard(item.source)
+        self._free.add(item.source)
+        self._freed()
 
     def changed(self, partner: str, num_lost: int) -> None:
         """It died, or is back: then it is asked whether it is ready, but nobody waits for that."""
@@ -87,6 +93,7 @@ class Partners:
         if partner in self._members:
             self.end_generation()
         self._requests.ask(partner)
+        self._freed()
 
     def end_generation(self) -> None:
         """The partners' state is not the lead's any more."""

@@ -36,6 +36,13 @@ def give_back_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def for_learning(num_threads: int, num_gpus: float, inline: bool) -> str:
+    """What every process that learns begins with; its device."""
+    use_threads(num_threads, inline)
+    keep_freed_memory(inline)
+    return device_for(num_gpus)
+
+
 def yield_to_learners(inline: bool) -> None:
     """For processes that sample: where cores are short, those that learn go first. Otherwise a
     learner that everybody waits for loses a fifth of its core to workers that then stand still."""

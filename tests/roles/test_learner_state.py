@@ -15,7 +15,7 @@ import torch
 
 from actorrl.algorithms.base import Setup
 from actorrl.algorithms.registry import config_class
-from actorrl.roles.learner import LearningDiverged
+from actorrl.roles.divergence import LearningDiverged
 from actorrl.runtime.cluster import Cluster
 from tests.roles import worlds
 

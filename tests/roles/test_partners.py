@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actorrl.algorithms.a2c import A2CUpdate
-from actorrl.roles import learner, partners
+from actorrl.roles import partners
 from actorrl.roles.synchronous_learner import SynchronousLearner
 from actorrl.runtime.actor import Actor
 from actorrl.runtime.links import Asked
@@ -62,7 +62,7 @@ def test_a_partner_that_is_up_and_does_not_answer_is_waited_for_for_so_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(partners, "PATIENCE_S", 0.2)
-    monkeypatch.setattr(learner, "LOOK_S", 0.01)
+    monkeypatch.setattr(partners, "LOOK_S", 0.01)
     with worlds.running(program()) as cluster:
         future = with_a_round(cluster)
         worlds.poll_until(cluster, future.done)

@@ -1,12 +1,31 @@
-"""What a batch held, in a few lines, for whoever has to find out why learning from it failed."""
+"""A loss that is no number: the learner ends, and says what its batch held."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from actorrl.errors import ActorRLError
+
+
+class LearningDiverged(ActorRLError):
+    """A loss became NaN or infinite; nothing was published from it. Starting again from the same
+    checkpoint would end the same way."""
+
+    fatal = True
+
+
+def check(metrics: Mapping[str, float], update: int) -> None:
+    """Raises LearningDiverged. `update` is the number of the one that they are of."""
+    for name, number in metrics.items():
+        if name.endswith("loss") and not math.isfinite(number):
+            raise LearningDiverged(
+                f"{name} is {number} at update {update}: lower lr, or set grad_clip"
+            )
 
 
 def described(batch: Mapping[str, Any]) -> str:
