@@ -45,6 +45,7 @@ from actorrl.wire.control_messages import (
 )
 from actorrl.wire.messages import PROTOCOL_VERSION
 from actorrl.wire.shared_memory import MemoryServer
+from actorrl.wire.slabs import has_end
 
 _POLL_MS = 500
 _ORPHAN_GRACE_S = 1.0  # what actors get when the driver is gone: all must have ended within 5 s
@@ -207,10 +208,11 @@ class Agent:
         self._poller.unregister(process.sentinel)
         del self._running[running.name]
         strays.kill_group(process.pid)  # what its environment may have started
+        ended = f"{running.name}.{running.incarnation}"
         if self._stop_at is None:  # else all of the run is looked for at the end
-            strays.kill_marked(self._config.run_id, f"{running.name}.{running.incarnation}")
+            strays.kill_marked(self._config.run_id, ended)
         process.forget()
-        self._memory.forget(f"{running.name}.{running.incarnation}")
+        self._memory.forget(lambda memory: has_end(memory, ended))
         for suffix in ("", "!"):
             (self._dir / f"{running.slot}{suffix}").unlink(missing_ok=True)
         self._say(

@@ -18,7 +18,7 @@ from actorrl.runtime.door import Door
 from actorrl.runtime.ledger import Ledger
 from actorrl.runtime.program import Link, Request, Stream
 from actorrl.wire.messages import Kind, Message
-from actorrl.wire.shared_memory import Allocate, own_memory
+from actorrl.wire.slabs import Allocate, own_memory
 
 MAX_PENDING = 1024  # elements that a waiting stream keeps beyond its credit
 

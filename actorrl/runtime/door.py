@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from actorrl.wire.messages import Message
-from actorrl.wire.shared_memory import Allocate
+from actorrl.wire.slabs import Allocate
 
 
 class Door(Protocol):

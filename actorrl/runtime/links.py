@@ -12,7 +12,7 @@ from actorrl.runtime.ledger import Ledger
 from actorrl.runtime.program import Link, LinkKind, Report, Request, State, Stream
 from actorrl.wire.blocks import Stamp
 from actorrl.wire.messages import Kind, Message
-from actorrl.wire.shared_memory import Allocate
+from actorrl.wire.slabs import Allocate
 
 NOTHING_SEEN = Stamp(0, 0)
 # what travels over which kind of link: towards the target, and back

@@ -29,7 +29,8 @@ from actorrl.wire.keys import Owner
 from actorrl.wire.lines import Lines
 from actorrl.wire.messages import ANSWERS, Message, Peer
 from actorrl.wire.outside import Allow, Outside, Route
-from actorrl.wire.shared_memory import Allocate, MemoryClient, own_memory
+from actorrl.wire.shared_memory import MemoryClient
+from actorrl.wire.slabs import Allocate, own_memory
 from actorrl.wire.sockets import TcpDoor
 from actorrl.wire.visitors import Visitors
 

@@ -12,7 +12,8 @@ from actorrl.errors import WireError
 from actorrl.wire import frames, sockets
 from actorrl.wire import parts as parts_of
 from actorrl.wire.messages import Message, Peer
-from actorrl.wire.shared_memory import Allocate, MemoryClient, SlabReader, SlabWriter, own_memory
+from actorrl.wire.shared_memory import MemoryClient
+from actorrl.wire.slabs import Allocate, SlabReader, SlabWriter, own_memory, slab_name
 
 SLAB_THRESHOLD_BYTES = 32 * 1024  # below this a frame is cheaper than a slab
 
@@ -32,12 +33,12 @@ class Inside:
         self.inbox = sockets.router(context, address)
         self.peers: dict[str, Peer] = {}
         self._context = context
-        self._name = name
-        self._incarnation = incarnation
+        self._me = f"{name}.{incarnation}"
         self._memory = memory
         self._drops = drops
         self._slabs_out: dict[tuple[str, str], SlabWriter] = {}
-        self._slabs_in = SlabReader(memory) if memory is not None else None
+        self._slabs_in = SlabReader(memory, self._me) if memory is not None else None
+        self._open_slab = self._slabs_in.open if self._slabs_in is not None else None
 
     def dial(self, line: str, peer: Peer) -> zmq.Socket:
         """A line to a peer of this host; `name!` is its control lane."""
@@ -48,7 +49,7 @@ class Inside:
         for key in [key for key in self._slabs_out if key[1] == name]:
             del self._slabs_out[key]
         if self._slabs_in is not None:
-            self._slabs_in.forget(f"{name}.")
+            self._slabs_in.forget(name)
 
     # ---- sending ------------------------------------------------------------------------
 
@@ -76,8 +77,8 @@ class Inside:
         writer = self._slabs_out.get((link, to))
         if writer is None:
             consumer = f"{to}.{self.peers[to].incarnation if to in self.peers else 0}"
-            name = f"{self._name}.{self._incarnation}/{link}/{consumer}"
-            writer = self._slabs_out[(link, to)] = SlabWriter(memory, name, num_slots)
+            slab = slab_name(self._me, link, consumer)
+            writer = self._slabs_out[(link, to)] = SlabWriter(memory, slab, num_slots)
         return writer
 
     def _encode_as_frames(self, message: Message) -> list[Any]:
@@ -104,9 +105,3 @@ class Inside:
         except WireError:
             self._drops["malformed"] += 1
             return None
-
-    def _open_slab(self, source: str, incarnation: int, link: str, generation: int) -> Any:
-        if self._slabs_in is None:
-            raise WireError("no shared memory here")
-        name = f"{source}.{incarnation}/{link}/{self._name}.{self._incarnation}"
-        return self._slabs_in.open(name, generation)

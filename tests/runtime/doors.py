@@ -8,7 +8,7 @@ import collections
 from actorrl.runtime.launchers.inproc import InprocBlock
 from actorrl.wire import values
 from actorrl.wire.messages import Kind, Message
-from actorrl.wire.shared_memory import Allocate, own_memory
+from actorrl.wire.slabs import Allocate, own_memory
 
 
 class HandDoor:

@@ -12,7 +12,7 @@ from actorrl.runtime.credit_links import MAX_PENDING, RequestOut, StreamOut
 from actorrl.runtime.links import NOTHING_SEEN, Asked, Item, ReportOut, StateIn, StateOut
 from actorrl.runtime.program import Link, Report, Request, State, Stream
 from actorrl.wire.messages import Kind, Message
-from actorrl.wire.shared_memory import own_memory
+from actorrl.wire.slabs import own_memory
 from tests.runtime.doors import HandDoor
 
 

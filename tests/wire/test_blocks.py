@@ -28,13 +28,6 @@ while True:
 """
 
 
-@pytest.fixture
-def client(memory):
-    client = MemoryClient(memory.address)
-    yield client
-    client.close()
-
-
 def weights(value: float) -> dict[str, np.ndarray]:
     return {"a": np.full((3, 4), value, np.float32), "b": np.full(5, value)}
 

@@ -26,7 +26,7 @@ from actorrl.wire import values
 from actorrl.wire.blocks import Stamp
 from actorrl.wire.frames import check_sendable
 from actorrl.wire.messages import Kind, Message
-from actorrl.wire.shared_memory import Allocate, own_memory
+from actorrl.wire.slabs import Allocate, own_memory
 
 HOST = "local"
 
