@@ -8,7 +8,7 @@ that bootstraps, then padding. Losses already know rows that are no decision.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ import numpy as np
 from actorrl.data import columns as c
 
 Columns = dict[str, np.ndarray]
-State = tuple[np.ndarray, ...]  # of one agent, without a batch axis
+Extras = dict[str, np.ndarray]
+State = tuple[np.ndarray, ...]  # both of one agent, without a batch axis
 
 
 @dataclass(slots=True)
@@ -24,7 +25,7 @@ class Row:
     obs: np.ndarray
     age: int
     action: Any
-    extras: dict[str, np.ndarray]  # without batch axis
+    extras: Extras
     state: State  # before the observation
     valid: bool = True
     reward: float = 0.0
@@ -50,14 +51,28 @@ class Lane:
         """Nothing is known of its agent any more."""
         return not self.rows and self.obs is None and self.final is None and not self.open
 
-    def acted(self, row: Row, state: State) -> None:
-        self.rows.append(row)
+    @property
+    def shown(self) -> np.ndarray | None:
+        """What its policy is asked about now: what the agent acts on, or what it saw at its end
+        (nobody takes that action)."""
+        return self.final if self.obs is None else self.obs
+
+    def begin(self, obs: np.ndarray, state: State) -> None:
+        """The first observation of an episode."""
+        self.obs, self.age, self.state, self.open = obs, 0, state, False
+
+    def acted(self, action: Any, extras: Extras, state: State) -> bool:
+        """What the policy said of `shown`, and its state afterwards; whether the agent acts."""
+        obs, decides = self.shown, self.obs is not None
+        assert obs is not None
+        self.rows.append(Row(obs, self.age, action, extras, self.state, valid=decides))
         self.state = state
-        if row.valid:
+        if decides:
             self.obs, self.open = None, True
             self.age += 1
         else:
             self.final = None
+        return decides
 
     def outcome(self, obs: np.ndarray | None, terminated: bool, truncated: bool) -> None:
         """The agent is heard of again, or has ended. If both flags are set, terminated wins."""
@@ -70,27 +85,94 @@ class Lane:
                 self.final = row.obs if obs is None else obs
         self.obs = None if ended else obs
 
-    def begin(self, obs: np.ndarray, state: State) -> None:
-        """The first observation of an episode."""
-        self.obs, self.age, self.state, self.open = obs, 0, state, False
+    def end(self, terminated: bool) -> None:
+        """The episode is over for all: for an agent that waits for its outcome, and for one that
+        was told what it sees, but not that it has ended."""
+        if self.open:
+            self.outcome(None, terminated, not terminated)
+        elif self.obs is not None:
+            if self.rows and self.rows[-1].valid:
+                self.rows[-1].terminated, self.rows[-1].truncated = terminated, not terminated
+                self.final = self.obs
+            self.obs = None
 
-    def take(self) -> tuple[list[Row], Row | None, np.ndarray | None, int]:
-        """The rows of this fragment; the one that has no outcome yet, which begins the next one;
-        where there is none, the observation that bootstraps; and that one's age."""
+    def take(self) -> tuple[list[Row], Row | None]:
+        """The rows of this fragment, if anything was decided, and behind the last decision one that
+        is none; that one, if the policy has not said yet what it thinks of it. A row that has no
+        outcome yet begins the next fragment."""
         rows, carried = self.rows, None
         if self.open:
-            carried = rows[-1]
-            rows = rows[:-1]
-        self.rows = [carried] if carried is not None else []
+            rows, carried = rows[:-1], rows[-1]
+        self.rows = [] if carried is None else [carried]
         bootstrap = self.obs if self.final is None else self.final
         self.final = None
-        return rows, carried, bootstrap, self.age
+        if not any(row.valid for row in rows):
+            return [], None
+        if not rows[-1].valid:
+            return rows, None
+        if carried is not None:
+            return [*rows, replace(carried, valid=False)], None
+        assert bootstrap is not None
+        behind = Row(bootstrap, self.age, rows[-1].action, {}, self.state, valid=False)
+        return [*rows, behind], behind
 
     def take_whole(self) -> list[Row]:
         """The rows up to the last one behind an end; those of the episode under way stay."""
         end = max((i + 1 for i, row in enumerate(self.rows) if not row.valid), default=0)
         taken, self.rows = self.rows[:end], self.rows[end:]
         return taken
+
+
+class Lanes:
+    """Of all agents of a worker, by policy, environment and agent: one each, a second one only
+    where an agent comes back before the row after its end was written."""
+
+    def __init__(self) -> None:
+        self._by_policy: dict[str, dict[tuple[int, Any], list[Lane]]] = {}
+        self._num_made = 0
+
+    def __len__(self) -> int:
+        return sum(len(lanes) for agents in self._by_policy.values() for lanes in agents.values())
+
+    def of_policy(self, policy: str) -> Iterator[tuple[int, Any, Lane]]:
+        """Environment, agent, lane."""
+        for (env, agent), lanes in self._by_policy.get(policy, {}).items():
+            for lane in lanes:
+                yield env, agent, lane
+
+    def of_environment(self, wanted: int) -> Iterator[Lane]:
+        for policy in self._by_policy:
+            for env, _, lane in self.of_policy(policy):
+                if env == wanted:
+                    yield lane
+
+    def open(self, policy: str, env: int, agent: Any) -> Lane | None:
+        """That of an agent that has acted and waits for the outcome."""
+        lanes = self._by_policy.get(policy, {}).get((env, agent), [])
+        return next((lane for lane in lanes if lane.open), None)
+
+    def free(self, policy: str, env: int, agent: Any) -> Lane:
+        """For an agent that begins an episode."""
+        lanes = self._by_policy.setdefault(policy, {}).setdefault((env, agent), [])
+        for lane in lanes:
+            if lane.final is None and not lane.open:
+                return lane
+        self._num_made += 1
+        lanes.append(Lane(number=self._num_made))
+        return lanes[-1]
+
+    def forget_idle(self) -> None:
+        """Agents that have gone, which may never come back."""
+        for policy, agents in list(self._by_policy.items()):
+            left = {key: [x for x in lanes if not x.idle] for key, lanes in agents.items()}
+            self._by_policy[policy] = {key: lanes for key, lanes in left.items() if lanes}
+            if not self._by_policy[policy]:
+                del self._by_policy[policy]
+
+
+def stacked_states(of: Sequence[Lane] | Sequence[Row]) -> State:
+    """Each part [B, ...]."""
+    return tuple(np.stack([one.state[k] for one in of]) for k in range(len(of[0].state)))
 
 
 def stack(lanes: list[list[Row]], num_rows: int) -> Columns:

@@ -21,7 +21,7 @@ from actorrl.envs.numbers import WrongNumber, check_numbers
 from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.errors import EnvironmentFailure
 from actorrl.rollouts.collector import Act, ActingPolicy
-from actorrl.rollouts.lanes import Lane, Row, stack
+from actorrl.rollouts.lanes import Lane, Lanes, Row, stack, stacked_states
 from actorrl.rollouts.policy_mapping import EpisodeInfo, MappingFn, with_accepted_arguments
 from actorrl.rollouts.watching import AgentsWatcher, metrics_of
 
@@ -65,10 +65,8 @@ class MultiAgentCollector:
         self._map = with_accepted_arguments(mapping_fn)
         self._preprocessors = {name: preprocessor_for(s) for name, s in raw_spaces.items()}
         self._first_env_index = first_env_index
-        self._num_episodes = self._num_lanes = 0
-        # (policy, environment, agent) -> its lanes; a second one only where an agent comes back
-        # before the row after its end was written
-        self._lanes: dict[tuple[str, int, Any], list[Lane]] = {}
+        self._num_episodes = 0
+        self._lanes = Lanes()
         self._episodes: list[EpisodeInfo | None] = [None] * env.num_envs
         self._created: dict[int, EpisodeInfo] = {}  # those whose environment is to be reset
         self._finished: list[Episode] = []
@@ -89,7 +87,7 @@ class MultiAgentCollector:
                 num_env_steps += self._tick()
         self._numbers: dict[str, list[int]] = {}
         groups = {name: group for name in self.policies.policies if (group := self._group(name))}
-        self._forget_idle()
+        self._lanes.forget_idle()
         self.num_steps_total += num_env_steps
         self.timers["total_s"] += perf_counter() - started
         return Fragment(
@@ -108,15 +106,6 @@ class MultiAgentCollector:
             self._tick()
         self._tick()  # the rows behind their ends
         return sum(episode.length for episode in self._finished)
-
-    def _forget_idle(self) -> None:
-        """Agents that have gone, which may never come back."""
-        for key, lanes in list(self._lanes.items()):
-            kept = [lane for lane in lanes if not lane.idle]
-            if kept:
-                self._lanes[key] = kept
-            else:
-                del self._lanes[key]
 
     # ---- a tick -------------------------------------------------------------------------
 
@@ -145,30 +134,23 @@ class MultiAgentCollector:
         return stepped
 
     def _act(self, name: str, actions: list[dict[Any, Any]]) -> None:
-        """One question to a policy: all its agents that act, and those whose end waits for a row
-        (whose action nobody takes)."""
+        """One question to a policy: all its agents that act, and those whose end waits for a
+        row."""
         asked: list[tuple[int, Any, Lane]] = []
-        for (policy, i, agent), lanes in self._lanes.items():
-            if policy == name:
-                for lane in lanes:
-                    if lane.obs is not None or (lane.final is not None and lane.rows):
-                        asked.append((i, agent, lane))
-                    lane.final = lane.final if lane.rows else None  # the last fragment had it
+        shown: list[np.ndarray] = []
+        for i, agent, lane in self._lanes.of_policy(name):
+            if (obs := lane.shown) is not None:
+                asked.append((i, agent, lane))
+                shown.append(obs)
         if not asked:
             return
-        policy_object = self.policies.policies[name]
-        obs = [lane.final if lane.obs is None else lane.obs for _, _, lane in asked]
-        act = policy_object.act(np.stack(obs), self._states(asked), self.explore)  # type: ignore[arg-type]
-        env_actions = policy_object.env_actions(act.actions)
+        policy, states = self.policies.policies[name], stacked_states([x for _, _, x in asked])
+        act = policy.act(np.stack(shown), states, self.explore)
+        env_actions = policy.env_actions(act.actions)
         for k, (i, agent, lane) in enumerate(asked):
-            decides = lane.obs is not None
-            lane.acted(_row(lane, act, k, decides), tuple(part[k] for part in act.state))
-            if decides:
+            state = tuple(part[k] for part in act.state)
+            if lane.acted(act.actions[k], _extras(act, k), state):
                 actions[i][agent] = env_actions[k]
-
-    def _states(self, asked: list[tuple[int, Any, Lane]]) -> tuple[np.ndarray, ...]:
-        parts = len(asked[0][2].state)
-        return tuple(np.stack([lane.state[k] for _, _, lane in asked]) for k in range(parts))
 
     def _create_episodes(self) -> None:
         """Of the environments that will be reset."""
@@ -192,12 +174,7 @@ class MultiAgentCollector:
     def _enter(self, i: int, episode: EpisodeInfo, agent: Any, obs: Any) -> None:
         """An agent's first observation of an episode."""
         name = self._policy_of(episode, agent)
-        lanes = self._lanes.setdefault((name, i, agent), [])
-        lane = next((lane for lane in lanes if lane.final is None and not lane.open), None)
-        if lane is None:
-            self._num_lanes += 1
-            lane = Lane(number=self._num_lanes)
-            lanes.append(lane)
+        lane = self._lanes.free(name, i, agent)
         lane.begin(self._transform(i, agent, name, obs), self._fresh[name])
 
     def _transform(self, i: int, agent: Any, name: str, obs: Any) -> np.ndarray:
@@ -244,8 +221,7 @@ class MultiAgentCollector:
     def _open_lane(self, i: int, episode: EpisodeInfo, agent: Any) -> Lane | None:
         """That of an agent that has acted and waits for the outcome."""
         name = episode.policy_of.get(agent)
-        lanes = self._lanes.get((name, i, agent), []) if name is not None else []
-        return next((lane for lane in lanes if lane.open), None)
+        return None if name is None else self._lanes.open(name, i, agent)
 
     def _reward(self, i: int, episode: EpisodeInfo, agent: Any, reward: float) -> None:
         """For what the agent did last; one that has not acted yet has it in its return only."""
@@ -259,12 +235,8 @@ class MultiAgentCollector:
 
     def _end(self, i: int, episode: EpisodeInfo, tick: Tick) -> None:
         """The episode is over for all: agents that wait for their outcome get it now."""
-        for (_, env, _), lanes in self._lanes.items():
-            for lane in lanes if env == i else ():
-                if lane.open:
-                    lane.outcome(None, tick.all_terminated, not tick.all_terminated)
-                elif lane.obs is not None:
-                    self._end_unheard(lane, tick.all_terminated)
+        for lane in self._lanes.of_environment(i):
+            lane.end(tick.all_terminated)
         self._episodes[i] = None
         self._finished.append(
             Episode(
@@ -276,42 +248,22 @@ class MultiAgentCollector:
             )
         )
 
-    def _end_unheard(self, lane: Lane, terminated: bool) -> None:
-        """An agent that was told what it sees, but not that it has ended."""
-        if lane.rows and lane.rows[-1].valid:
-            lane.rows[-1].terminated, lane.rows[-1].truncated = terminated, not terminated
-            lane.final = lane.obs
-        lane.obs = None
-
     # ---- the fragment -------------------------------------------------------------------
 
     def _group(self, name: str) -> dict[str, np.ndarray]:
         """The policy's columns, [T+1, B]; {} where none of its agents has decided anything."""
         taken: list[list[Row]] = []
-        asked: list[tuple[list[Row], Row]] = []
-        for (policy, _, _), lanes in self._lanes.items():
-            for lane in lanes if policy == name else ():
-                if self._whole:
-                    whole = lane.take_whole()
-                    if whole:
-                        taken.append(whole)
-                        self._numbers.setdefault(name, []).append(lane.number)
-                    continue
-                rows, carried, bootstrap, age = lane.take()
-                if not any(row.valid for row in rows):
-                    continue
-                if rows[-1].valid and carried is not None:
-                    rows = [*rows, _invalid(carried)]
-                elif rows[-1].valid:
-                    assert bootstrap is not None
-                    row = Row(bootstrap, age, rows[-1].action, {}, lane.state, valid=False)
-                    rows = [*rows, row]
-                    asked.append((rows, row))
+        asked: list[Row] = []
+        for _, _, lane in self._lanes.of_policy(name):
+            rows, behind = (lane.take_whole(), None) if self._whole else lane.take()
+            if rows:
                 taken.append(rows)
                 self._numbers.setdefault(name, []).append(lane.number)
+            if behind is not None:
+                asked.append(behind)
         if not taken:
             return {}
-        self._bootstrap(name, [row for _, row in asked])
+        self._bootstrap(name, asked)
         longest = max(map(len, taken)) if self._whole else self.fragment_length + 1
         return stack(taken, longest)
 
@@ -319,19 +271,11 @@ class MultiAgentCollector:
         """What the policy says of the observations behind the last decisions (their values)."""
         if not rows:
             return
-        states = tuple(np.stack([row.state[k] for row in rows]) for k in range(len(rows[0].state)))
-        act = self.policies.policies[name].act(np.stack([r.obs for r in rows]), states, False)
+        obs = np.stack([row.obs for row in rows])
+        act = self.policies.policies[name].act(obs, stacked_states(rows), False)
         for k, row in enumerate(rows):
-            row.extras = {extra: value[k] for extra, value in act.extras.items()}
+            row.extras = _extras(act, k)
 
 
-def _row(lane: Lane, act: Act, k: int, decides: bool) -> Row:
-    obs = lane.obs if decides else lane.final
-    assert obs is not None
-    extras = {name: value[k] for name, value in act.extras.items()}
-    return Row(obs, lane.age, act.actions[k], extras, lane.state, valid=decides)
-
-
-def _invalid(row: Row) -> Row:
-    """The row that begins the next fragment, as the one behind this fragment's last."""
-    return Row(row.obs, row.age, row.action, row.extras, row.state, valid=False)
+def _extras(act: Act, k: int) -> dict[str, np.ndarray]:
+    return {name: value[k] for name, value in act.extras.items()}
