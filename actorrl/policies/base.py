@@ -15,12 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from actorrl.data import columns as c
-from actorrl.errors import ConfigError
 from actorrl.models.action_layout import action_layout
 from actorrl.models.flat_parameters import FlatParameters, Float32
 from actorrl.models.group import ALONE, Group
@@ -298,12 +296,3 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
-
-
-def discrete_size(action_space: Any) -> int:
-    """Number of actions of a Discrete space; raises ConfigError, naming it, for another."""
-    if not isinstance(action_space, Discrete):
-        raise ConfigError(
-            f"env: this policy cannot act in the action space {action_space}, expected Discrete(n)"
-        )
-    return int(action_space.n)

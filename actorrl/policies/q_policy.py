@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Discrete
 from torch import Tensor
 
 from actorrl.data import columns as c
@@ -21,15 +22,7 @@ from actorrl.models.flat_parameters import Float32
 from actorrl.models.masks import MASKED, mask_size
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.q_network import QNetwork, Support
-from actorrl.policies.base import (
-    Act,
-    Array,
-    ArrayState,
-    Policy,
-    as_tensor,
-    discrete_size,
-    seeded,
-)
+from actorrl.policies.base import Act, Array, ArrayState, Policy, as_tensor, seeded
 from actorrl.policies.exploration import PiecewiseSchedule
 from actorrl.policies.q_explorers import Explorer
 from actorrl.policies.target import TargetNetwork
@@ -62,7 +55,7 @@ class QPolicy(Policy):
         explorer: Explorer | None = None,
     ) -> None:
         super().__init__(observation_space, action_space, frame_stack=frame_stack, seed=seed)
-        self.num_actions = discrete_size(action_space)
+        self.num_actions = _discrete_size(action_space)
         self.model_config = model_config or ModelConfig()
         if self.model_config.use_lstm:
             raise ConfigError("model.use_lstm: true is not accepted by a Q policy, expected false")
@@ -179,3 +172,12 @@ class QPolicy(Policy):
         """A copy of the network that changes only when told to."""
         with seeded(0):
             return TargetNetwork(self, self._make_model())
+
+
+def _discrete_size(action_space: Any) -> int:
+    """Number of actions of a Discrete space; raises ConfigError, naming it, for another."""
+    if not isinstance(action_space, Discrete):
+        raise ConfigError(
+            f"env: this policy cannot act in the action space {action_space}, expected Discrete(n)"
+        )
+    return int(action_space.n)
