@@ -145,9 +145,7 @@ class SampleBatch(dict[str, np.ndarray]):
         self, size: int, seed: int | np.random.Generator | None = None
     ) -> Iterator[SampleBatch]:
         """All rows once in random order, `size` at a time. Raises ValueError as `shuffle` does."""
-        if self._has_state():
-            raise ValueError("rows of recurrent sequences cannot be shuffled")
-        order = np.random.default_rng(seed).permutation(self.count)
+        order = self._random_order(seed)
         for start in range(0, self.count, size):
             rows = order[start : start + size]
             yield SampleBatch({name: self[name][rows] for name in self})
@@ -163,9 +161,7 @@ class SampleBatch(dict[str, np.ndarray]):
 
     def shuffle(self, seed: int | np.random.Generator | None = None) -> SampleBatch:
         """Permute the rows in place. Raises ValueError for recurrent sequences."""
-        if self._has_state():
-            raise ValueError("rows of recurrent sequences cannot be shuffled")
-        order = np.random.default_rng(seed).permutation(self.count)
+        order = self._random_order(seed)
         for name in self.row_columns():
             self[name] = self[name][order]
         self.seq_lens = None
@@ -185,13 +181,14 @@ class SampleBatch(dict[str, np.ndarray]):
         batch[c.WEIGHTS_VERSION] = np.full(batch.count, fragment.policy_version, np.int64)
         return batch
 
+    def _random_order(self, seed: int | np.random.Generator | None) -> np.ndarray:
+        if self._has_state():
+            raise ValueError("rows of recurrent sequences cannot be shuffled")
+        return np.random.default_rng(seed).permutation(self.count)
+
     def _check(self) -> None:
         rows = self.count
-        for name in self.row_columns():
-            if self[name].ndim < 1 or len(self[name]) != rows:
-                raise ValueError(
-                    f"column '{name}' has shape {self[name].shape}, expected {rows} rows"
-                )
+        c.check_rows({name: self[name] for name in self.row_columns()}, rows)
         if self.seq_lens is not None and int(self.seq_lens.sum()) != rows:
             raise ValueError(f"seq_lens add up to {int(self.seq_lens.sum())}, not to {rows} rows")
 
