@@ -60,7 +60,6 @@ class Endpoint:
         self._inside = Inside(self._context, name, incarnation, address, memory, self.drops)
         self._outside: Outside | None = None
         self._visitors = Visitors()
-        self._starters: frozenset[str] = frozenset()
         self._intake = Intake(self._accepts)
         self._intake.attend(self._inside.inbox, self._inside.take_from_inbox, answers=False)
         try:
@@ -105,17 +104,8 @@ class Endpoint:
         where this process does not listen."""
         if self._outside is not None:
             self._outside.allow = allow
-            self._starters = starters
-            self._visit()
-
-    def _visit(self) -> None:
-        """Whoever does not listen has a line to each listener that may start something with it."""
-        if self._outside is None or self._outside.inbox is not None:
-            return
-        for name in self._starters:
-            peer = self.peers.get(name)
-            if peer is not None and peer.tcp and self._lines.is_far(peer):
-                self._lines.to(name, peer)
+            self._lines.starters = starters
+            self._lines.visit(self.peers)
 
     def _on_visit(self, name: str) -> None:
         self._posted.append(lambda: self._welcome(name))
@@ -148,7 +138,7 @@ class Endpoint:
         """What was in flight is gone: as after a restart of the peer, but for its incarnation."""
         if name in self.peers:
             self._lines.hang_up(name)
-            self._visit()
+            self._lines.visit(self.peers)
             self.on_peers([name])
 
     def _on_offender(self) -> None:
@@ -185,7 +175,7 @@ class Endpoint:
             self._visitors.look(table, self._host)
             if self._visitors.absent:  # who waits for answers alone has to see them come
                 self._intake.mix(self._outside.inbox)
-            self._visit()
+            self._lines.visit(table)
         if changed:
             self.on_peers(sorted(changed))
 

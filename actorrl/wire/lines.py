@@ -3,6 +3,8 @@ control lane of each."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import zmq
 
 from actorrl.errors import WireError
@@ -20,6 +22,7 @@ class Lines:
         self, me: Owner, host: str, inside: Inside, outside: Outside | None, intake: Intake
     ) -> None:
         self.unreachable: dict[str, str] = {}  # why a peer cannot be dialled from here
+        self.starters: frozenset[str] = frozenset()  # who may start something with this process
         self._me = me
         self._host = host
         self._inside = inside
@@ -61,6 +64,15 @@ class Lines:
             visit = Message(Kind.VISIT, "", source=self._me.name, incarnation=self._me.incarnation)
             line.send_multipart(self._outside.encode(visit), zmq.NOBLOCK)
         return line
+
+    def visit(self, peers: Mapping[str, Peer]) -> None:
+        """Whoever does not listen has a line to each listener that may start something with it."""
+        if self._outside is None or self._outside.inbox is not None:
+            return
+        for name in self.starters:
+            peer = peers.get(name)
+            if peer is not None and peer.tcp and self.is_far(peer):
+                self.to(name, peer)
 
     def hang_up(self, name: str) -> None:
         """Close the lines to a peer; the next send dials anew."""
