@@ -129,6 +129,7 @@ class APPOUpdate:
         if config.target_network_update_freq is not None:
             self._target = make_policy(config, info, seed, np.arange(1))
             self._target.to(device)
+            self.policy.follow(self._sync_target)
         self._optimizer = Optimizer(
             self.policy, config.lr, config.lr_schedule, config.gradient_clip()
         )
@@ -205,8 +206,12 @@ class APPOUpdate:
 
     def _sync_target_if_due(self) -> None:
         frequency = self._config.target_network_update_freq
-        if self._target is not None and frequency and self._num_updates % frequency == 0:
-            self._target.flat.vector.data.copy_(self.policy.flat.vector.data)
+        if frequency and self._num_updates % frequency == 0:
+            self._sync_target()
+
+    def _sync_target(self) -> None:
+        assert self._target is not None
+        self._target.flat.vector.data.copy_(self.policy.flat.vector.data)
 
     def state_dict(self) -> State:
         target = {} if self._target is None else {"target": self._target.flat_weights()}

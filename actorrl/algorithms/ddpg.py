@@ -137,6 +137,7 @@ class DeterministicUpdate:
         self.policy = policy_with_noise(config, info, seed, 0.0)
         self.policy.to(device)
         self._target = self.policy.make_target()
+        self.policy.follow(self._target.sync)
         self._critics = self._optimizer("critics", config.critic_lr)
         self._actor = self._optimizer("actor", config.actor_lr)
         self._random = torch.Generator(device).manual_seed(seed)

@@ -179,6 +179,7 @@ class DQNUpdate:
         self.policy: QPolicy = make_policy(config, info, seed, np.arange(1))
         self.policy.to(device)
         self._target = self.policy.make_target()
+        self.policy.follow(self._target.sync)
         self._optimizer = Optimizer(
             self.policy,
             config.lr,

@@ -144,6 +144,7 @@ class SACUpdate:
         self.policy = make_policy(config, info, seed, np.arange(1))
         self.policy.to(device)
         self._target = self.policy.make_target()
+        self.policy.follow(self._target.sync)
         self._optimizers = {
             "critics": self._optimizer("critics", config.critic_lr),
             "actor": self._optimizer("actor", config.actor_lr),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +43,7 @@ class Policy:
     """
 
     group: Group = ALONE  # who learns it together with this process
+    _followers: tuple[Callable[[], None], ...] = ()
 
     def __init__(
         self,
@@ -224,6 +225,17 @@ class Policy:
         """The inverse; raises ValueError naming what does not fit. The version stays as it is."""
         if weights or hasattr(self, "flat"):
             self.flat.load_named(weights)
+        self.weights_replaced()
+
+    def follow(self, sync: Callable[[], None]) -> None:
+        """`sync()` is called when the weights have been replaced: an update's target network takes
+        them over, which was of the weights before. Not by `load_flat`: a checkpoint has its own."""
+        self._followers = (*self._followers, sync)
+
+    def weights_replaced(self) -> None:
+        """To be called by who has written to the weights otherwise than by `set_weights`."""
+        for sync in self._followers:
+            sync()
 
     def get_state(self) -> dict[str, Any]:
         """RLlib's: the weights under "weights", for `set_state` and `add_policy(policy_state=)`."""

@@ -39,6 +39,7 @@ def _make(
 ) -> Update:
     update, seeing = make_update(device), callbacks()
     introduce_policies(seeing, {policy_id: update.policy})
+    update.policy.weights_replaced()  # perhaps, and not by `set_weights` alone
     return ShownUpdate(update, seeing) if has_batches else update
 
 

@@ -107,6 +107,17 @@ def test_weights_by_name_reach_the_workers_before_their_next_fragment() -> None:
         assert version > 2
 
 
+def test_weights_by_name_reach_the_target_network_too() -> None:
+    with worlds.running(program_of("APEX", seed=0)) as cluster:
+        worlds.train(cluster, min_updates=2)
+        learner = cluster.ref("learner/0")
+        policy = worlds.actor(cluster).update.policy
+        wanted = {name: np.full_like(x, 0.25) for name, x in policy.get_weights().items()}
+        learner.set_weights.call(wanted).result()
+        target = learner.get_state.call().result()["update"]["target"]
+    np.testing.assert_array_equal(target, np.full_like(target, 0.25))
+
+
 def test_a_worker_takes_weights_of_a_new_epoch_though_their_version_is_lower() -> None:
     """As of a learner that came back on another host, which had not read its predecessor's last."""
     with worlds.running(program_of("A2C", seed=0)) as cluster:
