@@ -284,8 +284,8 @@ class Algorithm(Changing):
 
     # ---- the end ------------------------------------------------------------------------
 
-    def stop(self, grace_s: float = 10.0) -> list[int]:
-        """End all processes of the run. Returns the pids that could not be ended. Idempotent."""
+    def stop(self, grace_s: float | None = None) -> list[int]:
+        """End all processes of the run, see `Cluster.stop`; the pids that are left. Idempotent."""
         if self._stopped:
             return []
         self._stopped = True

@@ -55,6 +55,7 @@ def params(
         "reproducible": reproducible,
         "hosts": [host.name for host in spec.hosts],
         "host_list": spec.path_or_text(),
+        "grace_s": spec.failure.grace_s,
         "notices": notices(config, info),
         "arithmetic": config.arithmetic(),
         "program": str(program),

@@ -27,8 +27,7 @@ def ready(spec: ClusterSpec, plan: Callable[[], Program]) -> SshLauncher | None:
     from actorrl.runtime.launchers.over_ssh import SshLauncher  # paramiko only where it is needed
 
     program = plan()
-    known = {name: permissions.blob(program, name)[1] for name in program.nodes}
-    pairs = host_pairs(program, spec, permissions.callers_in(known))
+    pairs = host_pairs(program, spec, permissions.callers_of(program))
     launch = SshLauncher(spec, lambda line: print(line, file=sys.stderr, flush=True), pairs)
     launch.bootstrap()
     return launch

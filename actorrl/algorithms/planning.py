@@ -10,7 +10,7 @@ from actorrl.algorithms.setup import Setup, acting_policy
 from actorrl.envs.check import EnvInfo
 from actorrl.runtime.inventory import this_host
 from actorrl.runtime.memory_limits import check_said
-from actorrl.runtime.offers import assumed_offers
+from actorrl.runtime.offers import assumed_offers, listening
 from actorrl.runtime.placement import place
 from actorrl.runtime.program import Program
 
@@ -43,4 +43,5 @@ def plan(
 def check_placement(algorithm: type[Algorithm], config: AlgorithmConfig, info: EnvInfo) -> None:
     """On what this machine has and the host list says. Raises PlacementError."""
     spec, program = config.cluster_spec(), plan(algorithm, config, info)
-    place(program, assumed_offers(spec, this_host(), program), spec.roles)
+    hosts, listeners = assumed_offers(spec, this_host(), program), listening(program, spec)
+    place(program, hosts, spec.roles, listeners=listeners)

@@ -211,8 +211,8 @@ class Run:
 
     # ---- the end ------------------------------------------------------------------------
 
-    def stop(self, grace_s: float) -> list[int]:
-        """End all processes; the pids that could not be ended."""
+    def stop(self, grace_s: float | None) -> list[int]:
+        """End all processes, see Cluster.stop; the pids that could not be ended."""
         state = "failed" if self._has_failed() else "stopped"
         left = self.cluster.stop(grace_s)
         self.write_status(state)

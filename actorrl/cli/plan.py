@@ -42,11 +42,11 @@ def command(ctx: click.Context, **flags: Any) -> None:
 def placement_lines(program: Program, spec: ClusterSpec) -> list[str]:
     """A row per host with what it has and the actors that it gets, and the notices."""
     from actorrl.runtime.inventory import this_host
-    from actorrl.runtime.offers import assumed_offers
+    from actorrl.runtime.offers import assumed_offers, listening
     from actorrl.runtime.placement import place
 
     hosts = assumed_offers(spec, this_host(), program)
-    places, notices = place(program, hosts, spec.roles)
+    places, notices = place(program, hosts, spec.roles, listeners=listening(program, spec))
     width = min(_MAX_NAME, max(len("host"), *(len(host.name) for host in hosts)))
     lines = ["Placement", f"  {'host':<{width}}  cores   GPUs     memory  actors"]
     for host in hosts:

@@ -6,14 +6,19 @@ import contextlib
 import os
 import signal
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from actorrl.cli.options import where_results_are
 from actorrl.cli.status import find_run
 from actorrl.errors import EXIT_OK, EXIT_STRAYS, RunFolderError
+from actorrl.runtime.host_specs import FailureSpec
 
-WAIT_S = 30.0  # the driver's own grace_s, its checkpoint, and the agent's
+if TYPE_CHECKING:
+    from actorrl.experiment.run_folder import RunFolder
+
+BESIDE_GRACE_S = 20.0  # the iteration in progress, the checkpoint, and what the agents need
 
 
 @click.command("stop")
@@ -31,11 +36,12 @@ def command(run: str | None, results: str | None) -> int:
         raise RunFolderError(f"{folder.path}: this run is not alive, there is nothing to stop")
     _terminate(pid)
     click.echo(f"stopping {folder.name} (driver pid {pid})")
-    deadline = time.monotonic() + WAIT_S
+    wait_s = patience_s(folder)
+    deadline = time.monotonic() + wait_s
     while folder.driver_pid() == pid:
         if time.monotonic() > deadline:
             click.echo(
-                f"error: the driver, pid {pid}, still runs after {WAIT_S:g} s. Run the command "
+                f"error: the driver, pid {pid}, still runs after {wait_s:g} s. Run the command "
                 "again to let it kill the run's processes.",
                 err=True,
             )
@@ -43,6 +49,15 @@ def command(run: str | None, results: str | None) -> int:
         time.sleep(0.1)
     click.echo(f"stopped; to go on: actorrl resume {folder.path}")
     return EXIT_OK
+
+
+def patience_s(folder: RunFolder) -> float:
+    """How long the driver may take: its actors have the run's own grace_s."""
+    try:
+        grace_s = folder.read_params().get("grace_s")
+    except RunFolderError:  # it has not come so far
+        grace_s = None
+    return BESIDE_GRACE_S + (FailureSpec().grace_s if grace_s is None else float(grace_s))
 
 
 def _terminate(pid: int) -> None:

@@ -58,7 +58,7 @@ class Cast:
         for name in program.nodes:
             self._blobs[name], known[name] = permissions.blob(program, name)
         self._callers = permissions.callers_in(known)
-        self._listeners = permissions.listeners(program.links, self._callers)
+        self.listeners = permissions.listeners(program.links, self._callers)
 
     def open(self, door: Endpoint) -> None:
         """`door` is the driver's own."""
@@ -154,7 +154,7 @@ class Cast:
             list(at.gpus),
             node.progress_limit_s,
             keys,
-            name in self._listeners,
+            name in self.listeners,
             self._callers.get(name, []),
             self._seen_of(name) if incarnation > 1 else {},
             self._memory_limit(name, at.host),

@@ -148,9 +148,10 @@ class Cluster:
             self._refs[name] = own = ActorRef(name, self.program.nodes[name].cls)
             own.bind(self._caller)
 
-    def stop(self, grace_s: float = 10.0) -> list[int]:
-        """Stop everything: actors have `grace_s` seconds for their `on_stop`, then they are killed.
-        Returns the pids that could not be ended (normally none). Idempotent."""
+    def stop(self, grace_s: float | None = None) -> list[int]:
+        """Stop everything: actors have `grace_s` seconds for their `on_stop` (None: what the host
+        list's `failure` says), then they are killed. Returns the pids that could not be ended
+        (normally none). Idempotent."""
         world, self._world = self._world, None
         service, self._service = self._service, None
         left: list[int] = []
@@ -162,7 +163,7 @@ class Cluster:
             if self._caller is not None:
                 self._caller.close()
             if service is not None:
-                left = service.stop(grace_s)
+                left = service.stop(self._spec.failure.grace_s if grace_s is None else grace_s)
         return left
 
     def kill(self) -> list[int]:

@@ -250,7 +250,9 @@ class Housing:
 
     def _place(self, hosts: list[Host]) -> None:
         """Raises PlacementError."""
-        places, notices = place(self._program, hosts, self._fleet.spec.roles, self._cast.places)
+        listeners = self._cast.listeners if self._fleet.several else ()
+        roles, placed = self._fleet.spec.roles, self._cast.places
+        places, notices = place(self._program, hosts, roles, placed, listeners)
         if not self._is_placed:
             self.notices += notices
         self._cast.places, self._is_placed = places, True

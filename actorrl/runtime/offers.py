@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 
 from actorrl.errors import PlacementError
+from actorrl.runtime import permissions
 from actorrl.runtime.counts import ASSUMED_CORES, usable_memory
 from actorrl.runtime.host_specs import AUTO, ClusterSpec, HostSpec
 from actorrl.runtime.placement import Host
@@ -31,6 +32,13 @@ def assumed_offers(spec: ClusterSpec, here: Host, program: Program) -> list[Host
     unseen = {host.name: _unseen(host, num_gpus) for host in spec.remote_hosts}
     seen = {host.name: here for host in spec.hosts if host.is_local}
     return offers(spec, {**unseen, **seen})
+
+
+def listening(program: Program, spec: ClusterSpec) -> frozenset[str]:
+    """Who takes a port of its host. Raises ProgramError for what cannot be sent to a process."""
+    if not spec.remote_hosts:
+        return frozenset()
+    return permissions.listeners(program.links, permissions.callers_of(program))
 
 
 def _unseen(host: HostSpec, num_gpus: int) -> Host:

@@ -40,6 +40,11 @@ def callers_in(blobs: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
     return {name: sorted(names) for name, names in callers.items()}
 
 
+def callers_of(program: Program) -> dict[str, list[str]]:
+    """The same, found by pickling every actor's arguments. Raises ProgramError."""
+    return callers_in({name: blob(program, name)[1] for name in program.nodes})
+
+
 def starters(name: str, links: Mapping[str, Link], callers: Iterable[str]) -> frozenset[str]:
     """Who may start something with `name`: calls, elements, requests."""
     sources = {

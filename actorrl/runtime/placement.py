@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from actorrl.errors import PlacementError
 from actorrl.runtime.host_specs import RoleSpec
@@ -76,11 +76,13 @@ def place(
     hosts: Sequence[Host],
     roles: Mapping[str, RoleSpec] | None = None,
     placed: Mapping[str, Place] | None = None,
+    listeners: Collection[str] = (),
 ) -> tuple[dict[str, Place], list[str]]:
     """Slot -> place, and notices. `roles` goes before what the Program asks for its actors.
     `placed`: slots that keep their place, if its host is among `hosts`; others are placed anew.
-    The same arguments give the same places. Raises PlacementError."""
-    needs = needs_of(program, roles or {}, several_hosts=len(hosts) > 1)
+    `listeners`: slots that take a port of their host (`offers.listening`). The same arguments give
+    the same places. Raises PlacementError."""
+    needs = needs_of(program, roles or {}, listeners)
     rooms = {host.name: _Room(host, index) for index, host in enumerate(hosts)}
     places: dict[str, Place] = {}
     for slot, at in (placed or {}).items():
@@ -110,12 +112,15 @@ def _other_counts(program: Program, roles: Mapping[str, RoleSpec]) -> list[str]:
 
 
 def needs_of(
-    program: Program, roles: Mapping[str, RoleSpec], several_hosts: bool
+    program: Program, roles: Mapping[str, RoleSpec], listeners: Collection[str]
 ) -> dict[str, Need]:
-    """Slot -> need, in the Program's order. With several hosts every actor listens on a port."""
+    """Slot -> need, in the Program's order. Only `listeners` cost a port: the others visit them."""
     return {
         node.name: _need(
-            node, roles.get(node.role, RoleSpec()), several_hosts, node.role in program.together
+            node,
+            roles.get(node.role, RoleSpec()),
+            node.name in listeners,
+            node.role in program.together,
         )
         for node in program.nodes.values()
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from actorrl.cli import stop_run
 from actorrl.cli.main import run
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.experiment.status import ActorStatus, RunStatus
@@ -110,6 +111,14 @@ def test_logs_names_the_actors_that_there_are(
     assert run(["logs", str(folder.path), "rolout/0"]) == 2
     assert "did you mean 'rollout/0'?" in capsys.readouterr().err
     assert run(["logs", str(folder.path), "../owner"]) == 2
+
+
+def test_stop_waits_as_long_as_the_runs_own_grace_and_what_comes_beside_it(
+    folder: RunFolder,
+) -> None:
+    assert stop_run.patience_s(folder) == 30.0, "before there are settings: the default's"
+    folder.write_params({"grace_s": 45.5})
+    assert stop_run.patience_s(folder) == 65.5
 
 
 def test_stop_ends_the_driver_and_only_a_live_one(

@@ -23,7 +23,7 @@ from actorrl.runtime import run_directory, service, strays
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.driver_line import watch_parent
-from actorrl.runtime.host_specs import LOCAL
+from actorrl.runtime.host_specs import LOCAL, ClusterSpec, FailureSpec
 from actorrl.runtime.host_states import HostPolicy
 from actorrl.runtime.launchers import early, local
 from actorrl.runtime.program import Program, Stream
@@ -276,14 +276,15 @@ class Stubborn(Actor):
             time.sleep(0.1)
 
 
-def test_an_actor_that_does_not_stop_within_grace_is_killed_and_named(run_id):
+def test_an_actor_that_does_not_stop_within_the_host_lists_grace_is_killed_and_named(run_id):
     events: list[dict] = []
-    cluster = cluster_of(2, Stubborn, run_id=run_id, on_event=events.append)
+    hosts = ClusterSpec(failure=FailureSpec(grace_s=0.5))
+    cluster = cluster_of(2, Stubborn, run_id=run_id, spec=hosts, on_event=events.append)
     cluster.start()
     cluster.ref("worker/1").ignore.tell()
     time.sleep(0.2)
     before = time.monotonic()
-    assert cluster.stop(grace_s=0.5) == []
+    assert cluster.stop() == []
     assert 0.4 < time.monotonic() - before < 5.0
     assert left_of(run_id) == []
     assert [e["actors"] for e in events if e["event"] == "actors_killed"] == [["worker/1"]]

@@ -7,9 +7,9 @@ import pytest
 from actorrl.errors import PlacementError
 from actorrl.runtime.actor import Actor
 from actorrl.runtime.host_specs import ClusterSpec, HostSpec, NetworkSpec, ResourceSpec, SshSpec
-from actorrl.runtime.offers import assumed_offers, offers
+from actorrl.runtime.offers import assumed_offers, listening, offers
 from actorrl.runtime.placement import Host, place
-from actorrl.runtime.program import Program
+from actorrl.runtime.program import Program, Stream
 
 REMOTE = SshSpec(host="x", user="u")
 HERE = Host("here", 2, 16, ("A", "B"))
@@ -61,3 +61,20 @@ def test_before_a_host_is_reached_one_core_and_what_is_asked_for_are_assumed():
     assert x.assumed == ("cores", "GPUs", "memory")
     assert (y.num_cpus, y.gpus, y.memory_bytes, y.assumed) == (8, (), 7, ())
     assert place(program, [x])[0]["learner/0"].gpus == ("assumed-0",)
+
+
+class Learner(Actor):
+    def on_samples(self, item): ...
+
+
+def test_the_default_range_has_ports_enough_for_hundreds_of_workers_which_do_not_listen():
+    program = Program("p")
+    learner = program.add("learner", Learner)
+    program.link("samples", Stream(2), program.add_group("rollout", Actor, count=200), learner)
+    two = ClusterSpec(hosts=(HostSpec(name="local"), HostSpec(name="x", ssh=REMOTE)))
+    assert listening(program, two) == {"driver", "learner/0"}
+    hosts = assumed_offers(two, HERE, program)
+    assert sum(host.num_ports or 0 for host in hosts) < 200
+    places, _ = place(program, hosts, listeners=listening(program, two))
+    assert {place.host for place in places.values()} == {"local", "x"}
+    assert listening(program, ClusterSpec()) == frozenset(), "nobody else is there to come"

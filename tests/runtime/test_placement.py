@@ -156,7 +156,7 @@ def test_a_refusal_has_a_reason_for_each_host():
     ]
     needs = program(other=(1, 1, 0.9, 5 * GB), learner=(1, 1, 0.5, 4 * GB))
     with pytest.raises(PlacementError) as caught:
-        place(needs, hosts)
+        place(needs, hosts, listeners=needs.nodes)
     assert str(caught.value).splitlines() == [
         "learner/0 needs 0.5 GPU, 4 GB of memory, a port, and no host has room for it:",
         "  plain   0 GPUs, at most 0 of one free",
@@ -168,15 +168,16 @@ def test_a_refusal_has_a_reason_for_each_host():
     ]
 
 
-def test_ports_are_hard_where_there_is_more_than_one_host():
+def test_ports_are_hard_for_those_who_listen():
     needs = program(replay=(3,))
-    places, _ = place(needs, [Host("x", 4, num_ports=2), Host("y", 4, num_ports=1)])
+    two, one = [Host("x", 4, num_ports=2), Host("y", 4, num_ports=1)], Host("x", 4, num_ports=1)
+    places, _ = place(needs, two, listeners=needs.nodes)
     assert sorted(on(places)) == ["x", "x", "y"]
     with pytest.raises(
         PlacementError, match=r"a port(.|\n)*x  all 1 ports for actors given out \(network.ports\)"
     ):
-        place(needs, [Host("x", 4, num_ports=1), Host("y", 4, num_ports=1)])
-    place(needs, [Host("x", 4, num_ports=1)])
+        place(needs, [one, two[1]], listeners=needs.nodes)
+    assert on(place(needs, [one], listeners=["replay/1"])[0]) == ["x"] * 3
 
 
 def test_memory_that_nobody_has_counted_is_taken_to_be_enough():
