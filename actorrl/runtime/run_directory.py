@@ -1,8 +1,16 @@
-"""The directory of a run's sockets: only this user can enter it, and it goes with the run."""
+"""The directory of a run's sockets: only this user can enter it, and it goes with the run.
+
+Its process (the driver; the agent of another host) keeps a lock on it, which the kernel takes back
+whoever is killed. What is locked is in use, also where its processes cannot be seen: containers may
+share a TMP and no list of processes.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -15,6 +23,7 @@ from actorrl.runtime import strays
 _PATH_LIMIT = 107  # bytes of a Unix socket's path
 _YOUNG_S = 60.0
 _LONGEST_NAME = 32  # of a socket in it: slot, incarnation, control lane; multiprocessing's needs 32
+_held: dict[Path, int] = {}  # this process's own, with the descriptors that lock them
 
 
 def make(run_id: str, slots: list[str]) -> Path:
@@ -35,6 +44,8 @@ def make(run_id: str, slots: list[str]) -> Path:
             raise RunFailed(f"{base} is not a directory of this user alone: remove it")
         _sweep(base)
         path.mkdir(mode=0o700)
+        with contextlib.suppress(OSError):  # where a file system has no locks, nothing is swept
+            _held[path] = _lock(path)
     except FileExistsError:
         raise RunFailed(f"{path} is there already: another run has the same id") from None
     except OSError as error:
@@ -52,19 +63,19 @@ def _base() -> Path:
 
 
 def make_another(run_id: str, slots: list[str]) -> Path:
-    """The same for the agent of another host: TMP/actorrl-UID/RUN_ID@PID. What a killed predecessor
-    has left is removed."""
-    base = _base()
-    for path in base.glob(f"{run_id}@*"):
-        if not Path("/proc", path.name.rpartition("@")[2]).exists():
-            shutil.rmtree(path, ignore_errors=True)
-    return make(f"{run_id}@{os.getpid()}", slots)
+    """The same for the agent of another host: TMP/actorrl-UID/RUN_ID@RANDOM. What a killed
+    predecessor has left is removed."""
+    for path in _base().glob(f"{run_id}@*"):
+        _remove_unless_held(path)
+    return make(f"{run_id}@{secrets.token_hex(4)}", slots)
 
 
 def remove(path: Path) -> None:
     """With what killed agents of further hosts on this machine have left."""
     for each in (path, *path.parent.glob(f"{path.name}@*")):
         shutil.rmtree(each, ignore_errors=True)
+    if path in _held:
+        os.close(_held.pop(path))
 
 
 def clear(run_id: str, patience_s: float) -> None:
@@ -76,11 +87,34 @@ def clear(run_id: str, patience_s: float) -> None:
 
 def _sweep(base: Path) -> None:
     """Remove what runs have left whose driver and agent were both killed. A run that is just being
-    started has no process yet: young directories stay."""
+    started has neither a lock nor a process yet: young directories stay."""
     for path in base.iterdir():
         try:
             is_old = time.time() - path.lstat().st_mtime > _YOUNG_S
         except FileNotFoundError:  # its own run was quicker
             continue
+        # the agent of a dead driver removes it itself
         if is_old and not strays.of_run(path.name.partition("@")[0]):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove_unless_held(path)
+
+
+def _remove_unless_held(path: Path) -> None:
+    try:
+        lock = _lock(path)
+    except OSError:  # somebody's, gone meanwhile, or no directory
+        return
+    try:
+        shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def _lock(path: Path) -> int:
+    """Raises BlockingIOError where another process has it, OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
