@@ -60,13 +60,11 @@ def run_to_the_end(
         with progress:
             display = _Watched(progress)
             reason = train_until(algo, goal, display, interrupts, checkpoint_freq)
-    except ActorRLError as error:
-        algo.stop()
-        if newest_whole(folder) is not None:
+    except BaseException as error:
+        if left := algo.stop():
+            error.add_note(_could_not_end(left))
+        if isinstance(error, ActorRLError) and newest_whole(folder) is not None:
             error.add_note(f"resume:     {command_line('resume', str(folder.path))}")
-        raise
-    except BaseException:
-        algo.stop()
         raise
     hosts = algo.cluster.hosts()
     left = algo.stop()
@@ -74,9 +72,13 @@ def run_to_the_end(
     lines += last_lines(folder.path, reason, display.last_row, goal.stop)
     click.echo("\n".join(lines))
     if left:
-        click.echo(f"error: these processes could not be ended: {left}", err=True)
+        click.echo(f"error: {_could_not_end(left)}", err=True)
         return EXIT_STRAYS
     return EXIT_OK if reason is not None else interrupts.exit_code
+
+
+def _could_not_end(pids: list[int]) -> str:
+    return f"these processes could not be ended: {pids}"
 
 
 def _say_start(algo: Any, goal: Goal, folder: RunFolder) -> None:

@@ -11,7 +11,9 @@ import dataclasses
 import functools
 import os
 import threading
-from collections.abc import Callable
+import time
+import traceback
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ from actorrl.wire.keys import KeyPair
 from actorrl.wire.sockets import TcpDoor
 
 _LOOPBACK = "127.0.0.1"
-_JOIN_S = 5.0  # for a host that is being made ready when the run ends
+_JOIN_S = 5.0  # for hosts that are being made ready when the run ends, and for closing all agents
 
 
 @dataclasses.dataclass
@@ -80,6 +82,7 @@ class Fleet:
         # set by the service thread: (host, incarnation, what went wrong)
         self.on_launched: Callable[[str, int, HostError | None], None] = lambda *_: None
         self.board: Switchboard | None = None
+        self._ending = threading.Lock()  # of `_closed` and `_processes`
         self._closed = False
         self._preparing: list[threading.Thread] = []
         self._processes: list[AgentProcess] = []  # all that were started
@@ -123,15 +126,19 @@ class Fleet:
         return self._launch.way(viewer, host, int(tcp.rpartition(":")[2]))
 
     def close(self, patience_s: float) -> None:
-        """End every agent that is still there, or on its way."""
-        self._closed = True
-        for thread in self._preparing:
-            thread.join(_JOIN_S)
-        for process in self._processes:
-            if process.wait(patience_s) is None:
-                process.kill()
-        for process in self._processes:
-            process.close()
+        """End every agent that is still there, or on its way. However many there are, it takes no
+        longer than the slowest, and what takes too long is left to its thread."""
+        with self._ending:
+            self._closed = True
+        _join(self._preparing, _JOIN_S)
+        with self._ending:
+            ends = [
+                threading.Thread(target=_end, args=(process, patience_s), name="end", daemon=True)
+                for process in self._processes
+            ]
+        for thread in ends:
+            thread.start()
+        _join(ends, patience_s + _JOIN_S)
 
     def close_sockets(self) -> None:
         if self.board is not None:
@@ -175,12 +182,10 @@ class Fleet:
                 raise HostError(f"{agent.spec.name}: nothing here starts agents on other hosts")
             prepared = self._launch.prepare(agent.spec, self._run_id)
             self._start_process(agent, prepared)
-        except (ActorRLError, OSError) as error:
+        except Exception as error:  # whatever it is: the host would be starting for ever
             if prepared is not None:
                 prepared.process.close()
-            failure = (
-                error if isinstance(error, HostError) else HostError(f"{agent.spec.name}: {error}")
-            )
+            failure = _not_started(agent.spec.name, error)
             self.post(
                 functools.partial(self.on_launched, agent.spec.name, agent.incarnation, failure)
             )
@@ -195,9 +200,10 @@ class Fleet:
         self.on_launched(agent.spec.name, agent.incarnation, None)
 
     def _start_process(self, agent: AgentState, prepared: Prepared) -> None:
-        if self._closed:
-            raise HostError(f"{agent.spec.name}: the run is over")
-        self._processes.append(prepared.process)
+        with self._ending:
+            if self._closed:
+                raise HostError(f"{agent.spec.name}: the run is over")
+            self._processes.append(prepared.process)
         prepared.process.start(encode_config(self._config(agent, prepared)))
 
     def _config(self, agent: AgentState, prepared: Prepared) -> AgentConfig:
@@ -304,3 +310,26 @@ class Fleet:
             "restarts": max(0, host.incarnation - 1),
             "last_error": host.error,
         }
+
+
+def _join(threads: Iterable[threading.Thread], patience_s: float) -> None:
+    """Wait so long for all of them together."""
+    deadline = time.monotonic() + patience_s
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _end(process: AgentProcess, patience_s: float) -> None:
+    if process.wait(patience_s) is None:
+        process.kill()
+    process.close()
+
+
+def _not_started(host: str, error: Exception) -> HostError:
+    if isinstance(error, HostError):
+        return error
+    if isinstance(error, (ActorRLError, OSError)):
+        return HostError(f"{host}: {error}")
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
+    return HostError(f"{host}: starting its agent failed: {what}")

@@ -32,6 +32,7 @@ class HostPolicy:
     suspect_s: float = 4.0
     down_s: float = 10.0  # node_timeout_s
     local_down_s: float = 30.0  # its end is seen at once; silence alone may be a debugger
+    prepare_timeout_s: float = 4500.0  # until the agent's process: pip alone may take an hour
     start_timeout_s: float = 60.0  # from the agent's process to its hello
     max_losses: int = 5
     window_s: float = 600.0
@@ -49,6 +50,7 @@ class HostSlot:
     state: HostState = HostState.COOLING
     incarnation: int = 0  # of its agent
     due: float = 0.0  # when a cooling one is started
+    begun: float = 0.0  # when it was started last
     heard: float = 0.0
     launched: float | None = None  # when its agent's process was there; None while it is prepared
     was_up: bool = False
@@ -161,14 +163,21 @@ class HostTable:
     def _look(self, host: HostSlot, now: float) -> list[HostCommand]:
         if host.state is HostState.COOLING and host.due <= now:
             host.incarnation += 1
-            host.state, host.launched = HostState.STARTING, None
+            host.state, host.begun, host.launched = HostState.STARTING, now, None
             return [StartHost(host.name, host.incarnation)]
-        if host.state is HostState.STARTING and host.launched is not None:
-            limit = self.policy.start_timeout_s
-            if now - host.launched > limit:
-                return self._lose(host, f"its agent said nothing within {limit:g} s", now)
+        if host.state is HostState.STARTING:
+            return self._look_at_start(host, now)
         if host.carries:
             return self._look_at_beats(host, now)
+        return []
+
+    def _look_at_start(self, host: HostSlot, now: float) -> list[HostCommand]:
+        if host.launched is None:
+            since, limit, what = host.begun, self.policy.prepare_timeout_s, "was not started"
+        else:
+            since, limit, what = host.launched, self.policy.start_timeout_s, "said nothing"
+        if now - since > limit:
+            return self._lose(host, f"its agent {what} within {limit:g} s", now)
         return []
 
     def _look_at_beats(self, host: HostSlot, now: float) -> list[HostCommand]:
@@ -204,6 +213,7 @@ class HostTable:
     def _move_deadlines(self, gap: float) -> None:
         for host in self.hosts.values():
             host.due += gap
+            host.begun += gap
             host.heard += gap
             if host.launched is not None:
                 host.launched += gap

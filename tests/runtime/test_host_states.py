@@ -122,7 +122,17 @@ def test_a_start_that_leads_to_nothing_is_a_loss_that_never_was_up():
         6.5,
         LoseHost("far", 1, "its agent said nothing within 5 s", False),
     )
-    assert hosts.hosts["local"].state is HostState.STARTING  # still being prepared: no limit here
+    assert hosts.hosts["local"].state is HostState.STARTING  # still being prepared: that may take
+
+
+def test_a_host_that_is_never_ready_for_its_agent_is_lost_too():
+    hosts = table(prepare_timeout_s=50.0)
+    hosts.tick(0.0)
+    hosts.launched("local", 1, 0.0)
+    hosts.hello("local", 1, 0.0)
+    commands = run(hosts, 0.5, 60.0, ("local",))
+    assert commands[0] == (50.5, LoseHost("far", 1, "its agent was not started within 50 s", False))
+    assert commands[1] == (54.5, StartHost("far", 2))
 
 
 def test_words_of_an_old_agent_change_nothing():

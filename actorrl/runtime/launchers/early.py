@@ -8,6 +8,7 @@ from `run_id`, and the agent by `take`. Nothing here imports more than the stand
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import subprocess
@@ -27,6 +28,7 @@ _MAIN = (
 # What gymnasium and CUDA set when they are imported or first used: the agent's own imports do, too.
 _SET_BY_IMPORTS = ("PYGAME_HIDE_SUPPORT_PROMPT", "CUDA_MODULE_LOADING")
 _END_S = 5.0
+_log = logging.getLogger(__name__)
 
 
 class _Waiting(NamedTuple):
@@ -98,4 +100,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
     strays.kill_session(process.pid, _END_S)
-    process.wait()
+    reap(process)
+
+
+def reap(child: subprocess.Popen[bytes]) -> None:
+    """Take the end of a child that was killed. One that the kernel holds, as a disk that does not
+    answer may have it, is named and left."""
+    try:
+        child.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        _log.warning("process %d was killed %g s ago and does not end", child.pid, _END_S)

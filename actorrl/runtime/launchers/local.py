@@ -92,7 +92,7 @@ class LocalAgentProcess:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
         self._process.kill()
-        self._process.wait()
+        early.reap(self._process)
         with self._closing:  # a fenced agent is closed on a thread, and at the run's end
             pidfd, self._pidfd = self._pidfd, -1
         if pidfd >= 0:

@@ -189,11 +189,12 @@ def run(connection: Connection, sent: bytes, timeout_s: float) -> Answer:
     except TimeoutError:
         raise HostError(f"{connection.name}: no answer within {timeout_s:g} s") from None
     except (paramiko.SSHException, EOFError, OSError) as error:
-        raise HostError(f"{connection.name}: the SSH connection is lost ({error})") from None
+        raise _lost(connection, error) from None
 
 
 def open_session(connection: Connection, timeout_s: float) -> Any:
-    """A channel for one command. Raises HostError where the server refuses it."""
+    """A channel for one command. Raises HostError where the server refuses it, and where the
+    connection is lost."""
     try:
         return connection.transport.open_session(timeout=timeout_s)
     except paramiko.ChannelException as error:
@@ -201,6 +202,13 @@ def open_session(connection: Connection, timeout_s: float) -> Any:
             f"{connection.name}: its SSH server opens no session ({error.text})\n"
             "  see MaxSessions and ForceCommand in its sshd_config"
         ) from None
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        raise _lost(connection, error) from None
+
+
+def _lost(connection: Connection, error: Exception) -> HostError:
+    why = str(error) or type(error).__name__
+    return HostError(f"{connection.name}: the SSH connection is lost ({why})")
 
 
 def _gather(channel: Any, deadline: float) -> Answer:

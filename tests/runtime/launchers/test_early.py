@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from actorrl.runtime import strays
 from actorrl.runtime.host_specs import LOCAL
 from actorrl.runtime.launchers import early, local
-from tests.runtime.clusters import cluster_of, rows, wait_until
+from tests.runtime.clusters import SLEEPER, cluster_of, rows, wait_until
 
 _STARTED_AND_LEFT = """
 import os
@@ -67,3 +68,18 @@ def test_one_whose_command_was_killed_ends_with_its_forkserver_whatever_that_imp
     path = os.pathsep.join([str(tmp_path), *sys.path])
     subprocess.run(words, check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path})
     wait_until(lambda: strays.of_run(run_id) == [])
+
+
+def test_a_child_that_does_not_end_is_named_and_not_waited_for(monkeypatch, caplog):
+    monkeypatch.setattr(early, "_END_S", 0.01)
+    child = subprocess.Popen(SLEEPER)  # as one that the kernel holds after its SIGKILL
+    try:
+        with caplog.at_level(logging.WARNING):
+            early.reap(child)
+        assert f"process {child.pid} was killed" in caplog.text
+    finally:
+        child.kill()
+        child.wait()
+    caplog.clear()
+    early.reap(child)
+    assert caplog.text == ""
