@@ -26,11 +26,12 @@ from actorrl.cli.options import how_to_end, how_to_show, what_to_train, where_re
 @how_to_show
 @click.pass_context
 def command(ctx: click.Context, **flags: Any) -> int:
-    """Train on this machine until the goal is reached, or Ctrl-C.
+    """Train until the goal is reached, or Ctrl-C: on this machine, or on the hosts of --hosts.
 
     \b
     actorrl launch --algo APEX --env CartPole-v1
     actorrl launch --algo IMPALA --env ALE/Pong-v5 --workers 2 --stop timesteps_total=2.5e6
+    actorrl launch --hosts cluster.yml --algo IMPALA --env ALE/Pong-v5
     actorrl launch -f cartpole-apex
 
     Ctrl-C once writes a checkpoint and ends, twice kills, three times leaves at once.

@@ -108,7 +108,7 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool)
     help="Print the version and exit.",
 )  # fmt: skip
 def cli() -> None:
-    """Reinforcement learning from actors: A3C, IMPALA and Ape-X on this machine.
+    """Reinforcement learning from actors: A3C, IMPALA, Ape-X, on one machine or many.
 
     \b
     actorrl launch --algo APEX --env CartPole-v1

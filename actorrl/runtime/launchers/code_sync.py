@@ -29,7 +29,9 @@ from actorrl.runtime.launchers.remote_command import run_script
 MAX_BYTES = 200 << 20
 MAX_FILES = 20_000
 # Never copied, whatever `exclude` says: another machine's, or made again there.
-ALWAYS_EXCLUDED = ("__pycache__", "*.pyc", ".*_cache", ".git", ".venv", ".sandbox", "node_modules")
+ALWAYS_EXCLUDED = (
+    *("__pycache__", "*.pyc", ".*_cache", ".git", ".venv", ".peers", ".sandbox", "node_modules"),
+)
 _ASK_S = 60.0
 _SLOWEST_BYTES_PER_S = 50_000
 _PACKAGE = "actorrl"

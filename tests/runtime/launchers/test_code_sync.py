@@ -17,7 +17,8 @@ from actorrl.runtime.launchers.code_sync import Tree, trees
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     path = tmp_path / "source"
-    for name in ("a.py", "pkg/b.py", "pkg/deep/c.ckpt", ".git/config", "pkg/__pycache__/b.pyc"):
+    made_again_there = (".git/config", ".peers/rllib/bin/python", "pkg/__pycache__/b.pyc")
+    for name in ("a.py", "pkg/b.py", "pkg/deep/c.ckpt", *made_again_there):
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_text(name)
     return path

@@ -58,7 +58,8 @@ def run_setup(told: dict, base: str, answer: dict, output: object) -> None:
     commands = told["setup"]
     if not commands:
         return
-    digest = hashlib.sha256("\0".join(commands).encode()).hexdigest()[:16]
+    said = "\0".join([*commands, *identity(answer["python"])])
+    digest = hashlib.sha256(said.encode()).hexdigest()[:16]
     stamp = os.path.join(base, "setup-" + digest)
     if os.path.exists(stamp):
         return
@@ -69,6 +70,16 @@ def run_setup(told: dict, base: str, answer: dict, output: object) -> None:
         command(["sh", "-c", each], told, told["directory"], output)
         answer["did"].append("ran " + each)
     write(stamp, "\n".join(commands))
+
+
+def identity(python: str) -> list:
+    """Of its virtual environment, where it has one: another one under the same path has nothing of
+    what the commands have installed."""
+    try:
+        found = os.stat(os.path.join(os.path.dirname(os.path.dirname(python)), "pyvenv.cfg"))
+    except OSError:
+        return []
+    return [f"{found.st_ino}-{found.st_mtime_ns}"]
 
 
 def command(words: list, told: dict, directory: str, output: object) -> None:
