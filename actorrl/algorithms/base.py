@@ -7,10 +7,11 @@ has what a user asks of the policies, `evaluating` plays.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -23,7 +24,7 @@ from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.envs_measured import with_num_envs
 from actorrl.algorithms.mirror import PolicyMirror
 from actorrl.algorithms.run import Run
-from actorrl.algorithms.run_record import RunName, RunRecord, make_folder
+from actorrl.algorithms.run_record import RunName, RunRecord, make_folder, owned
 from actorrl.algorithms.setup import Setup, acting_policy, as_config
 from actorrl.algorithms.teaching import Teaching
 from actorrl.algorithms.worker_set import WorkerSet
@@ -106,31 +107,28 @@ class Algorithm(Changing):
         self._check_placement()
         if announce:
             described.announce(self.name, self.config, self.info)
-        self._launch = self._ready_hosts()
-        try:
+        with self._hosts_ready():
             who = RunName(self.run_id, self.name, self.info.name)
             folder = run_folder or make_folder(who, name, results)
-            folder.acquire(self.run_id)
-            try:
-                record = RunRecord(folder, who, keep)
-                if upload_dir is not None:
-                    record.upload_to(upload_dir)
+            with owned(folder, self.run_id):
+                record = RunRecord(folder, who, keep, upload_dir)
                 if logger_creator is not None:
                     record.loggers.append(logger_creator(self.config.to_dict()))
                 self._set_up(record)
-            except BaseException:
-                folder.release()
-                raise
-        finally:
-            if self._launch is not None:
-                self._launch.close()
 
     def _check_placement(self) -> None:
         planning.check_placement(type(self), self.config, self.info)
 
-    def _ready_hosts(self) -> Any:
+    @contextlib.contextmanager
+    def _hosts_ready(self) -> Iterator[None]:
+        """Made ready for their agents; those that carry none in the end are let go."""
         plan = functools.partial(planning.plan, type(self), self.config, self.info)
-        return far_hosts.ready(self.config.cluster_spec(), plan)
+        self._launch = far_hosts.ready(self.config.cluster_spec(), plan)
+        try:
+            yield
+        finally:
+            if self._launch is not None:
+                self._launch.close()
 
     def _set_up(self, record: RunRecord) -> None:
         self._stopped = False

@@ -9,6 +9,7 @@ under way, and the rows of a replay.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -24,15 +25,12 @@ from actorrl.policies.base import Policy
 from actorrl.policies.policy_map import PolicyMap
 from actorrl.roles.settings import State
 
-_GRACE_S = 10.0
-
 
 class Changing(Acting):
     """Base of Algorithm."""
 
-    _launch: Any
     _check_placement: Callable[[], None]
-    _ready_hosts: Callable[[], Any]
+    _hosts_ready: Callable[[], AbstractContextManager[None]]
     _start: Callable[[Any], None]
 
     def add_policy(
@@ -149,13 +147,9 @@ class Changing(Acting):
         run.pause()
         state, before = run.state(), self.newest_policy()
         learned = {name: before[name].get_weights() for name in before}
-        run.cluster.stop(_GRACE_S)
-        self._launch = self._ready_hosts()
-        try:
+        run.cluster.stop()
+        with self._hosts_ready():
             self._start(run.record)
-        finally:
-            if self._launch is not None:
-                self._launch.close()
         fresh = self._run.state()["learner"]
         policies: PolicyMap = self.newest_policy()
         for name in set(learned) & set(policies):

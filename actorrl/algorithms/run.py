@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -60,14 +61,8 @@ class Run:
         self._config = config
         self._goal = algorithm.iteration(config)
         inline = config.num_workers == 0
-        window = EpisodeWindow(
-            config.num_envs_total(),
-            config.metrics_num_episodes_for_smoothing,
-            functools.partial(algorithm.counts_env, config),
-            info.policies or (DEFAULT_POLICY,),
-        )
         num_shards = sum(node.role == "replay" for node in program.nodes.values())
-        self.reporter = Reporter(window, inline, num_shards)
+        self.reporter = Reporter(_window(algorithm, config, info), inline, num_shards)
         self.cluster = Cluster(
             program,
             config.cluster_spec(),
@@ -102,6 +97,7 @@ class Run:
                 future = self.learner.train.within(NO_LIMIT).call(**self._goal, stay=stay)
                 while not future.done():
                     self.cluster.poll(_POLL_S)
+                    self.record.sign_of_life(time.monotonic())
                     if self.record.actors_changed.is_set():
                         self.write_status("running")
                 report: dict[str, Any] = future.result()
@@ -225,3 +221,12 @@ class Run:
         except ActorRLError:
             return True
         return False
+
+
+def _window(algorithm: type[Algorithm], config: AlgorithmConfig, info: EnvInfo) -> EpisodeWindow:
+    return EpisodeWindow(
+        config.num_envs_total(),
+        config.metrics_num_episodes_for_smoothing,
+        functools.partial(algorithm.counts_env, config),
+        info.policies or (DEFAULT_POLICY,),
+    )

@@ -5,16 +5,19 @@ Belongs to the driver's thread; `on_event` is called by the cluster's thread as 
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from actorrl.errors import CheckpointError
 from actorrl.experiment.checkpoints import CheckpointKeeper, write_checkpoint
+from actorrl.experiment.ownership import SIGN_OF_LIFE_S
 from actorrl.experiment.results import ResultWriter
 from actorrl.experiment.run_folder import RunFolder, default_name, default_results_dir
 from actorrl.experiment.upload import Target, Uploader
@@ -42,23 +45,34 @@ def make_folder(who: RunName, name: str | None, results: str | Path | None) -> R
     return RunFolder.create(results, f"{base}_{len(taken) + 1}" if taken else base)
 
 
-class RunRecord:
-    """The pen of the driver. A disk that refuses a status or an event does not end the run."""
+@contextlib.contextmanager
+def owned(folder: RunFolder, run_id: str) -> Iterator[None]:
+    """The folder is this process's, and stays so unless what is done first with it fails."""
+    folder.acquire(run_id)
+    try:
+        yield
+    except BaseException:
+        folder.release()
+        raise
 
-    def __init__(self, folder: RunFolder, who: RunName, keep: int | None) -> None:
+
+class RunRecord:
+    """The pen of the driver. A disk that refuses a status or an event does not end the run. Copies
+    of the folder go to `upload_dir`. Raises ConfigError for one that cannot be."""
+
+    def __init__(
+        self, folder: RunFolder, who: RunName, keep: int | None, upload_dir: Target | None = None
+    ) -> None:
         self.folder = folder
         self.writer = ResultWriter(folder)
         self.actors_changed = threading.Event()
         self.num_envs_recreated = 0
         self.loggers: list[Any] = []  # of the user's: on_result(row), close()
-        self._uploader: Uploader | None = None
+        self._uploader = Uploader(folder.path, upload_dir) if upload_dir is not None else None
         self.who = who
         self.keep = keep
+        self._signed = -math.inf
         self._keeper = CheckpointKeeper(folder, keep)
-
-    def upload_to(self, target: Target) -> None:
-        """From now on copies of the folder go there. Raises ConfigError."""
-        self._uploader = Uploader(self.folder.path, target)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """A row of results, also to the user's own loggers."""
@@ -106,6 +120,12 @@ class RunRecord:
             self.folder.write_status(status)
         except OSError as error:
             _log.warning("status.json cannot be written (%s)", error.strerror)
+
+    def sign_of_life(self, now: float) -> None:
+        """Called often, by whoever waits; `now` on the monotonic clock."""
+        if now - self._signed >= SIGN_OF_LIFE_S:
+            self._signed = now
+            self.folder.touch_status()
 
     def save(
         self, folder: str | Path | None, iteration: int, state: State, about: Mapping[str, Any]

@@ -36,7 +36,6 @@ class Request(NamedTuple):
     stop: dict[str, Any]
     results: str | None
     checkpoint_freq: int | None  # training iterations
-    checkpoint_at_end: bool
 
 
 class Mistakes:
@@ -80,7 +79,6 @@ def read_request(arguments: Sequence[str], flags: Mapping[str, Any]) -> Request:
         stop=stop,
         results=flags.get("results") or tuned.results,
         checkpoint_freq=flags.get("checkpoint_freq") or tuned.checkpoint_freq,
-        checkpoint_at_end=flags.get("checkpoint_at_end", False) or tuned.checkpoint_at_end,
     )
 
 

@@ -39,7 +39,6 @@ class TunedFile(NamedTuple):
     config: dict[str, Any] = {}
     results: str | None = None
     checkpoint_freq: int | None = None
-    checkpoint_at_end: bool = False
     criterion: dict[str, Any] = {}  # `pass`
 
 
@@ -75,7 +74,6 @@ def read_tuned_file(file_or_example: str) -> TunedFile:
         config=body.get("config") or {},
         results=body.get("local_dir"),
         checkpoint_freq=body.get("checkpoint_freq"),
-        checkpoint_at_end=body.get("checkpoint_at_end", False),
         criterion=body.get("pass") or {},
     )
 

@@ -24,8 +24,10 @@ from actorrl.experiment.state_files import read_json, write_json
 OWNER_FILE = "owner.json"
 STATUS_FILE = "status.json"
 REMOTE_SILENCE_S = 60.0
-"""A driver on another machine cannot be looked up; it counts as gone when its status.json, which a
-driver writes every second or so, is older than this."""
+"""A driver on another machine cannot be looked up; it counts as gone when its status.json is older
+than this. A driver writes it with each row and each change of its actors, and touches it every
+SIGN_OF_LIFE_S of an iteration; between two calls of `train` nobody does."""
+SIGN_OF_LIFE_S = 10.0
 
 
 class Owner(msgspec.Struct, kw_only=True):
@@ -36,6 +38,11 @@ class Owner(msgspec.Struct, kw_only=True):
     """When the process was, in words that no change of the clock alters (`start_of`)."""
     hostname: str
     run_id: str
+
+    def is_process_of(self, other: Owner) -> bool:
+        """Whatever the run: a pid alone may be another machine's, or have been given anew."""
+        mine, theirs = ((owner.hostname, owner.pid, owner.started) for owner in (self, other))
+        return mine == theirs
 
 
 def this_process(run_id: str) -> Owner:
@@ -77,7 +84,7 @@ def take_ownership(folder: Path, run_id: str) -> Owner:
     mine = this_process(run_id)
     with _locked(folder):
         other = live_owner(folder)
-        if other is not None and other.pid != mine.pid:
+        if other is not None and not other.is_process_of(mine):
             raise RunFolderError(
                 f"{folder}: belongs to a live driver, pid {other.pid} on {other.hostname}. "
                 f"Stop that one first (actorrl stop {folder.name}, or Ctrl-C in its terminal)."
@@ -93,7 +100,7 @@ def take_ownership(folder: Path, run_id: str) -> Owner:
 def give_up_ownership(folder: Path) -> None:
     """Undo `take_ownership`; nothing happens if another process is the owner."""
     owner = read_owner(folder)
-    if owner is not None and owner.pid == os.getpid():
+    if owner is not None and owner.is_process_of(this_process(owner.run_id)):
         (folder / OWNER_FILE).unlink(missing_ok=True)
         _registration(folder).unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ videos/  logs/  logs/<role>-<index>.log
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -24,7 +25,13 @@ import msgspec
 
 from actorrl.config import did_you_mean
 from actorrl.errors import RunFolderError
-from actorrl.experiment.ownership import give_up_ownership, live_owner, live_runs, take_ownership
+from actorrl.experiment.ownership import (
+    STATUS_FILE,
+    give_up_ownership,
+    live_owner,
+    live_runs,
+    take_ownership,
+)
 from actorrl.experiment.state_files import (
     append_line,
     json_line,
@@ -148,10 +155,6 @@ class RunFolder:
         """result.json."""
         return self.path / "result.json"
 
-    def log_file(self, role: str, index: int) -> Path:
-        """logs/<role>-<index>.log."""
-        return self.logs / f"{role}-{index}.log"
-
     # ---- small files ------------------------------------------------------------------------
 
     def write_params(self, params: Mapping[str, Any]) -> None:
@@ -168,12 +171,17 @@ class RunFolder:
     def write_status(self, status: RunStatus | dict[str, Any]) -> None:
         """Replace status.json; a dict is checked against the contract's keys (ValueError)."""
         checked = status if isinstance(status, RunStatus) else to_status(status)
-        write_json(self.path / "status.json", msgspec.to_builtins(checked))
+        write_json(self.path / STATUS_FILE, msgspec.to_builtins(checked))
+
+    def touch_status(self) -> None:
+        """The driver lives: for those on other machines, who cannot look for its process."""
+        with contextlib.suppress(OSError):  # there is none yet, or the disk refuses
+            os.utime(self.path / STATUS_FILE)
 
     def read_status(self) -> RunStatus | None:
         """The status now, None before the first: of a driver that is gone, its actors are, too."""
         try:
-            status = to_status(read_json(self.path / "status.json") or {})
+            status = to_status(read_json(self.path / STATUS_FILE) or {})
         except ValueError:
             return None
         if status.state in LIVE_STATES and live_owner(self.path) is None:

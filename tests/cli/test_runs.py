@@ -92,7 +92,7 @@ def test_list_runs_has_a_line_for_each(
 def test_logs_prints_an_actors_log_whole_or_its_end(
     folder: RunFolder, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    folder.log_file("rollout", 0).write_bytes(b"one\ntwo\nthree \xff\n")
+    (folder.logs / "rollout-0.log").write_bytes(b"one\ntwo\nthree \xff\n")
     assert run(["logs", str(folder.path), "rollout/0"]) == 0
     assert capsysbinary.readouterr().out == b"one\ntwo\nthree \xff\n"
     assert run(["logs", str(folder.path), "rollout/0", "-n", "1"]) == 0
@@ -104,8 +104,8 @@ def test_logs_prints_an_actors_log_whole_or_its_end(
 def test_logs_names_the_actors_that_there_are(
     folder: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder.log_file("rollout", 0).touch()
-    folder.log_file("replay", 1).touch()
+    (folder.logs / "rollout-0.log").touch()
+    (folder.logs / "replay-1.log").touch()
     assert run(["logs", str(folder.path)]) == 0
     assert capsys.readouterr().out == "replay/1\nrollout/0\n"
     assert run(["logs", str(folder.path), "rolout/0"]) == 2

@@ -60,7 +60,6 @@ def test_a_new_folder_is_private_and_has_the_promised_subfolders(tmp_path):
     assert stat.S_IMODE(run.path.stat().st_mode) == 0o700
     folders = {path.name for path in run.path.iterdir()}
     assert folders == {"checkpoints", "recovery", "videos", "logs"}
-    assert run.log_file("rollout", 3) == run.path / "logs" / "rollout-3.log"
     assert os.fspath(run) == str(run.path)
 
 
@@ -245,6 +244,28 @@ def test_a_driver_on_another_machine_is_alive_while_it_writes_its_status(run, si
     moment = time.time() - silence_s
     os.utime(run.path / "status.json", (moment, moment))
     assert (run.driver_pid() is not None) == alive
+
+
+def test_a_driver_of_another_machine_that_has_this_pid_is_another_driver(run):
+    mine = ownership.this_process("mine")
+    make_owner(run, mine.pid, hostname="elsewhere")
+    run.write_status(STATUS)
+    with pytest.raises(RunFolderError, match=f"pid {mine.pid} on elsewhere"):
+        run.acquire("mine")
+    run.release()
+    assert ownership.read_owner(run.path).hostname == "elsewhere"
+
+
+def test_a_touched_status_is_a_sign_of_life_and_says_what_it_said(run):
+    run.touch_status()  # there is none yet
+    assert not (run.path / "status.json").exists()
+    make_owner(run, os.getpid(), hostname="elsewhere")
+    run.write_status(STATUS)
+    before = read_json(run.path / "status.json")
+    os.utime(run.path / "status.json", (1000.0, 1000.0))
+    assert run.driver_pid() is None
+    run.touch_status()
+    assert run.driver_pid() == os.getpid() and read_json(run.path / "status.json") == before
 
 
 def test_a_driver_may_take_its_own_folder_again(run):
