@@ -1,8 +1,9 @@
 """The worker of A3C: collects a fragment, differentiates it, and sends the gradient.
 
-One version of the weights is pinned for a whole rollout and its gradient. One gradient is in
-flight: its credit comes back when the server has applied it and published the weights, so the next
-rollout starts from weights that contain it.
+One version of the weights is pinned for a whole rollout and its gradient, and schedules stand where
+the server's count of env steps stood when it published that version. One gradient is in flight: its
+credit comes back when the server has applied it and published the weights, so the next rollout
+starts from weights that contain it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,6 @@ class GradientWorker(SamplingActor):
     def on_start(self) -> None:
         self._sampling = Sampling(self, self._settings, self._make_policy)
         self._gradient_s = 0.0
-        self._timesteps = 0
         report = self.context.report("metrics")
         self.context.every(_REPORT_S, lambda: report.send(self._metrics()))
 
@@ -56,10 +56,11 @@ class GradientWorker(SamplingActor):
         self._sampling.refresh()
         fragment = self._sampling.collect()
         started = time.monotonic()
-        gradient, metrics = self._compute_gradient(self._sampling.policy, fragment, self._timesteps)
+        gradient, metrics = self._compute_gradient(
+            self._sampling.policy, fragment, self._sampling.timesteps
+        )
         self._gradient_s += time.monotonic() - started
         self._sampling.phases.lap("gradient")
-        self._timesteps += fragment.num_env_steps * self._settings.num_workers  # for schedules
         body, _ = fragment.to_message()
         body["metrics"] = {name: float(value) for name, value in metrics.items()}
         self.context.stream("gradients").send(

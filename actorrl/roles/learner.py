@@ -288,9 +288,11 @@ class Learner(Actor):
             failpoints.reach("learner.before_publish")
         self.version += 1
         self.update.policy.version = self.version
-        self.context.publisher("weights").publish(
-            self.version, {"flat": self.update.policy.flat_weights()}, self.epoch
-        )
+        arrays = {
+            "flat": self.update.policy.flat_weights(),
+            "timesteps": np.array([self.timesteps_total]),
+        }
+        self.context.publisher("weights").publish(self.version, arrays, self.epoch)
         self._published_at = time.monotonic()
         self._tally.seconds["publish_s"] += self._published_at - started
         self.phases.lap("weights")

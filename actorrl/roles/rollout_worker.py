@@ -68,6 +68,7 @@ class Sampling:
         self._writer = _writer(settings, context) if settings.output is not None else None
         self._weights: StateIn = context.state("weights")
         self._epoch = 0
+        self.timesteps = 0  # the learner's global count, as of the weights that act
         self.view = WorkerView(index + 1, self.policies(), self)
         self._sample_ends = overrides(settings.callbacks, "on_sample_end")
         if self._callbacks is not None and watches_episodes(settings.callbacks):
@@ -86,6 +87,7 @@ class Sampling:
             self._epoch = self._weights.epoch
             version, arrays = self._weights.read()
             self.policy.load_flat(arrays["flat"], version)
+            self.timesteps = int(arrays["timesteps"][0])
             self.phases.lap("weights")
         return self.policy.version
 

@@ -27,6 +27,7 @@ class Differentiated(NamedTuple):
     version: int
     weights: np.ndarray
     batch: dict[str, torch.Tensor]
+    timesteps: int  # that schedules ran on
 
 
 class Applied(NamedTuple):
@@ -39,16 +40,18 @@ class Applied(NamedTuple):
 
 
 class WatchedServer(ParameterServer):
-    """Keeps every gradient and all weights ever published."""
+    """Keeps every gradient, and all weights ever published with the env steps until then."""
 
     def on_start(self) -> None:
         self.published: dict[int, np.ndarray] = {}
+        self.counted: dict[int, int] = {}
         self.applied: list[Applied] = []
         super().on_start()
 
     def _publish(self) -> None:
         super()._publish()
         self.published[self.version] = self.update.policy.flat_weights()
+        self.counted[self.version] = self.timesteps_total
 
     def take(self, item: Any) -> None:
         gradient = item.arrays["gradient"].copy()
@@ -73,7 +76,7 @@ SEEN: list[Differentiated] = []
 
 
 def watched_loss(config: Any, policy: Any, batch: Any, timesteps: int) -> Any:
-    SEEN.append(Differentiated(policy.version, policy.flat_weights(), dict(batch)))
+    SEEN.append(Differentiated(policy.version, policy.flat_weights(), dict(batch), timesteps))
     return compute_loss(config, False, policy, batch, timesteps)
 
 
@@ -107,6 +110,21 @@ def test_one_version_is_pinned_for_a_whole_rollout_and_its_gradient() -> None:
         logp = torch.log_softmax(logits, -1).gather(-1, seen.batch[c.ACTIONS].unsqueeze(-1))
         acted = seen.batch[c.ACTION_LOGP]
         np.testing.assert_allclose(logp.squeeze(-1).detach(), acted, atol=1e-5)
+
+
+def test_schedules_run_on_the_servers_own_count_of_env_steps_after_a_restore_too() -> None:
+    program, _ = program_of(num_workers=2)
+    with worlds.running(program) as cluster:
+        worlds.train(cluster, min_updates=20)
+        server, state = worlds.actor(cluster), cluster.ref("learner/0").get_state.call().result()
+        assert all(seen.timesteps == server.counted[seen.version] for seen in SEEN)
+    program, _ = program_of(num_workers=2)
+    with worlds.running(program) as cluster:
+        cluster.ref("learner/0").set_state.call({**state, "timesteps_total": 10**6}).result()
+        worlds.train(cluster, min_updates=5)
+        server = worlds.actor(cluster)
+        assert all(seen.timesteps == server.counted[seen.version] for seen in SEEN)
+    assert SEEN[-1].timesteps > 10**6
 
 
 def test_one_gradient_is_in_flight_and_the_next_rollout_contains_it() -> None:
