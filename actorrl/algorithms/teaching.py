@@ -17,6 +17,7 @@ import numpy as np
 
 from actorrl.algorithms import multi_agent
 from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.taught_rows import taught_rows
 from actorrl.data import columns as c
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.fragment import Fragment
@@ -52,9 +53,9 @@ class Teaching:
     def __call__(self, policy_id: str, newest: Any, samples: Mapping[str, Any]) -> dict[str, Any]:
         """RLlib's form of the metrics. `newest`: the Policy, or PolicyMap of several, with the
         learner's weights. Raises ConfigError for samples that cannot be learned from."""
-        batch = samples if isinstance(samples, SampleBatch) else SampleBatch(samples)
         policy = newest[policy_id] if isinstance(newest, PolicyMap) else newest
-        columns = self._columns(policy_id, newest, policy, batch)
+        batch = taught_rows(policy, samples)
+        columns = self._columns(policy_id, newest, policy, batch) if batch.count else {}
         if not columns or not all(len(column) for column in columns.values()):
             raise ConfigError(
                 "learn_on_batch: there is nothing to learn from in these samples, expected rows,"
@@ -111,17 +112,16 @@ def _transitions(config: AlgorithmConfig, policy: Policy, batch: SampleBatch) ->
     """Each row by itself, in any order, with weight 1. `discounts` [N], where given, are those of
     rewards that were summed over n steps."""
     rows = _needed(batch, _DECISION)
-    rewards = rows[c.REWARDS].astype(np.float32)
+    rewards = rows[c.REWARDS]
     clips = config.clips_rewards(policy.frame_stack)
-    discounts = config.gamma * ~rows[c.TERMINATEDS].astype(np.bool_)
-    weights = batch.get(c.WEIGHTS, np.ones(len(rewards)))
+    discounts = (config.gamma * ~rows[c.TERMINATEDS]).astype(np.float32)
     return {
         c.OBS: rows[c.OBS],
-        c.ACTIONS: _stored(policy, rows[c.ACTIONS]),
+        c.ACTIONS: rows[c.ACTIONS],
         c.REWARDS: rewards.clip(-1.0, 1.0) if clips else rewards,
-        c.DISCOUNTS: np.asarray(batch.get(c.DISCOUNTS, discounts), np.float32),
+        c.DISCOUNTS: batch.get(c.DISCOUNTS, discounts),
         c.NEXT_OBS: rows[c.NEXT_OBS],
-        c.WEIGHTS: np.asarray(weights, np.float32),
+        c.WEIGHTS: batch.get(c.WEIGHTS, np.ones(len(rewards), np.float32)),
     }
 
 
@@ -137,36 +137,26 @@ def lanes_of(policy: Policy, batch: SampleBatch) -> Columns:
             " pieces of episodes, expected one with replay"
         )
     rows = _needed(batch, _DECISION)
-    rows[c.ACTIONS] = _stored(policy, rows[c.ACTIONS])
-    rows[c.TRUNCATEDS] = np.asarray(batch.get(c.TRUNCATEDS, np.zeros(batch.count)), np.bool_)
+    rows[c.TRUNCATEDS] = batch.get(c.TRUNCATEDS, np.zeros(batch.count, np.bool_))
     kept = {n: batch[n] for n in batch.row_columns() if c.LAYOUT.get(n) is c.Axes.TB}
     rows = {**kept, **rows}
     cuts = _cuts(batch, rows[c.TERMINATEDS] | rows[c.TRUNCATEDS])
-    has_age = c.T in batch
-    pieces = [
-        _piece(rows, a, b, int(batch[c.T][a]) if has_age else int(a > 0)) for a, b in pairwise(cuts)
-    ]
+    # Without `t` nobody says that an episode begins: its state is the one that was given.
+    ages = batch.get(c.T, np.ones(batch.count, np.int64))
+    pieces = [_piece(rows, a, b, int(ages[a])) for a, b in pairwise(cuts)]
     columns = side_by_side(pieces, _first_state(policy, batch, cuts))
     _complete(policy, columns)
     return columns
 
 
 def _needed(batch: SampleBatch, names: tuple[str, ...]) -> Columns:
-    """Columns by name; `dones` will do for `terminateds`."""
-    given = {**batch}
-    if c.TERMINATEDS not in given and c.DONES in given:
-        given[c.TERMINATEDS] = np.asarray(given[c.DONES], np.bool_)
-    missing = [name for name in names if name not in given]
+    """Columns by name. Raises ConfigError for the first one that is not there."""
+    missing = [name for name in names if name not in batch]
     if missing:
         raise ConfigError(
             f"learn_on_batch: samples have no column {missing[0]!r}, expected {', '.join(names)}"
         )
-    return {name: np.asarray(given[name]) for name in names}
-
-
-def _stored(policy: Policy, actions: np.ndarray) -> np.ndarray:
-    layout = policy.action_layout
-    return actions.astype(layout.dtype, copy=False).reshape(len(actions), *layout.shape)
+    return {name: batch[name] for name in names}
 
 
 def _cuts(batch: SampleBatch, ended: np.ndarray) -> list[int]:
@@ -189,9 +179,6 @@ def _piece(rows: Columns, start: int, end: int, age: int) -> Columns:
             continue
         behind = rows[c.NEXT_OBS][end - 1 : end] if name == c.OBS else column[end - 1 : end] * 0
         piece[name] = np.concatenate([column[start:end], behind.astype(column.dtype)])
-    piece[c.REWARDS] = piece[c.REWARDS].astype(np.float32)
-    for name in (c.TERMINATEDS, c.TRUNCATEDS):
-        piece[name] = piece[name].astype(np.bool_)
     piece[c.TRUNCATEDS] &= ~piece[c.TERMINATEDS]
     piece[c.VALID] = np.arange(end - start + 1) < end - start
     piece[c.AGE] = np.arange(age, age + end - start + 1, dtype=np.int32)
@@ -201,13 +188,19 @@ def _piece(rows: Columns, start: int, end: int, age: int) -> Columns:
 def _first_state(policy: Policy, batch: SampleBatch, cuts: list[int]) -> tuple[np.ndarray, ...]:
     """Each [B, ...]: the batch's own where it has them, else those of an episode's start."""
     fresh = policy.initial_state(len(cuts) - 1)
-    if not fresh or batch.seq_lens is None or c.state_in(0) not in batch:
+    if batch.seq_lens is None or any(c.state_in(i) not in batch for i in range(len(fresh))):
         return fresh
-    firsts = [batch.slice(a, b) for a, b in pairwise(cuts)]
-    return tuple(
-        np.stack([first[c.state_in(i)][0] for first in firsts]).astype(part.dtype)
-        for i, part in enumerate(fresh)
-    )
+    begins = np.concatenate([[0], np.cumsum(batch.seq_lens)[:-1]])
+    piece, sequence = np.nonzero(np.array(cuts[:-1])[:, None] == begins[None])
+    for i, part in enumerate(fresh):
+        given = batch[c.state_in(i)]
+        if given.shape != (len(begins), *part.shape[1:]):
+            raise ConfigError(
+                f"learn_on_batch: column {c.state_in(i)!r} has shape {given.shape}, expected"
+                f" {(len(begins), *part.shape[1:])}, a state for each of `seq_lens`"
+            )
+        part[piece] = given[sequence]
+    return fresh
 
 
 def _complete(policy: Policy, columns: Columns) -> None:
@@ -231,6 +224,11 @@ def _complete(policy: Policy, columns: Columns) -> None:
             extras[c.ACTION_LOGP] = policy.compute_log_likelihoods(actions, obs, list(state))
         for name, value in extras.items():
             column = columns.setdefault(name, np.zeros((num_rows, *value.shape), value.dtype))
+            if column.shape[2:] != value.shape[1:]:
+                raise ConfigError(
+                    f"learn_on_batch: column {name!r} has rows of shape {column.shape[2:]},"
+                    f" expected {value.shape[1:]}"
+                )
             keep = columns[c.VALID][t] if name in given else np.zeros(num_envs, np.bool_)
             column[t][~keep] = value[~keep]
         state = act.state

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from actorrl.algorithms import teaching
 from actorrl.algorithms.registry import config_class
 from actorrl.algorithms.restoring import checked
+from actorrl.algorithms.taught_rows import taught_rows
 from actorrl.data import columns as c
 from actorrl.data.sample_batch import SampleBatch
 from actorrl.envs.multi_agent import make_multi_agent
@@ -154,6 +156,78 @@ def test_what_cannot_be_learned_from_is_said_in_a_sentence(tmp_path: Path) -> No
         with pytest.raises(ConfigError, match="learns from returns of whole populations"):
             policy.learn_on_batch(rows)
     with small("A2C").build(results=tmp_path, name="a2c") as algo:
-        rows[c.REWARDS] = np.full(2, np.nan)
-        with pytest.raises(RunFailed, match="loss is nan"):
+        rows[c.REWARDS] = np.full(2, 1e30)
+        with pytest.raises(RunFailed, match=r"loss is (nan|inf)"):
             algo.get_policy().learn_on_batch(rows)
+
+
+def good_rows(count: int = 6) -> dict[str, Any]:
+    """Of one episode, for the environments that count."""
+    obs = np.random.default_rng(0).normal(size=(count + 1, 3)).astype(np.float32)
+    rows: dict[str, Any] = {c.OBS: obs[:-1], c.NEXT_OBS: obs[1:], c.ACTIONS: np.arange(count) % 3}
+    ended = np.arange(count) == count - 1
+    return {**rows, c.REWARDS: np.ones(count, np.float32), c.TERMINATEDS: ended}
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "width": ({c.OBS: np.zeros((6, 4))}, r"'obs' has shape \(6, 4\), expected \(6, 3\)"),
+    "width after": ({c.NEXT_OBS: np.zeros((6, 4))}, r"'new_obs' has shape \(6, 4\)"),
+    "one axis": ({c.OBS: np.zeros(6)}, r"'obs' has shape \(6,\)"),
+    "text": ({c.OBS: np.full((6, 3), "a")}, "'obs' holds <U1, expected numbers"),
+    "objects": ({c.OBS: np.full((6, 3), None)}, "'obs' holds object, expected numbers"),
+    "nan": ({c.OBS: np.eye(6, 3) * np.nan}, "'obs' has nan in row 0, expected finite"),
+    "nan reward": ({c.REWARDS: [0, 1, np.nan, 3, 4, 5]}, "'rewards' has nan in row 2"),
+    "no float32": ({c.REWARDS: np.full(6, 1e300)}, r"'rewards' has 1e\+300 in row 0"),
+    "reward's axes": ({c.REWARDS: np.ones((6, 1))}, r"'rewards' has shape \(6, 1\)"),
+    "fewer rewards": ({c.REWARDS: np.ones(4)}, r"'rewards' has shape \(4,\), expected 6 rows"),
+    "no such action": ({c.ACTIONS: np.full(6, 7)}, "has 7 in row 0, expected whole .* from 0 to 2"),
+    "below 0": ({c.ACTIONS: np.full(6, -1)}, "'actions' has -1 in row 0"),
+    "part of one": ({c.ACTIONS: np.full(6, 0.5)}, r"'actions' has 0\.5 in row 0"),
+    "two actions": ({c.ACTIONS: np.zeros((6, 2))}, r"'actions' has shape \(6, 2\)"),
+    "flag's axes": ({c.TERMINATEDS: np.zeros((6, 1))}, r"'terminateds' has shape \(6, 1\)"),
+    "text for a number": ({c.ACTION_LOGP: np.full(6, "x")}, "'action_logp' holds <U1"),
+    "value's axes": ({c.VF_PREDS: np.zeros((6, 2))}, r"'vf_preds' has shape \(6, 2\)"),
+    "lengths": ({c.SEQ_LENS: np.array([2, 2])}, "seq_lens add up to 4, not to 6 rows"),
+    "no rows": ({n: x[:0] for n, x in good_rows().items()}, "nothing to learn from"),
+}
+
+
+@pytest.mark.parametrize("name", ["A2C", "DQN"])
+def test_wrong_samples_are_refused_and_change_nothing(name: str, tmp_path: Path) -> None:
+    """One NaN would make all weights NaN, and so all that is learned after it."""
+    with small(name).build(results=tmp_path, name="run") as algo:
+        before, policy = weights_of(algo), algo.get_policy()
+        for case, (columns, sentence) in WRONG.items():
+            with pytest.raises(ConfigError, match=f"^learn_on_batch: .*{sentence}"):
+                pytest.fail(f"{case}: {policy.learn_on_batch({**good_rows(), **columns})}")
+        with pytest.raises(ConfigError, match="list is no batch, expected a SampleBatch"):
+            policy.learn_on_batch([good_rows()])
+        assert algo.pause()["num_updates"] == 0
+        np.testing.assert_array_equal(weights_of(algo), before)
+        as_lists = {key: column.tolist() for key, column in good_rows().items()}
+        policy.learn_on_batch({**as_lists, "infos": [{}] * 6})
+        assert np.isfinite(weights_of(algo)).all() and (weights_of(algo) != before).any()
+
+
+def test_a_state_that_is_given_begins_its_piece_unless_an_episode_does(tmp_path: Path) -> None:
+    """`t` says whether; without it the state counts, also that of the first sequence."""
+    config = small("A2C", model=LSTM)
+    with config.build(results=tmp_path, name="run") as algo:
+        policy, start = algo.newest_policy(), algo.get_policy().get_weights()
+        states = {f"state_in_{i}": np.full((1, 8), 3.0) for i in range(2)}
+        rows = {**good_rows(), **states, c.SEQ_LENS: np.array([6])}
+        found = {}
+        for case, more in {
+            "": {},
+            "later": {c.T: np.arange(6) + 4},
+            "0": {c.T: np.arange(6)},
+        }.items():
+            columns = teaching.lanes_of(policy, taught_rows(policy, {**rows, **more}))
+            found[case] = columns[c.VF_PREDS]
+        np.testing.assert_array_equal(found[""], found["later"])
+        assert np.abs(found[""] - found["0"]).max() > 1e-3
+        with pytest.raises(
+            ConfigError, match=r"'state_in_1' has shape \(1, 9\), expected \(1, 8\)"
+        ):
+            algo.get_policy().learn_on_batch({**rows, "state_in_1": np.zeros((1, 9))})
+        assert all((start[n] == x).all() for n, x in algo.get_policy().get_weights().items())
