@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime
 import os
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,13 @@ class LearnerGroup(Group):
         sums = self.sum(torch.stack([count, numbers.sum(), numbers.square().sum()]))
         mean, square = sums[1:] / sums[0].clamp(min=1)
         return mean.to(x.dtype), (square - mean.square()).clamp(min=0).sqrt().to(x.dtype)
+
+    def agrees(self, text: str) -> bool:
+        """Whether everybody says the same: sums of a hash and of its square tell, in whole numbers
+        that float64 holds."""
+        said = zlib.crc32(text.encode()) % 2**20
+        count, total, squares = self.sum(torch.tensor([1, said, said**2], dtype=torch.float64))
+        return int(count) * int(squares) == int(total) ** 2
 
     def average(self, gradient: Tensor, rows: Tensor | None) -> None:
         assert rows is not None, "several learners weigh their gradients by their rows"

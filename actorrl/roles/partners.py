@@ -16,7 +16,7 @@ learns alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import torch
@@ -187,15 +187,18 @@ def learn_share(
     update: Update, group: LearnerGroup, share: dict[str, Tensor], timesteps: int
 ) -> Metrics:
     """One update from a learner's share; metrics are means over everybody's, weighed by the rows
-    of the policy that each is of."""
+    of the policy that each is of. Where the user's callbacks have put others into them than a
+    partner's have, they are the lead's own."""
     metrics = update(share, timesteps)
+    if not group.agrees("\n".join(metrics)):
+        return metrics
     rows = {prefix: num_rows(part) for prefix, part in by_policy(share).items()}
-    weights = torch.tensor([float(rows[_prefix(name)]) for name in metrics], dtype=torch.float64)
+    weights = torch.tensor([float(rows[_whose(n, rows)]) for n in metrics], dtype=torch.float64)
     values = torch.tensor([float(value) for value in metrics.values()], dtype=torch.float64)
     weighted, total = group.sum(torch.stack([weights * values, weights]))
     return dict(zip(metrics, (weighted / total.clamp(min=1)).tolist(), strict=True))
 
 
-def _prefix(name: str) -> str:
-    head, separator, _ = name.rpartition(SEPARATOR)
-    return f"{head}{separator}"
+def _whose(name: str, rows: Collection[str]) -> str:
+    """Which of "policy/" a metric is of; "" where there is one policy, whatever it is called."""
+    return "" if "" in rows else f"{name.partition(SEPARATOR)[0]}{SEPARATOR}"

@@ -119,7 +119,8 @@ class DefaultCallbacks:
         fragments side by side or [N] rows of a replay. Put in another tensor or change one in
         place, and that is learned from. The numbers that are put into `result` come out of
         `train()` with the losses, in `info/learner`. A batch that is learned from in minibatches
-        is shown once, as a whole; several learners show each their share."""
+        is shown once, as a whole; several learners show each their share, and their numbers are
+        averaged where all have put the same names into `result`, else they are the first one's."""
 
 
 _OF_EPISODES = (

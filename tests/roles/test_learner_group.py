@@ -162,6 +162,38 @@ def test_of_several_policies_one_may_have_acted_in_one_learners_share_alone(
     assert found["b/vf_loss"] == pytest.approx(float(metrics["b/vf_loss"]), rel=1e-4)
 
 
+class Telling:
+    """An update that puts into its metrics what a user's callback did."""
+
+    def __init__(self, told: dict[str, float]) -> None:
+        self._told = told
+
+    def __call__(self, batch: Any, timesteps: int) -> dict[str, float]:
+        return {"loss": float(num_rows(batch)), **self._told}
+
+
+def test_numbers_of_a_users_callback_are_averaged_where_all_put_the_same_in(tmp_path: Path) -> None:
+    def told(store: str, *numbers: dict[str, float]) -> list[Any]:
+        groups = met(tmp_path / store, 2)
+        shares = [{c.ADVANTAGES: torch.zeros(rows)} for rows in (1, 3)]
+        return in_threads(
+            [
+                functools.partial(learn_share, Telling(own), group, share, 0)  # type: ignore[arg-type]
+                for own, group, share in zip(numbers, groups, shares, strict=True)
+            ]
+        )
+
+    first, second = told("same", {"mine/low": 0.0}, {"mine/low": 4.0})
+    assert first == second == {"loss": 2.5, "mine/low": 3.0}
+    for case, other in {
+        "one": {},
+        "order": {"b": 2.0, "a": 1.0},
+        "name": {"a": 1.0, "c": 5.0},
+    }.items():
+        first, _ = told(case, {"a": 7.0, "b": 8.0}, other)
+        assert first == {"loss": 1.0, "a": 7.0, "b": 8.0}, "the lead's own, of its own rows"
+
+
 def test_learners_listen_on_the_loopback_interface_alone(tmp_path: Path) -> None:
     before = {connection.laddr for connection in listening()}
     groups = met(tmp_path / "store", 2)
