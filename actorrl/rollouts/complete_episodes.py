@@ -88,6 +88,8 @@ class EpisodeCollector(Collector):
                 episode = {name: np.concatenate([x[name] for x in begun]) for name in begun[0]}
                 begun.clear()
                 if len(episode[c.VALID]) > 1:  # no environment that broke before it began
+                    # One that broke in the first row of an inner fragment was told no end.
+                    episode[c.TRUNCATEDS][-2] |= not episode[c.TERMINATEDS][-2]
                     found.append((episode, self._versions[env]))
             start = end
         return found

@@ -39,10 +39,14 @@ class WholeEpisodes:
         flat = SampleBatch.from_fragment(fragment)
         parts = [self._rows([flat.slice(0, 0)])]  # gives the columns their shape where none ended
         for piece in flat.split_by_episode() if flat else []:
-            environment = int(piece[c.ENV_ID][0])
-            self._begun.setdefault(environment, []).append(piece)
+            begun = self._begun.setdefault(int(piece[c.ENV_ID][0]), [])
+            if begun and piece[c.T][0] == 0:  # it broke behind the last fragment's end, untold
+                parts.append(self._rows(begun))
+                begun.clear()
+            begun.append(piece)
             if piece[c.TERMINATEDS][-1] or piece[c.TRUNCATEDS][-1]:
-                parts.append(self._rows(self._begun.pop(environment)))
+                parts.append(self._rows(begun))
+                begun.clear()
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _rows(self, pieces: list[SampleBatch]) -> dict[str, np.ndarray]:

@@ -14,7 +14,9 @@ from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import make_vector
 from actorrl.errors import EnvironmentFailure
 from actorrl.rollouts.collector import Collector
+from actorrl.rollouts.complete_episodes import EpisodeCollector
 from actorrl.rollouts.postprocess import NStep
+from actorrl.rollouts.whole_episodes import WholeEpisodes
 from actorrl.testing.probe_envs import reward_of
 from tests.rollouts.conftest import ShownPolicy
 
@@ -189,6 +191,42 @@ def test_an_episode_that_broke_has_no_result(plan, rows):
             steps = range(1, result.length + 1)
             wanted = sum(reward_of(env, 10 * life + episode, step) for step in steps)
             assert result.episode_return == pytest.approx(wanted)
+
+
+@settings(max_examples=60, deadline=None)
+@given(plan=PLANS, rows=st.sampled_from([1, 3, 5, 16]))
+def test_no_return_spans_a_failure(plan, rows):
+    """An episode that broke counts as if it had been truncated, wherever the fragment began."""
+    whole, seen = WholeEpisodes(0.9), {}
+    for fragment in collected(plan, rows, ShownPolicy(recurrent=False)):
+        out = whole.add(fragment)
+        for obs, value in zip(out[c.OBS].astype(int).tolist(), out[c.ADVANTAGES], strict=True):
+            episode = seen.setdefault(tuple(obs[:3]), {})
+            assert obs[3] == len(episode), "each row once, in the order of time"
+            episode[obs[3]] = value
+    for (env, life, number), values in seen.items():
+        for step, value in values.items():
+            rewards = [
+                reward_of(env, 10 * life + number, after)
+                for after in range(step + 1, len(values) + 1)
+            ]
+            wanted = sum(0.9**i * reward for i, reward in enumerate(rewards))
+            assert value == pytest.approx(wanted, rel=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(plan=PLANS, rows=st.sampled_from([1, 2, 5]))
+def test_a_whole_episode_that_broke_ends_as_a_truncated_one(plan, rows):
+    collector = EpisodeCollector(breaking(plan), ShownPolicy(), rows)
+    for _ in range(6):
+        columns = collector.collect().columns
+        for b, count in enumerate(columns[c.VALID].sum(axis=0).tolist()):
+            told = columns[c.OBS][: count + 1, b].astype(int)
+            assert (told[:, :3] == told[0, :3]).all() and told[:, 3].tolist() == [*range(count + 1)]
+            ends = columns[c.TERMINATEDS][:count, b], columns[c.TRUNCATEDS][:count, b]
+            assert [*np.flatnonzero(ends[0] | ends[1])] == [count - 1]
+            length = Breaking.lengths[told[0, 2] % 3]
+            assert ends[0][-1] == (count == length) and not (ends[0] & ends[1]).any()
 
 
 @settings(max_examples=60, deadline=None)
