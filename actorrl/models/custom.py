@@ -86,10 +86,13 @@ class _UsersModel(nn.Module):
     def _outputs(
         self, obs: Tensor, state: list[Tensor], seq_lens: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
+        is_training = torch.is_grad_enabled()
+        if self.model.training != is_training:  # RLlib's way: no dropout while acting
+            self.model.train(is_training)
         given = {
             "obs": restored(obs, self._space),
             "obs_flat": obs if obs.dtype == torch.uint8 else obs.float(),
-            "is_training": torch.is_grad_enabled(),
+            "is_training": is_training,
         }
         outputs, after = self.model.forward(given, state, seq_lens)
         return outputs, list(after)

@@ -197,6 +197,35 @@ def test_a_model_with_a_state_is_no_body_for_rows_of_a_replay():
         QPolicy(VECTOR, Discrete(2), model_config=ModelConfig(custom_model=Recurrent))
 
 
+class Forgetful(Plain):
+    """With dropout, which is for learning."""
+
+    def forward(self, input_dict, state, seq_lens):
+        outputs, state = super().forward(input_dict, state, seq_lens)
+        return self.dropout(outputs), state
+
+    def __init__(self, *args, **settings):
+        super().__init__(*args, **settings)
+        self.dropout = nn.Dropout(0.5)
+
+
+def test_dropout_is_for_learning_and_never_for_acting(tmp_path):
+    policy = ActorCriticPolicy(VECTOR, Discrete(5), 1, ModelConfig(custom_model=Forgetful))
+    obs = np.ones((64, *VECTOR.shape), np.float32)
+
+    def dropped(inputs):
+        return bool((np.asarray(inputs) == 0).any())
+
+    for _ in range(2):
+        assert not dropped(policy.act(obs).extras["action_dist_inputs"])
+        assert dropped(policy.model(torch.from_numpy(obs))[0].detach())
+        with torch.no_grad():
+            assert not dropped(policy.model(torch.from_numpy(obs))[0])
+        policy.export_model(tmp_path)
+    value = QPolicy(VECTOR, Discrete(5), 1, ModelConfig(custom_model=Forgetful))
+    np.testing.assert_array_equal(value.compute_q_values(obs), value.compute_q_values(obs))
+
+
 def test_evolution_strategies_refuse_custom_models():
     with pytest.raises(ConfigError, match="custom_model: not accepted by evolution strategies"):
         EvolutionPolicy(VECTOR, Discrete(2), model_config=MINE)
