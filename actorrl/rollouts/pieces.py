@@ -82,9 +82,11 @@ class Pieces:
                 f"left rewards of shape {rewards.shape} and type {rewards.dtype}, expected"
                 f" {len(before)} numbers"
             )
-        if not np.isfinite(rewards).all():
-            raise self._refusal("left rewards that are not finite, expected numbers")
-        return rewards.astype(np.float32)
+        with np.errstate(over="ignore"):
+            stored: np.ndarray = rewards.astype(np.float32)
+        if not np.isfinite(stored).all():
+            raise self._refusal("left rewards that are not finite as float32, expected numbers")
+        return stored
 
     def _refusal(self, what: str) -> EnvironmentFailure:
         return EnvironmentFailure(f"{type(self._callbacks).__name__}.{_NAME}() {what}")

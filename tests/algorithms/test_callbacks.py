@@ -310,9 +310,14 @@ def lose_rewards(*, postprocessed_batch: Any, **kwargs: Any) -> None:
     postprocessed_batch["rewards"] = np.zeros(99)
 
 
+def pay_too_much(*, postprocessed_batch: Any, **kwargs: Any) -> None:
+    postprocessed_batch["rewards"] = np.full(postprocessed_batch.count, 1e300)
+
+
 @pytest.mark.parametrize(
     ("function", "sentence"),
     [
+        (pay_too_much, r"\(\) left rewards that are not finite as float32"),
         (add_advantages, r"\(\) put 'advantages' into the batch"),
         (change_observations, "raised ValueError: assignment destination is read-only"),
         (lose_rewards, r"left rewards of shape \(99,\)"),
