@@ -17,7 +17,7 @@ from actorrl.algorithms.playing import EVALUATION_SEED
 from actorrl.algorithms.setup import acting_policy
 from actorrl.data.fragment import Episode
 from actorrl.envs.check import EnvInfo
-from actorrl.errors import CallError, EnvironmentFailure
+from actorrl.errors import CallError, ConfigError, EnvironmentFailure
 from actorrl.roles.evaluator import Evaluator
 from actorrl.rollouts import evaluation
 from actorrl.runtime.calls import Future
@@ -61,11 +61,17 @@ class Duration(NamedTuple):
 def duration_of(
     steps: int | None, episodes: int | None, duration_fn: Callable[[int], int] | None
 ) -> Duration | None:
-    """As `Algorithm.evaluate` is told it; None: as the config says."""
+    """As `Algorithm.evaluate` is told it; None: as the config says. Raises ConfigError."""
     if steps is not None:
-        return Duration(steps, in_steps=True)
+        return Duration(_positive("steps", steps), in_steps=True)
     count = duration_fn(0) if duration_fn is not None else episodes
-    return None if count is None else Duration(count)
+    return None if count is None else Duration(_positive("episodes", count))
+
+
+def _positive(what: str, count: int) -> int:
+    if count < 1:
+        raise ConfigError(f"evaluate: {what}={count} is not accepted, expected at least 1")
+    return count
 
 
 class Evaluations:

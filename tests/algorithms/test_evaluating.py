@@ -45,6 +45,9 @@ def test_without_processes_they_play_in_the_same_loop(tmp_path: Path) -> None:
     with config.build(results=tmp_path, name="run") as algo:
         assert algo.train()["evaluation"]["episodes"] == 3
         assert algo.evaluate(steps=10)["episodes"] >= 2, "of at most 7 steps each"
+        for asked in ({"steps": 0}, {"episodes": -1}, {"duration_fn": lambda _: 0}):
+            with pytest.raises(ConfigError, match=r"evaluate: .*=(0|-1) is not .* at least 1"):
+                algo.evaluate(**asked)
 
 
 def test_a_duration_may_be_counted_in_env_steps(tmp_path: Path) -> None:
