@@ -35,7 +35,7 @@ def export_model(policy: Policy, folder: Path, onnx: int | None) -> str:
     network = Greedy(policy).eval()
     inputs = _inputs(policy, rows=2)
     traced = _traced(network, inputs, _inputs(policy, rows=3))
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     file = "model.pt" if onnx is None else "model.onnx"
     about = _described(policy, file, inputs)
     with _quiet():
@@ -45,6 +45,16 @@ def export_model(policy: Policy, folder: Path, onnx: int | None) -> str:
             _save_onnx(network, inputs, folder / file, onnx, about)
     (folder / "model.json").write_text(json.dumps(about, indent=2) + "\n")
     return str(folder)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"export_model: {folder} cannot be made ({error.strerror}), expected a folder, or where"
+            " one can be made"
+        ) from error
 
 
 class Greedy(nn.Module):

@@ -170,6 +170,10 @@ def test_what_cannot_be_exported_is_said_in_a_sentence(tmp_path):
     with pytest.raises(ConfigError, match="Heuristic has no torch network"):
         Heuristic(VECTOR, Discrete(2)).export_model(tmp_path)
     assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("a file")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ConfigError, match=r"/file.* cannot be made \(.*\), expected a folder"):
+            actor().export_model(folder)
 
 
 def test_onnx_says_what_to_install_or_gives_the_same_actions(tmp_path):
