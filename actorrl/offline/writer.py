@@ -80,13 +80,13 @@ class _EpisodeIds:
 
     def __init__(self, first: int) -> None:
         self._next = first
-        self._current: np.ndarray | None = None  # [B]
+        self._current = np.empty(0, np.int64)  # [B]
 
     def of(self, fragment: Fragment) -> np.ndarray:
         """[N] int64, in the order of `SampleBatch.from_fragment`: environment by environment."""
         valid, starts = fragment.columns[c.VALID], fragment.columns[c.AGE][:-1] == 0
-        if self._current is None:
-            self._current = np.full(valid.shape[1], -1, np.int64)
+        more = valid.shape[1] - len(self._current)  # of whole episodes: all begin in here
+        self._current = np.append(self._current, np.full(max(0, more), -1, np.int64))
         columns = []
         for env in range(valid.shape[1]):
             started = starts[:, env] & valid[:, env]

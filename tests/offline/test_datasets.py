@@ -52,6 +52,21 @@ def test_an_episode_keeps_its_id_over_fragments_and_the_next_one_gets_another(
     assert ids[0] == ids[1] == ids[2] != ids[3]
 
 
+def test_fragments_of_whole_episodes_have_as_many_columns_as_there_were_episodes(
+    tmp_path: Path,
+) -> None:
+    writer = DatasetWriter(tmp_path, worker_index=0)
+    for first, envs in ((10, 1), (20, 3), (30, 2)):
+        numbers = [[first + env] * 3 for env in range(envs)]
+        ends = [[[0] * envs, [1] * envs]]
+        writer.write(fragment(np.array(numbers).T.tolist(), *ends, [0] * envs))
+    writer.flush()
+    rows = dataset.read_shard(dataset.shards(tmp_path)[0], [c.OBS, c.EPS_ID])
+    pairs = set(zip(rows[c.OBS].ravel().tolist(), rows[c.EPS_ID].tolist(), strict=True))
+    assert len(rows[c.EPS_ID]) == 12
+    assert len(pairs) == len({number for number, _ in pairs}) == len({i for _, i in pairs}) == 6
+
+
 def test_ids_of_two_workers_and_of_a_restarted_one_never_meet(tmp_path: Path) -> None:
     for worker, incarnation in ((0, 1), (0, 2), (1, 1)):
         writer = DatasetWriter(tmp_path, worker_index=worker, incarnation=incarnation)
