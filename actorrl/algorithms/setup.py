@@ -161,7 +161,8 @@ def _players_policy(spec: PolicySpec, info: EnvInfo, seed: int, env_indices: np.
     settings but for what is said."""
     if multi_agent.is_algorithm(spec.policy_class):
         config = spec.policy_class.config_class().update_from_dict(dict(spec.config or {}))
-        other: Policy = spec.policy_class.make_policy(config, info, seed, env_indices)
+        # Its agents are not the environments: an epsilon for each of these would fit none.
+        other: Policy = spec.policy_class.make_policy(config, info, seed, config.greediest_env())
         return other
     policy: Policy = spec.policy_class(
         info.observation_space, info.action_space, dict(spec.config or {})

@@ -538,6 +538,27 @@ def test_a3c_steps_each_policy_with_the_gradient_of_its_own_agents(tmp_path: Pat
         assert run.compute_single_action(2, policy_id="counter") == 1
 
 
+def test_a_player_explores_as_its_own_greediest_environment_however_many_agents_act(
+    tmp_path: Path,
+) -> None:
+    """Ape-X has an epsilon for each environment, of which some have no agent that acts now."""
+    config = config_class("PPO")().environment(make_multi_agent(CountingEnv)).debugging(seed=1)
+    config.environment(env_config={"num_agents": 2})
+    config.multi_agent(
+        policies={"a": None, "b": PolicySpec(algorithm_class("APEX"), config={"num_workers": 2})},
+        policy_mapping_fn=lambda agent, **_: "ab"[int(agent)],
+    )
+    config.rollouts(num_workers=0, num_envs_per_worker=3, rollout_fragment_length=20)
+    with config.training(train_batch_size=40, num_sgd_iter=1).build(
+        results=tmp_path, name="run"
+    ) as algo:
+        assert set(algo.train()["policy_reward_mean"]) == {"a", "b"}
+        (epsilons,) = algo.workers.foreach_worker(
+            lambda worker: worker.get_policy("b").epsilons.tolist(), local_worker=False
+        )
+    assert epsilons == pytest.approx([0.4**8]), "the last rung of Ape-X's ladder"
+
+
 def test_two_algorithms_learn_in_one_environment_each_its_own_policy(tmp_path: Path) -> None:
     """RLlib's way: two runs, in which the other one's policy plays; weights are exchanged."""
     runs = {"PPO": "DQN", "DQN": "PPO"}
