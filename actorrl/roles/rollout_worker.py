@@ -207,6 +207,7 @@ def _several_agents(
         first_env_index=int(settings.env_indices(index)[0]),
         worker_index=index,
         whole_episodes=settings.whole_episodes,
+        beat=beat,
     )
 
 

@@ -31,6 +31,7 @@ class Row:
     reward: float = 0.0
     terminated: bool = False
     truncated: bool = False
+    version: int = 0  # of the weights that acted
 
 
 @dataclass(slots=True)
@@ -61,11 +62,13 @@ class Lane:
         """The first observation of an episode."""
         self.obs, self.age, self.state, self.open = obs, 0, state, False
 
-    def acted(self, action: Any, extras: Extras, state: State) -> bool:
-        """What the policy said of `shown`, and its state afterwards; whether the agent acts."""
+    def acted(self, action: Any, extras: Extras, state: State, version: int) -> bool:
+        """What the policy of that version said of `shown`, and its state afterwards; whether the
+        agent acts."""
         obs, decides = self.shown, self.obs is not None
         assert obs is not None
-        self.rows.append(Row(obs, self.age, action, extras, self.state, valid=decides))
+        row = Row(obs, self.age, action, extras, self.state, valid=decides, version=version)
+        self.rows.append(row)
         self.state = state
         if decides:
             self.obs, self.open = None, True

@@ -6,7 +6,7 @@ it; in a tick a policy is asked once, for all agents of all environments that ac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -50,9 +50,11 @@ class MultiAgentCollector:
         worker_index: int = 0,
         explore: bool = True,
         whole_episodes: bool = False,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         """`whole_episodes`: it goes on until there are as many steps of these as a fragment would
-        have had, and gives out what agents lived through from beginning to end."""
+        have had, and gives out what agents lived through from beginning to end, with the first
+        version that acted; `beat` is called in each of its ticks."""
         self.env = env
         self.policies = policies
         self.fragment_length = fragment_length
@@ -62,6 +64,7 @@ class MultiAgentCollector:
         self.timers = {"env_s": 0.0, "policy_s": 0.0, "total_s": 0.0}
         self.watcher: AgentsWatcher | None = None  # calls the user's callbacks
         self._whole = whole_episodes
+        self._beat = beat
         self._map = with_accepted_arguments(mapping_fn)
         self._preprocessors = {name: preprocessor_for(s) for name, s in raw_spaces.items()}
         self._first_env_index = first_env_index
@@ -78,7 +81,7 @@ class MultiAgentCollector:
     def collect(self) -> Fragment:
         """The next T ticks. Raises EnvironmentFailure."""
         started = perf_counter()
-        version, num_env_steps = self.policies.version, 0
+        num_env_steps, self._version = 0, self.policies.version
         self._finished = []
         if self._whole:
             num_env_steps = self._tick_through_episodes()
@@ -93,7 +96,7 @@ class MultiAgentCollector:
         return Fragment(
             groups=groups,
             num_env_steps=num_env_steps,
-            policy_version=version,
+            policy_version=self._version,
             episodes=self._finished,
             worker_index=self.worker_index,
             lanes=self._numbers,
@@ -104,6 +107,7 @@ class MultiAgentCollector:
         wanted = self.fragment_length * self.env.num_envs
         while sum(episode.length for episode in self._finished) < wanted:
             self._tick()
+            self._beat()
         self._tick()  # the rows behind their ends
         return sum(episode.length for episode in self._finished)
 
@@ -149,7 +153,7 @@ class MultiAgentCollector:
         env_actions = policy.env_actions(act.actions)
         for k, (i, agent, lane) in enumerate(asked):
             state = tuple(part[k] for part in act.state)
-            if lane.acted(act.actions[k], _extras(act, k), state):
+            if lane.acted(act.actions[k], _extras(act, k), state, self.policies.version):
                 actions[i][agent] = env_actions[k]
 
     def _create_episodes(self) -> None:
@@ -257,6 +261,8 @@ class MultiAgentCollector:
         for _, _, lane in self._lanes.of_policy(name):
             rows, behind = (lane.take_whole(), None) if self._whole else lane.take()
             if rows:
+                if self._whole:
+                    self._version = min(self._version, rows[0].version)
                 taken.append(rows)
                 self._numbers.setdefault(name, []).append(lane.number)
             if behind is not None:

@@ -107,7 +107,28 @@ def test_agents_lives_are_whole_too() -> None:
         c.check(columns, *valid.shape)
         assert fragment.num_env_steps == sum(e.length for e in fragment.episodes) >= 6
         assert not columns[c.state_in(0)].any()
+        assert fragment.policy_version == 1
         for b in range(valid.shape[1]):
             ends = np.flatnonzero(columns[c.TERMINATEDS][:, b] | columns[c.TRUNCATEDS][:, b])
             assert valid[:, b].sum() == 10 * len(ends) > 0, "ten steps each"
             assert (columns[c.AGE][:-1, b][valid[:, b]] == [*range(10)] * len(ends)).all()
+
+
+def test_agents_long_lives_say_that_they_go_on_and_with_which_version_they_began() -> None:
+    vector = MultiAgentVector(Steady, [EnvContext({}, 1, i) for i in range(2)], seed=0)
+    beats, policies = [], Knowers("p")
+    collector = MultiAgentCollector(
+        vector, policies, lambda *_: "p", {"p": SPACE}, 3, whole_episodes=True,
+        beat=lambda: beats.append(0),
+    )  # fmt: skip
+    assert collector.collect().policy_version == 1
+    assert len(beats) >= 10, "an episode's steps"
+    policies.version = 2
+    versions = [collector.collect().policy_version for _ in range(3)]
+    assert versions[-1] == 2
+    vector.envs[0].t = 5  # the two take turns from now on: one is under way when the other ends
+    collector.collect()
+    policies.version = 3
+    versions = [collector.collect().policy_version for _ in range(3)]
+    assert versions[0] == 2, "an episode was under way"
+    assert versions[-1] == 3
