@@ -14,15 +14,31 @@ import tempfile
 import time
 from os import getuid
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from actorrl.errors import RunFolderError
+from actorrl.errors import RunFolderError, WireError
 
 _NAME = "desk"
 _MAX_QUESTION = 4096
 _HEAR_S = 0.2  # whoever connects has its question ready
 _WAIT_S = 5.0  # for an answer that another host has to give
 _MAX_WAITING = 64
+
+
+class Question(NamedTuple):
+    ask: str  # "top" | "stack", or anything else that somebody says
+    actor: str
+
+
+def decode_question(line: bytes) -> Question:
+    """Raises WireError."""
+    try:
+        said = json.loads(line)
+        if not isinstance(said, dict):
+            raise ValueError("no object")
+        return Question(str(said.get("ask", "")), str(said.get("actor", "")))
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"no question: {error}") from error
 
 
 class Desk:
@@ -38,17 +54,16 @@ class Desk:
     def fileno(self) -> int:
         return self._listener.fileno()
 
-    def take(self) -> tuple[socket.socket, dict[str, Any]] | None:
+    def take(self) -> tuple[socket.socket, Question] | None:
         """A question that has come; it is answered with `answer`, or later through `wait`."""
         try:
             connection, _ = self._listener.accept()
         except OSError:
             return None
-        with contextlib.suppress(OSError, ValueError, RecursionError):
-            question = json.loads(_line(connection))
+        with contextlib.suppress(OSError, WireError):
+            question = decode_question(_line(connection))
             connection.settimeout(_HEAR_S)
-            if isinstance(question, dict):
-                return connection, question
+            return connection, question
         connection.close()
         return None
 

@@ -63,12 +63,11 @@ class Reception:
         taken = self._desk.take()
         if taken is None:
             return
-        connection, question = taken
-        actor = str(question.get("actor", ""))
+        connection, (what, actor) = taken
         slot = self._supervisor.slots.get(actor)
-        if question.get("ask") == "top":
+        if what == "top":
             answer(connection, {"actors": self._rows(), "hosts": self._fleet.health()})
-        elif question.get("ask") != "stack" or slot is None:
+        elif what != "stack" or slot is None:
             known = ", ".join(list(self._supervisor.slots)[:_SHOWN])
             answer(connection, {"error": f"{actor}: there is no such actor, there are {known}"})
         elif slot.pid is None or slot.host is None:

@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -33,10 +33,23 @@ def aligned(nbytes: int) -> int:
     return (nbytes + ALIGN - 1) // ALIGN * ALIGN
 
 
-class _Ask(msgspec.Struct, array_like=True):
-    verb: str  # "create" | "open" | "keep" (create unless it exists) | "drop"
+Verb = Literal["create", "open", "keep", "drop"]  # keep: create unless it exists
+
+
+class Ask(msgspec.Struct, array_like=True):
+    """A client's request."""
+
+    verb: Verb
     name: str
     nbytes: Annotated[int, Meta(ge=0, le=_MAX_NBYTES)]
+
+
+def decode_ask(request: bytes) -> Ask:
+    """Raises WireError."""
+    try:
+        return msgspec.msgpack.decode(request, type=Ask)
+    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise WireError(f"no request for shared memory: {error}") from error
 
 
 class MemoryServer:
@@ -55,7 +68,7 @@ class MemoryServer:
 
     def hold(self, name: str, nbytes: int) -> np.ndarray:
         """Make a memory that the agent itself looks at; the others `open` it."""
-        return np.frombuffer(mmap.mmap(self._make(_Ask("keep", name, nbytes)), 0), dtype=np.uint8)
+        return np.frombuffer(mmap.mmap(self._make(Ask("keep", name, nbytes)), 0), dtype=np.uint8)
 
     def accept(self) -> socket.socket | None:
         """A new client's connection, to be polled and handed to `serve`."""
@@ -76,13 +89,13 @@ class MemoryServer:
                 raise ConnectionResetError
             self._answer(connection, request)
             return True
-        except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
+        except (OSError, WireError):
             del self._connections[fileno]
             connection.close()
             return False
 
     def _answer(self, connection: socket.socket, request: bytes) -> None:
-        ask = msgspec.msgpack.decode(request, type=_Ask)
+        ask = decode_ask(request)
         try:
             fd = self._find(ask)
         except OSError as error:  # no memory for a slab: the client falls back to frames
@@ -93,14 +106,14 @@ class MemoryServer:
         else:
             socket.send_fds(connection, [b"="], [fd])
 
-    def _find(self, ask: _Ask) -> int | None:
+    def _find(self, ask: Ask) -> int | None:
         fd = self._memory.get(ask.name)
         if ask.verb == "open" or (ask.verb == "keep" and fd is not None):
             return fd
         self._drop(ask.name)
         return None if ask.verb == "drop" else self._make(ask)
 
-    def _make(self, ask: _Ask) -> int:
+    def _make(self, ask: Ask) -> int:
         if failpoints.ACTIVE and ask.verb == "create":
             failpoints.reach("memory.create")
         try:
@@ -165,11 +178,11 @@ class MemoryClient:
         with contextlib.suppress(KeyError):
             self._ask("drop", name, 0)
 
-    def _ask(self, verb: str, name: str, nbytes: int) -> np.ndarray:
+    def _ask(self, verb: Verb, name: str, nbytes: int) -> np.ndarray:
         """Writable bytes of the memory. Raises KeyError if there is none of that name, MemoryError
         if the host has no room for it, WireError if the agent does not answer."""
         with self._lock:
-            answer, fds = self._exchange(msgspec.msgpack.encode(_Ask(verb, name, nbytes)))
+            answer, fds = self._exchange(msgspec.msgpack.encode(Ask(verb, name, nbytes)))
         if answer == b"?":
             raise KeyError(name)
         if answer != b"=" or not fds:

@@ -19,7 +19,8 @@ import actorrl.runtime.refs  # its references travel inside values
 from actorrl.data.fragment import Episode, Fragment
 from actorrl.errors import CheckpointError, WireError
 from actorrl.experiment import checkpoints
-from actorrl.wire import chunks, compression, frames, values
+from actorrl.runtime.desk import decode_question
+from actorrl.wire import chunks, compression, frames, shared_memory, values
 from actorrl.wire.blocks import decode_layout
 from actorrl.wire.compression import Compressor
 from actorrl.wire.control_messages import Control, decode_control, encode_control
@@ -194,6 +195,27 @@ def control_messages() -> Decoder:
     return _of_bytes([encode_control(example(kind)) for kind in get_args(Control)], decode_control)
 
 
+def requests_for_memory() -> Decoder:
+    """What an actor asks its host's agent, over the memory socket."""
+    asks = [
+        shared_memory.Ask("create", "rollout/3.2/learner/0.1/samples#4", 2**40),
+        shared_memory.Ask("keep", "weights", 4096),
+        shared_memory.Ask("open", "", 0),
+        shared_memory.Ask("drop", "é" * 40, 2**63 - 1),
+    ]
+    return _of_bytes([msgspec.msgpack.encode(ask) for ask in asks], shared_memory.decode_ask)
+
+
+def questions_at_the_desk() -> Decoder:
+    """What `actorrl top` and `actorrl stack` ask a run's driver."""
+    originals = [
+        b'{"ask": "top"}',
+        b'{"ask": "stack", "actor": "rollout/3"}',
+        b'{"actor": {"a": [1, -2.5e10, null, "\\ud83d\\ude00"]}, "more": true}',
+    ]
+    return _of_bytes(originals, decode_question)
+
+
 def layouts_of_blocks() -> Decoder:
     entries = [("policy/w", "<f4", [64, 32]), ("policy/b", "<f8", []), ("steps", "<i8", [1])]
     buffer = np.zeros(16_384, np.uint8)
@@ -240,6 +262,8 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
     "values": plain_values,
     "control": control_messages,
     "compressed": compressed_arrays,
+    "memory": requests_for_memory,
+    "desk": questions_at_the_desk,
     "layouts": layouts_of_blocks,
     "fragments": fragments,
     "checkpoints": checkpoint_states,

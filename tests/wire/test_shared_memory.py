@@ -40,6 +40,7 @@ def test_a_server_that_has_gone_is_a_wire_error(memory):
         b"\x94\xa6create\xa1x\x01" + b"\x91" * 4000,
         msgspec.msgpack.encode(["create", "x", 2**63]),
         msgspec.msgpack.encode(["create", "x", -1]),
+        msgspec.msgpack.encode(["steal", "x", 64]),
     ],
 )
 def test_nonsense_from_a_client_ends_only_its_own_line(client, memory, nonsense):
