@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from msgspec import Meta
 
-from actorrl.algorithms.config import AlgorithmConfig, Schedule, schedule_lines
+from actorrl.algorithms.config import AlgorithmConfig, ObservationFilter, Schedule, schedule_lines
 from actorrl.algorithms.optimizer import ADAM_EPS, Optimizer
 from actorrl.envs.check import EnvInfo
 from actorrl.models.action_layout import Units, action_layout
@@ -91,13 +91,7 @@ class ActorCriticConfig(StochasticConfig):
         Meta(description="[[env steps, weight], ...], linear between; null keeps entropy_coeff"),
     ] = None
 
-    observation_filter: Annotated[
-        Literal["NoFilter", "MeanStdFilter"],
-        Meta(
-            description="observations shifted and scaled by the mean and deviation of all workers' "
-            "observations; the statistics travel with the weights"
-        ),
-    ] = "NoFilter"
+    observation_filter: ObservationFilter = "NoFilter"
 
     def entropy_at(self, timesteps: int) -> float:
         """The entropy's weight after so many env steps of all workers."""

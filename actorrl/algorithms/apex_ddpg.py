@@ -117,7 +117,7 @@ def first_priorities(policy: DeterministicPolicy, rows: Arrays) -> np.ndarray:
     """|TD| [N] float32, with the policy's networks in the place of the target's too."""
     if len(rows[c.REWARDS]) == 0:
         return np.empty(0, np.float32)
-    tensors = policy.tensors(rows)
+    tensors = policy.filtered_rows(policy.tensors(rows))
     new_obs = tensors[c.NEXT_OBS]
     next_values = losses.smallest(policy.q_values(new_obs, policy.actor(new_obs)))
     targets = losses.bootstrapped(tensors[c.REWARDS], tensors[c.DISCOUNTS], next_values)

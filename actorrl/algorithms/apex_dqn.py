@@ -127,6 +127,7 @@ def make_policy(config: APEXConfig, info: EnvInfo, seed: int, env_indices: np.nd
         dueling=config.dueling,
         double=config.double_q,
         epsilons=_epsilons(config)[env_indices],
+        observation_filter=config.observation_filter,
     )
 
 
@@ -179,6 +180,7 @@ class APEXUpdate:
         self._num_updates = 0
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
+        batch = self.policy.filtered_rows(batch)
         # The next observations first: what a pass without gradient takes is free again before the
         # one with gradient keeps all of its own.
         q_next = self._target.q_values(batch[c.NEXT_OBS])

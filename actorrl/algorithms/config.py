@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     from actorrl.runtime.program import Program
 
 Schedule = list[tuple[float, float]]
+ObservationFilter = Annotated[
+    Literal["NoFilter", "MeanStdFilter"],
+    Meta(
+        description="observations shifted and scaled by the mean and deviation of all workers' "
+        "observations; the statistics travel with the weights"
+    ),
+]
 Gathers = Literal["rounds", "fragments", "single fragments", "replay", "dataset"]
 _ROOM = 1.1
 _SHORTEST_AUTO = 16  # rows: estimates over fewer are mostly the value function's own

@@ -119,6 +119,7 @@ def policy_with_noise(
         twin_q=config.twin_q,
         noise=noise,
         random_steps=config.random_steps,
+        observation_filter=config.observation_filter,
     )
 
 
@@ -150,6 +151,7 @@ class DeterministicUpdate:
         )
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
+        batch = self.policy.filtered_rows(batch)
         targets = self._targets(batch)
         values = self.policy.q_values(batch[c.OBS], batch[c.ACTIONS])
         delta = self._config.huber_threshold if self._config.use_huber else None

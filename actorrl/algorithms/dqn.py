@@ -162,6 +162,7 @@ def make_policy(config: DQNConfig, info: EnvInfo, seed: int, env_indices: np.nda
         support=support if config.num_atoms > 1 else None,
         noisy_sigma=config.sigma0 if config.noisy else None,
         explorer=config.make_explorer(),
+        observation_filter=config.observation_filter,
     )
 
 
@@ -191,6 +192,7 @@ class DQNUpdate:
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
         config = self._config
+        batch = self.policy.filtered_rows(batch)
         if config.noisy:  # one noise for all rows of a batch, another for the target network
             self.policy.model.draw_noise(self.policy.random)
             cast(QNetwork, self._target.model).draw_noise(self.policy.random)

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from msgspec import Meta
 
-from actorrl.algorithms.config import AlgorithmConfig, Gathers
+from actorrl.algorithms.config import AlgorithmConfig, Gathers, ObservationFilter
 from actorrl.envs.check import EnvInfo
 from actorrl.errors import ConfigError
 from actorrl.models.action_layout import action_layout
@@ -74,6 +74,7 @@ class ReplayConfig(AlgorithmConfig):
         | Literal["auto"]
     ) = 1
     n_step: StepsSummed = 1
+    observation_filter: ObservationFilter = "NoFilter"
     replay_capacity: Capacity = 50_000
     storage: Annotated[
         Literal["raw", "lz4", "cuda"] | None,
@@ -184,6 +185,7 @@ class ReplayConfig(AlgorithmConfig):
         """A shard's part of everything that counts rows."""
         rows = self.fragment_length() * self.num_envs()
         overlap = self.frame_overlap(info)
+        filters = self.observation_filter != "NoFilter"
         num_frames = 0
         if info.frame_stack > 1:
             # Several shards: fragments of a worker alternate, and each brings its lead-in along.
@@ -202,6 +204,7 @@ class ReplayConfig(AlgorithmConfig):
             num_frames=num_frames,
             storage=self.storage_for(info),
             overlap_frames=overlap,
+            filtered_shape=info.observation_space.shape if filters else None,
         )
 
     def shard_lines(self, num_shards: int) -> list[str]:

@@ -127,6 +127,7 @@ def make_policy(
         twin_q=config.twin_q,
         random_steps=config.random_steps,
         initial_alpha=config.initial_alpha,
+        observation_filter=config.observation_filter,
     )
 
 
@@ -160,6 +161,7 @@ class SACUpdate:
         )
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
+        batch = self.policy.filtered_rows(batch)
         alpha = self.policy.log_alpha.detach().exp()
         critic_loss, errors = self._critic_loss(batch, alpha)
         stepped = self._optimizers["critics"].minimize(critic_loss, timesteps)

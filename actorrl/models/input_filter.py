@@ -21,16 +21,15 @@ Float32 = NDArray[np.float32]
 CLIP = 10.0  # standard deviations, RLlib's
 
 
-class FilteredNetwork(nn.Module):
-    """A network behind (obs - mean) * scale, clipped to [-10, 10].
+class InputFilter(nn.Module):
+    """(obs - mean) * scale, clipped to [-10, 10].
 
     `mean` and `scale` have the shape of one observation. They are parameters without a gradient:
     in the flat vector of weights, and left alone by optimizers. Only `set_filter` changes them.
     """
 
-    def __init__(self, network: ActorCriticNetwork | CustomNetwork, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.network = network
         self.mean = nn.Parameter(torch.zeros(shape), requires_grad=False)
         self.scale = nn.Parameter(torch.ones(shape), requires_grad=False)
 
@@ -39,17 +38,32 @@ class FilteredNetwork(nn.Module):
         self.mean.copy_(torch.from_numpy(mean))
         self.scale.copy_(torch.from_numpy(scale))
 
-    def _filtered(self, obs: Tensor) -> Tensor:
+    def forward(self, obs: Tensor) -> Tensor:
         return ((obs - self.mean) * self.scale).clamp(-CLIP, CLIP)
 
+    def in_numpy(self, obs: NDArray[Any]) -> Float32:
+        """The same on the host, for acting."""
+        mean, scale = self.mean.detach().cpu().numpy(), self.scale.detach().cpu().numpy()
+        filtered: Float32 = np.clip((obs - mean) * scale, -CLIP, CLIP)
+        return filtered
+
+
+class FilteredNetwork(nn.Module):
+    """A network behind a filter."""
+
+    def __init__(self, network: ActorCriticNetwork | CustomNetwork, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.filter = InputFilter(shape)
+        self.network = network
+
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        inputs, values = self.network(self._filtered(obs))
+        inputs, values = self.network(self.filter(obs))
         return inputs, values
 
     def sequence(
         self, obs: Tensor, state: State = (), resets: Tensor | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        return self.network.sequence(self._filtered(obs), state, resets)
+        return self.network.sequence(self.filter(obs), state, resets)
 
     @property
     def recurrent(self) -> bool:
@@ -62,5 +76,4 @@ class FilteredNetwork(nn.Module):
         inner = self.network.numpy_forward()
         if inner is None:
             return None
-        mean, scale = self.mean.detach().numpy(), self.scale.detach().numpy()
-        return lambda obs: inner(np.clip((obs - mean) * scale, -CLIP, CLIP))
+        return lambda obs: inner(self.filter.in_numpy(obs))

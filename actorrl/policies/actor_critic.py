@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from actorrl.data import columns as c
 from actorrl.data.frame_stack import stack_frames_numpy
-from actorrl.envs.filters import NoFilter, filter_for
+from actorrl.envs.filters import NoFilter
 from actorrl.errors import ConfigError
 from actorrl.models.action_distribution import ActionDistribution
 from actorrl.models.action_families import distribution_for
@@ -30,10 +30,10 @@ from actorrl.policies.base import (
     Act,
     Array,
     ArrayState,
-    Policy,
     as_tensor,
     seeded,
 )
+from actorrl.policies.filtering import FilteringPolicy
 
 
 class SequenceOutput(NamedTuple):
@@ -43,7 +43,7 @@ class SequenceOutput(NamedTuple):
     values: Tensor  # [T+1, B]; the last row is the bootstrap value
 
 
-class ActorCriticPolicy(Policy):
+class ActorCriticPolicy(FilteringPolicy):
     """Acts step by step, and recomputes the same numbers for whole fragments.
 
     With the same weights, `forward_sequence` gives the log-probabilities that `act` stored, to
@@ -61,10 +61,15 @@ class ActorCriticPolicy(Policy):
         seed: int = 0,
         observation_filter: str = "NoFilter",
     ) -> None:
-        super().__init__(observation_space, action_space, frame_stack=frame_stack, seed=seed)
+        super().__init__(
+            observation_space,
+            action_space,
+            frame_stack=frame_stack,
+            seed=seed,
+            observation_filter=observation_filter,
+        )
         self.model_config = model_config or ModelConfig()
         self._family = distribution_for(action_space, self.model_config)
-        self.filter = filter_for(observation_filter, observation_space)
         with seeded(seed):
             network = self._make_network()
         if isinstance(self.filter, NoFilter):
@@ -216,21 +221,7 @@ class ActorCriticPolicy(Policy):
         obs, valid = columns[c.OBS], columns.get(c.VALID)
         if valid is not None:
             obs = obs[: len(valid)][valid]
-        self.filter.note(obs.cpu().numpy())
-        self.filter.merge(self.filter.take_delta())
-        self._publish_filter()
-
-    def filter_state(self) -> dict[str, Array]:
-        """The statistics in full, for checkpoints; weights carry only what the forward needs."""
-        return self.filter.state_dict()
-
-    def load_filter_state(self, state: Mapping[str, Array]) -> None:
-        self.filter.load_state_dict(state)
-        self._publish_filter()
-
-    def _publish_filter(self) -> None:
-        if isinstance(self.model, FilteredNetwork) and not isinstance(self.filter, NoFilter):
-            self.model.set_filter(self.filter.mean, self.filter.scale)
+        self.note(obs.cpu().numpy())
 
     def distribution(self, inputs: Tensor) -> ActionDistribution:
         """What `forward_sequence` and ACTION_DIST_INPUTS mean: logp, entropy, kl of stored actions.

@@ -208,6 +208,9 @@ class Policy:
     def note_observations(self, columns: Mapping[str, Tensor]) -> None:
         """Called by learners after each update; policies with an observation filter learn it."""
 
+    def note_rows(self, rows: Mapping[str, Array]) -> None:
+        """Called by learners with a replay, which see rows again and again, for new ones."""
+
     def filter_state(self) -> dict[str, Array]:
         """Statistics of the filter for checkpoints; {} without one."""
         return {}

@@ -18,12 +18,13 @@ from actorrl.models.action_layout import is_bounded
 from actorrl.models.continuous import Actor, ActorAndCritics, Critic
 from actorrl.models.masks import mask_size
 from actorrl.models.model_config import ModelConfig
-from actorrl.policies.base import Act, Array, ArrayState, Policy, as_tensor, seeded
+from actorrl.policies.base import Act, Array, ArrayState, as_tensor, seeded
+from actorrl.policies.filtering import ReplayPolicy
 from actorrl.policies.noise import GaussianNoise, Noise
 from actorrl.policies.target import TargetNetwork
 
 
-class DeterministicPolicy(Policy):
+class DeterministicPolicy(ReplayPolicy):
     """`model.actor` and `model.critics`, with an optimizer each over `flat.span("actor")` and
     `flat.span("critics")`.
 
@@ -45,8 +46,15 @@ class DeterministicPolicy(Policy):
         twin_q: bool = False,
         noise: Noise | None = None,
         random_steps: int = 0,
+        observation_filter: str = "NoFilter",
     ) -> None:
-        super().__init__(observation_space, action_space, frame_stack=frame_stack, seed=seed)
+        super().__init__(
+            observation_space,
+            action_space,
+            frame_stack=frame_stack,
+            seed=seed,
+            observation_filter=observation_filter,
+        )
         mask_size(observation_space, action_space)  # refuses a mask of a continuous space
         if not is_bounded(action_space):
             raise ConfigError(
@@ -69,7 +77,7 @@ class DeterministicPolicy(Policy):
         actor = Actor(space, size, stack, self.model_config, True, action_space=actions)
         config, each = self.critic_config, range(self._num_critics)
         critics = [Critic(space, size, stack, config, actions) for _ in each]
-        return ActorAndCritics(actor, [*critics])
+        return self._with_filter(ActorAndCritics(actor, [*critics]))
 
     def _weights_moved(self) -> None:
         self._numpy_forward = self.model.actor.numpy_forward()  # type: ignore[operator]
@@ -88,6 +96,7 @@ class DeterministicPolicy(Policy):
 
     def _actor_numpy(self, obs: Array) -> Array:
         """Actions [B, K] without noise."""
+        obs = self.filtered_numpy(obs)
         if self._numpy_forward is not None:
             actions: Array = self._numpy_forward(obs)
             return actions
@@ -98,13 +107,13 @@ class DeterministicPolicy(Policy):
     def greedy(
         self, obs: Tensor, state: tuple[Tensor, ...] = ()
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        actions = self.actor(obs)
+        actions = self.actor(self.filtered(obs))
         return actions, actions, state
 
     # ---- learning -------------------------------------------------------------------------------
 
     def actor(self, obs: Tensor) -> Tensor:
-        """Actions [N, K] in [-1, 1] of observations on the device, with gradient."""
+        """Actions [N, K] in [-1, 1] of filtered observations on the device, with gradient."""
         actions: Tensor = self.model.actor(obs)
         return actions
 

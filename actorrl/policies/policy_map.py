@@ -123,6 +123,13 @@ class PolicyMap:
             if part:
                 policy.note_observations(part)
 
+    def note_rows(self, rows: Mapping[str, Array]) -> None:
+        """Likewise its own new rows."""
+        for name, policy in self.policies.items():
+            part = part_of(rows, name)
+            if part:
+                policy.note_rows(part)
+
     def filter_state(self) -> dict[str, Any]:
         return {name: policy.filter_state() for name, policy in self.policies.items()}
 

@@ -22,13 +22,14 @@ from actorrl.models.flat_parameters import Float32
 from actorrl.models.masks import MASKED, mask_size
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.q_network import QNetwork, Support
-from actorrl.policies.base import Act, Array, ArrayState, Policy, as_tensor, seeded
+from actorrl.policies.base import Act, Array, ArrayState, as_tensor, seeded
 from actorrl.policies.exploration import PiecewiseSchedule
+from actorrl.policies.filtering import ReplayPolicy
 from actorrl.policies.q_explorers import Explorer
 from actorrl.policies.target import TargetNetwork
 
 
-class QPolicy(Policy):
+class QPolicy(ReplayPolicy):
     """`epsilons` [B] float: environment b of the worker acts at random with epsilons[b]. With an
     `epsilon_schedule` over the run's env steps, that is the epsilon of all.
 
@@ -53,8 +54,15 @@ class QPolicy(Policy):
         support: Support | None = None,
         noisy_sigma: float | None = None,
         explorer: Explorer | None = None,
+        observation_filter: str = "NoFilter",
     ) -> None:
-        super().__init__(observation_space, action_space, frame_stack=frame_stack, seed=seed)
+        super().__init__(
+            observation_space,
+            action_space,
+            frame_stack=frame_stack,
+            seed=seed,
+            observation_filter=observation_filter,
+        )
         self.num_actions = _discrete_size(action_space)
         self.model_config = model_config or ModelConfig()
         if self.model_config.use_lstm:
@@ -63,7 +71,7 @@ class QPolicy(Policy):
         self.noisy = noisy_sigma is not None
         self._epsilon_schedule = epsilon_schedule
         self._explorer = explorer
-        self._make_model = functools.partial(
+        self._make_network = functools.partial(
             QNetwork,
             observation_space,
             self.num_actions,
@@ -80,6 +88,9 @@ class QPolicy(Policy):
         self._adopt(model)
         self.set_epsilons(np.zeros(1) if epsilons is None else epsilons)
 
+    def _make_model(self) -> QNetwork:
+        return self._with_filter(self._make_network())
+
     def _weights_moved(self) -> None:
         self._numpy_forward = self.model.numpy_forward()
 
@@ -95,7 +106,8 @@ class QPolicy(Policy):
             self.model.draw_noise(self.random, len(obs))
         elif self.noisy:
             self.model.be_quiet()
-        q = self.compute_q_values(obs)
+        obs = self.filtered_numpy(obs)
+        q = self._q_numpy(obs)
         if explore and self._explorer is not None:
             return Act(self._explorer.choose(self, obs, q), {c.Q_VALUES: q}, state)
         actions = q.argmax(axis=1)
@@ -128,6 +140,10 @@ class QPolicy(Policy):
 
     def compute_q_values(self, obs: Array) -> Float32:
         """Q [N, A] of observations [N, ...], NumPy in, NumPy out, without gradient."""
+        return self._q_numpy(self.filtered_numpy(obs))
+
+    def _q_numpy(self, obs: Array) -> Float32:
+        """Of filtered ones."""
         if self._numpy_forward is not None:
             return self._numpy_forward(obs)
         with torch.inference_mode():
@@ -138,7 +154,7 @@ class QPolicy(Policy):
         self, obs: Tensor, state: tuple[Tensor, ...] = ()
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         self.model.be_quiet()
-        q = self.q_values(obs)
+        q = self.q_values(self.filtered(obs))
         return q.argmax(dim=1), q, state
 
     def value_function(self, obs_batch: Any, state_batches: Sequence[Array] | None = None) -> Array:
@@ -164,7 +180,7 @@ class QPolicy(Policy):
         return np.concatenate([before, columns[c.FINAL_OBS][:, None]], axis=1)
 
     def q_values(self, obs: Tensor) -> Tensor:
-        """Q [N, A] of observations [N, ...] on the device, with gradient."""
+        """Q [N, A] of filtered observations [N, ...] on the device, with gradient."""
         q: Tensor = self.model(obs)
         return q
 

@@ -21,12 +21,13 @@ from actorrl.models.continuous import Actor, ActorAndCritics, Critic
 from actorrl.models.distributions import sample_numpy
 from actorrl.models.masks import mask_size, masked_numpy
 from actorrl.models.model_config import ModelConfig
-from actorrl.policies.base import Act, Array, ArrayState, Policy, as_tensor, seeded
+from actorrl.policies.base import Act, Array, ArrayState, as_tensor, seeded
 from actorrl.policies.deterministic import refuse_lstm
+from actorrl.policies.filtering import ReplayPolicy
 from actorrl.policies.target import TargetNetwork
 
 
-class SquashedGaussianPolicy(Policy):
+class SquashedGaussianPolicy(ReplayPolicy):
     """Continuous: actions tanh(u) in (-1, 1), u Gaussian (Haarnoja et al. 2018). Discrete: a
     categorical distribution, and critics that give all A values at once (Christodoulou 2019).
 
@@ -49,8 +50,15 @@ class SquashedGaussianPolicy(Policy):
         twin_q: bool = True,
         random_steps: int = 0,
         initial_alpha: float = 1.0,
+        observation_filter: str = "NoFilter",
     ) -> None:
-        super().__init__(observation_space, action_space, frame_stack=frame_stack, seed=seed)
+        super().__init__(
+            observation_space,
+            action_space,
+            frame_stack=frame_stack,
+            seed=seed,
+            observation_filter=observation_filter,
+        )
         self.discrete = isinstance(action_space, Discrete)
         if not self.discrete:
             mask_size(observation_space, action_space)  # refuses a mask of a continuous space
@@ -80,7 +88,7 @@ class SquashedGaussianPolicy(Policy):
         """With the logarithm of SAC's temperature as a parameter beside the networks."""
         model = self._make_networks()
         model.log_alpha = nn.Parameter(torch.full((1,), math.log(self._initial_alpha)))
-        return model
+        return self._with_filter(model)
 
     def _make_networks(self) -> ActorAndCritics:
         size, stack = self.action_size, self.frame_stack
@@ -121,6 +129,7 @@ class SquashedGaussianPolicy(Policy):
 
     def _actor_numpy(self, obs: Array) -> Array:
         """What `actor` gives, for acting."""
+        obs = self.filtered_numpy(obs)
         if self._numpy_forward is not None:
             inputs: Array = self._numpy_forward(obs)
         else:
@@ -134,7 +143,7 @@ class SquashedGaussianPolicy(Policy):
     def greedy(
         self, obs: Tensor, state: tuple[Tensor, ...] = ()
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        inputs = self.actor(obs)
+        inputs = self.actor(self.filtered(obs))
         if self.discrete:
             return inputs.argmax(dim=1), inputs, state
         return torch.tanh(inputs[:, : self.action_size]), inputs, state
@@ -149,7 +158,8 @@ class SquashedGaussianPolicy(Policy):
     # ---- learning -------------------------------------------------------------------------------
 
     def actor(self, obs: Tensor) -> Tensor:
-        """With gradient: mean and log-deviation [N, 2K], or logits [N, A] of a discrete space."""
+        """With gradient, of filtered observations: mean and log-deviation [N, 2K], or logits [N, A]
+        of a discrete space."""
         inputs: Tensor = self.model.actor(obs)
         return inputs if self.discrete else gaussian.clamp_log_std(inputs)
 

@@ -96,6 +96,7 @@ class LocalReplayLearner(RoundLearner):
         for item in items:
             self.count_fragment(item.body["num_env_steps"], item.body["episodes"])
             self.too_stale(item.body["policy_version"])
+            self.update.policy.note_rows(item.arrays)
             for prefix, rows in by_prefix(item.arrays).items():
                 self._replay_of(prefix, rows).insert(rows, item.source)
             item.release()

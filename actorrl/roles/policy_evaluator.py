@@ -103,6 +103,9 @@ class EvaluatorPolicy:
     def note_observations(self, columns: Mapping[str, Any]) -> None:
         """There is no filter of ours."""
 
+    def note_rows(self, rows: Mapping[str, Any]) -> None:
+        """Likewise."""
+
     def filter_state(self) -> dict[str, Any]:
         return {}
 

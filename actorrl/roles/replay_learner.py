@@ -46,6 +46,8 @@ class ReplayLearner(Learner):
     def on_inserts(self, item: Item) -> None:
         body = item.body
         self.count_fragment(body["num_env_steps"], body["episodes"])
+        if item.arrays:
+            self.update.policy.merge_observations(item.arrays)
         self._shards[item.source] = body
         self._masses[item.source] = Mass(*body["mass"])
         self._ask()

@@ -14,6 +14,7 @@ from typing import Any
 
 from actorrl import copies, failpoints
 from actorrl.data import columns as c
+from actorrl.envs.filters import MeanStdFilter, NoFilter
 from actorrl.replay.buffer import BufferSettings, Replay, num_rows
 from actorrl.replay.limiter import SamplesPerInsert
 from actorrl.roles.phases import Phases
@@ -31,6 +32,7 @@ class ShardSettings(BufferSettings):
     min_size: int
     samples_per_insert: float
     tolerance: float
+    filtered_shape: tuple[int, ...] | None = None  # of observations that the learner filters
 
 
 class ReplayShard(Actor):
@@ -47,6 +49,9 @@ class ReplayShard(Actor):
         self._limiter = SamplesPerInsert(
             settings.samples_per_insert, settings.min_size, settings.tolerance
         )
+        shape = settings.filtered_shape
+        # It only notes: each row once, of which the learner sees some often and others never.
+        self._filter = NoFilter() if shape is None else MeanStdFilter(shape)
         self._waiting_inserts: collections.deque[Item] = collections.deque()
         self._waiting_requests: collections.deque[Asked] = collections.deque()
         self._news: dict[str, Any] = {"num_env_steps": 0, "episodes": []}
@@ -86,6 +91,8 @@ class ReplayShard(Actor):
             if self._replay is None:
                 self._make_replay(rows)
             self._settings.add(self._require_replay(), rows, item.source)
+            if self._settings.filtered_shape is not None:
+                self._filter.note(rows[c.OBS])
         if failpoints.ACTIVE:
             failpoints.reach("shard.mid_insert")
         self._limiter.inserted(count)
@@ -156,8 +163,8 @@ class ReplayShard(Actor):
     # ---- what the learner must know -----------------------------------------------------
 
     def _report(self) -> None:
-        """Counts since the last report, and this shard's mass for the global weights. Without
-        credit the counts add up until there is some."""
+        """Counts since the last report, observations' statistics where they are filtered, and this
+        shard's mass for the global weights. Without credit it all adds up until there is some."""
         inserts = self.context.stream("inserts")
         if not inserts.has_credit:
             return
@@ -177,7 +184,7 @@ class ReplayShard(Actor):
         }
         num_env_steps = self._news["num_env_steps"]
         self._news = {"num_env_steps": 0, "episodes": []}
-        inserts.send(body, rows=num_env_steps)
+        inserts.send(body, self._filter.take_delta(), rows=num_env_steps)
         self._note_progress()
 
     def _copies_counted(self) -> copies.Totals:

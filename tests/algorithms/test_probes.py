@@ -160,3 +160,26 @@ def test_each_switch_of_dqn_leaves_the_values_of_a_chain_what_they_are(
     )
     q = policy.act(np.eye(5, dtype=np.float32), explore=False).extras["q_values"]
     np.testing.assert_allclose(q.max(axis=1), [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1], atol=0.05)
+
+
+def far_chain(context: Any) -> gym.Env[Any, Any]:
+    """States that a network can hardly tell apart: 1,000 and a hundredth."""
+    space = gym.spaces.Box(1000.0, 1001.0, (5,), np.float32)
+    return gym.wrappers.TransformObservation(Chain(), lambda obs: 1000 + obs / 100, space)
+
+
+def test_a_filter_shows_dqn_the_states_of_a_chain_that_lie_close_together() -> None:
+    policy = trained(
+        "DQN",
+        far_chain,
+        400,
+        gamma=0.5,
+        model={"fcnet_hiddens": []},
+        observation_filter="MeanStdFilter",
+        learning_starts=200,
+        target_network_update_freq=20,
+        tau=1.0,
+        lr_schedule=[[0, 0.01], [3000, 0.01], [8000, 0.001]],
+    )
+    found = values_of(policy, 1000 + np.eye(5) / 100)
+    np.testing.assert_allclose(found, [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1], atol=0.05)

@@ -51,7 +51,7 @@ def test_statistics_travel_with_the_weights_and_ratios_stay_one(model):
     rows = np.concatenate(seen).astype(np.float64)
     assert learner.filter.stat.count == len(rows)
     np.testing.assert_allclose(learner.filter.stat.mean, rows.mean(0), rtol=1e-9)
-    scaled = learner.model._filtered(torch.from_numpy(rows).float()).numpy()
+    scaled = learner.model.filter(torch.from_numpy(rows).float()).numpy()
     np.testing.assert_allclose(scaled.std(0, ddof=1), 1, rtol=0.05)
 
 
@@ -65,7 +65,7 @@ def test_optimizers_leave_the_statistics_alone():
         policy.model(torch.randn(8, 4))[0].square().sum().backward()
         optimizer.step()
     after = policy.get_weights()
-    for name in ("mean", "scale"):
+    for name in ("filter.mean", "filter.scale"):
         np.testing.assert_array_equal(before[name], after[name])
     assert (before["network.policy_head.weight"] != after["network.policy_head.weight"]).any()
 
@@ -77,7 +77,9 @@ def test_a_checkpoint_goes_on_counting():
     more = torch.randn(20, 4)
     for policy in (one, other):
         policy.note_observations({c.OBS: more})
-    np.testing.assert_array_equal(one.get_weights()["scale"], other.get_weights()["scale"])
+    np.testing.assert_array_equal(
+        one.get_weights()["filter.scale"], other.get_weights()["filter.scale"]
+    )
     assert other.filter.stat.count == 70
 
 
@@ -86,4 +88,4 @@ def test_without_a_filter_nothing_changes():
     before = policy.flat_weights()
     policy.note_observations({c.OBS: torch.randn(50, 4)})
     np.testing.assert_array_equal(policy.flat_weights(), before)
-    assert policy.filter_state() == {} and "mean" not in policy.get_weights()
+    assert policy.filter_state() == {} and "filter.mean" not in policy.get_weights()

@@ -52,6 +52,7 @@ POLICIES = {
     "filter": actor(filter="MeanStdFilter"),
     "users": actor(custom_model=Plain),
     "q": QPolicy(VECTOR, Discrete(3)),
+    "filtered q": QPolicy(VECTOR, Discrete(3), observation_filter="MeanStdFilter"),
     "distributional": QPolicy(VECTOR, Discrete(3), support=Support(-1.0, 1.0, 5)),
     "noisy": QPolicy(VECTOR, Discrete(3), noisy_sigma=0.5),
     "deterministic": DeterministicPolicy(VECTOR, SLIDER),
