@@ -143,7 +143,7 @@ class APEX_DDPG(Algorithm):
             setup.learner(config, functools.partial(DeterministicUpdate, config, info, setup.seed)),
             config.shard(info, setup.seed, shards),
             shards,
-            functools.partial(make_policy, config, info),
+            setup.acting(config, make_policy),
             functools.partial(make_postprocess, config, clip),
             config.prioritized_replay_beta,
         )

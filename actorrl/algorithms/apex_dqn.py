@@ -244,7 +244,7 @@ class APEX(Algorithm):
             setup.learner(config, functools.partial(APEXUpdate, config, info, setup.seed)),
             config.shard(info, setup.seed, config.resolved_num_shards()),
             config.resolved_num_shards(),
-            functools.partial(make_policy, config, info),
+            setup.acting(config, make_policy),
             functools.partial(make_postprocess, config, clip),
             config.prioritized_replay_beta,
         )

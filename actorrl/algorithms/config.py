@@ -96,6 +96,14 @@ class AlgorithmConfig(EvaluationSettings):
         Meta(description="how ended environments are reset; null is the environment's own way"),
     ] = None
 
+    explore: Annotated[
+        bool,
+        Meta(
+            description="workers explore as the algorithm does; false: they act greedily, as "
+            "evaluations do, and that is learned from"
+        ),
+    ] = True
+
     recreate_failed_envs: Annotated[
         bool,
         Meta(

@@ -72,6 +72,11 @@ class EvolutionConfig(AlgorithmConfig):
 
     def validate(self) -> list[str]:
         lines = super().validate()
+        if not self.explore:
+            lines.append(
+                "explore: false with ES and ARS, which learn from how perturbed parameters do and"
+                " from nothing else, expected true"
+            )
         if self.recreate_failed_envs:
             lines.append("recreate_failed_envs: half a pair cannot be counted, expected false")
         if self.output is not None:

@@ -58,7 +58,6 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "normalize_actions": (True,),
     "clip_actions": (False,),
     "in_evaluation": (False,),
-    "explore": (True,),  # `evaluate` is greedy
     "observation_filter": ("NoFilter",),
     "soft_horizon": (False,),
     "horizon": (None,),  # gymnasium's max_episode_steps

@@ -141,15 +141,27 @@ def acting_policy(
 ) -> MakePolicy:
     """(seed, environment indices) -> the policy that acts there, or a PolicyMap of several."""
     if info.policies is None:
-        return functools.partial(make_policy, config, info)
+        return functools.partial(_exploring, make_policy, config, info)
     specs = collections.defaultdict(PolicySpec, multi_agent.specs_of(config.policies))
     makers = {
-        name: functools.partial(make_policy, multi_agent.config_for(config, name), own)
+        name: functools.partial(_exploring, make_policy, multi_agent.config_for(config, name), own)
         if specs[name].policy_class is None
         else functools.partial(_players_policy, specs[name], own)
         for name, own in info.policies.items()
     }
     return functools.partial(_policy_map, makers)
+
+
+def _exploring(
+    make_policy: Callable[..., Policy],
+    config: AlgorithmConfig,
+    info: EnvInfo,
+    seed: int,
+    env_indices: np.ndarray,
+) -> Policy:
+    policy = make_policy(config, info, seed, env_indices)
+    policy.explore = config.explore
+    return policy
 
 
 def _still(spec: PolicySpec, info: EnvInfo, seed: int, device: str) -> Still:
@@ -162,11 +174,11 @@ def _players_policy(spec: PolicySpec, info: EnvInfo, seed: int, env_indices: np.
     if multi_agent.is_algorithm(spec.policy_class):
         config = spec.policy_class.config_class().update_from_dict(dict(spec.config or {}))
         # Its agents are not the environments: an epsilon for each of these would fit none.
-        other: Policy = spec.policy_class.make_policy(config, info, seed, config.greediest_env())
-        return other
-    policy: Policy = spec.policy_class(
-        info.observation_space, info.action_space, dict(spec.config or {})
-    )
+        env_indices = config.greediest_env()
+        return _exploring(spec.policy_class.make_policy, config, info, seed, env_indices)
+    settings = dict(spec.config or {})
+    policy: Policy = spec.policy_class(info.observation_space, info.action_space, settings)
+    policy.explore = bool(settings.get("explore", True))
     return policy
 
 

@@ -43,6 +43,7 @@ class Policy:
     """
 
     group: Group = ALONE  # who learns it together with this process
+    explore = True  # what workers and `compute_actions(explore=None)` do
     _followers: tuple[Callable[[], None], ...] = ()
 
     def __init__(
@@ -60,7 +61,6 @@ class Policy:
         self.frame_stack = frame_stack
         self.action_layout = action_layout(action_space)
         self.version = 0
-        self.explore = True  # what `compute_actions(explore=None)` does
         # Env steps of the whole run, on which schedules of exploration run. Whoever is told none
         # (outside of training) acts as at the end of all schedules.
         self.timesteps: float = math.inf

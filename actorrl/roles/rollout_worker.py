@@ -177,6 +177,7 @@ def _one_agent(
             settings.fragment_length,
             first_env_index=first,
             worker_index=index,
+            explore=policy.explore,
             beat=beat,
         )
     return env, Collector(
@@ -185,6 +186,7 @@ def _one_agent(
         settings.fragment_length,
         first_env_index=first,
         worker_index=index,
+        explore=policy.explore,
         num_lead_in=settings.num_lead_in,
     )
 
@@ -206,6 +208,7 @@ def _several_agents(
         settings.fragment_length,
         first_env_index=int(settings.env_indices(index)[0]),
         worker_index=index,
+        explore={name: policy.explore for name, policy in policies.policies.items()},
         whole_episodes=settings.whole_episodes,
         beat=beat,
     )

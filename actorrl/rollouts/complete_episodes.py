@@ -36,12 +36,18 @@ class EpisodeCollector(Collector):
         *,
         first_env_index: int = 0,
         worker_index: int = 0,
+        explore: bool = True,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         """`beat` is called now and then in the course of long episodes."""
         assert env.autoreset == "next_step", "the row behind an end is needed"
         super().__init__(
-            env, policy, fragment_length, first_env_index=first_env_index, worker_index=worker_index
+            env,
+            policy,
+            fragment_length,
+            first_env_index=first_env_index,
+            worker_index=worker_index,
+            explore=explore,
         )
         self._beat = beat
         self._begun: list[list[Columns]] = [[] for _ in range(env.num_envs)]

@@ -48,17 +48,20 @@ class MultiAgentCollector:
         *,
         first_env_index: int = 0,
         worker_index: int = 0,
-        explore: bool = True,
+        explore: bool | Mapping[str, bool] = True,
         whole_episodes: bool = False,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """`whole_episodes`: it goes on until there are as many steps of these as a fragment would
-        have had, and gives out what agents lived through from beginning to end, with the first
-        version that acted; `beat` is called in each of its ticks."""
+        """`explore`: that of all policies, or of each by its id. `whole_episodes`: it goes on until
+        there are as many steps of these as a fragment would have had, and gives out what agents
+        lived through from beginning to end, with the first version that acted; `beat` is called in
+        each of its ticks."""
         self.env = env
         self.policies = policies
         self.fragment_length = fragment_length
         self.worker_index = worker_index
+        if not isinstance(explore, Mapping):
+            explore = dict.fromkeys(policies.policies, explore)
         self.explore = explore
         self.num_steps_total = 0
         self.timers = {"env_s": 0.0, "policy_s": 0.0, "total_s": 0.0}
@@ -149,7 +152,7 @@ class MultiAgentCollector:
         if not asked:
             return
         policy, states = self.policies.policies[name], stacked_states([x for _, _, x in asked])
-        act = policy.act(np.stack(shown), states, self.explore)
+        act = policy.act(np.stack(shown), states, self.explore[name])
         env_actions = policy.env_actions(act.actions)
         for k, (i, agent, lane) in enumerate(asked):
             state = tuple(part[k] for part in act.state)
