@@ -71,13 +71,24 @@ def answer_call(actor: Actor, message: Message, lane: str, door: Any) -> None:
 def run_tell(actor: Actor, message: Message, lane: str, door: Any) -> None:
     """Run a method that nobody waits for. Its error goes to the caller, who ends the actor; what is
     no method of it is dropped and counted, since it is the sender's mistake."""
-    well_formed = isinstance(message.body, list) and len(message.body) == 2
-    if not well_formed or not may_run(actor, message, lane):
+    if not may_run(actor, message, lane):
         door.drops["told a method that is not there"] += 1
         print(f"{message.source} told {message.name!r}, no such remote method", file=sys.stderr)
         return
+    if not _holds_arguments(message.body):
+        door.drops["told a method without arguments"] += 1
+        return
     args, kwargs = message.body
     getattr(actor, message.name)(*args, **kwargs)
+
+
+def _holds_arguments(body: Any) -> bool:
+    """Whether it can be taken apart as a method's arguments: a list of values, a dict of named
+    ones. Whether they are those of the method, the method says."""
+    match body:
+        case [list(), dict() as named]:
+            return all(isinstance(name, str) for name in named)
+    return False
 
 
 def may_run(actor: Actor, message: Message, lane: str) -> bool:

@@ -20,7 +20,13 @@ from actorrl.runtime.actor import Actor
 from actorrl.runtime.answering import answer_call, run_tell
 from actorrl.runtime.control_socket import Offences, received
 from actorrl.wire import sockets
-from actorrl.wire.control_messages import ActorSpec, Control, encode_control
+from actorrl.wire.control_messages import (
+    ActorEvent,
+    ActorSpec,
+    Control,
+    Traffic,
+    encode_control,
+)
 from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.messages import Kind, Message
 
@@ -28,6 +34,9 @@ EXIT_CONTROL_FAILED = 70
 _POLL_MS = 1000
 _FINISH_S = 5.0
 _EARLY_LIMIT = 1024  # control calls kept until the actor has started
+_OUTGOING_LIMIT = 1024  # words kept while the agent takes none
+_RETRY_MS = 50
+_MAY_BE_LOST = (ActorEvent, Traffic)  # the rest, of a whole life, are three or four
 
 
 class ControlThread(threading.Thread):
@@ -48,9 +57,20 @@ class ControlThread(threading.Thread):
     # ---- called by the main thread ------------------------------------------------------
 
     def tell(self, message: Control) -> None:
-        """Send to the agent."""
+        """Send to the agent, now or once it takes something: it may be stopped. What nobody waits
+        for is then dropped beyond a limit, and counted."""
+        self._talking.wait()  # or the process ends
+        assert self._door is not None
+        if len(self._outgoing) >= _OUTGOING_LIMIT and isinstance(message, _MAY_BE_LOST):
+            self._door.drops["word to the agent"] += 1
+            return
         self._outgoing.append(message)
         self._wake()
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """By reason, what was dropped here."""
+        return {} if self._door is None else dict(self._door.drops)
 
     def serve(self, actor: Actor) -> None:
         """From now on the actor can be asked; what came earlier is answered now."""
@@ -87,14 +107,25 @@ class ControlThread(threading.Thread):
         door.watch(os.pidfd_open(spec.agent_pid), self._end_with_agent)
         self._talking.set()
         while not (self._finished and not self._outgoing):
-            while self._outgoing:
-                agent.send(encode_control(self._outgoing.popleft()))
-            for message in door.receive(0 if self._finished else _POLL_MS):
+            is_up_to_date = self._say_waiting(agent)
+            patience_ms = _POLL_MS if not self._finished else 0
+            for message in door.receive(patience_ms if is_up_to_date else _RETRY_MS):
                 self._take(message, door)
             self._answer(door)
         agent.close()
         context.term()
         door.close()
+
+    def _say_waiting(self, agent: zmq.Socket) -> bool:
+        """Without waiting: whoever waits for an agent that is stopped does not see it end. Whether
+        nothing is left."""
+        while self._outgoing:
+            try:
+                agent.send(encode_control(self._outgoing[0]), zmq.NOBLOCK)
+            except zmq.Again:
+                return False
+            self._outgoing.popleft()
+        return True
 
     def _take(self, message: Message, door: Endpoint) -> None:
         if len(self._early) < _EARLY_LIMIT:

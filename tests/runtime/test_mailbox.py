@@ -236,11 +236,20 @@ def test_an_error_of_a_tell_ends_the_actor(box, door):
         box.turn(0)
 
 
-@pytest.mark.parametrize(("method", "body"), [("nothing", [[], {}]), ("add", 5), ("add", [1])])
-def test_a_tell_that_makes_no_sense_is_dropped_and_counted(box, door, method, body):
+@pytest.mark.parametrize(
+    ("method", "body", "reason"),
+    [
+        ("nothing", [[], {}], "told a method that is not there"),
+        *[
+            ("add", body, "told a method without arguments")
+            for body in (5, None, "ab", [1], [5, {}], [[], 5], [[], []], [[1], {7: 8}], [[], {}, 1])
+        ],
+    ],
+)
+def test_a_tell_that_makes_no_sense_is_dropped_and_counted(box, door, method, body, reason):
     door.say(Kind.TELL, method, "b/0", body)
     box.turn(0)
-    assert door.drops["told a method that is not there"] == 1
+    assert door.drops == {reason: 1}
 
 
 def test_a_method_can_answer_later(box, door):
