@@ -4,6 +4,7 @@ messages on, and tells the driver who has ended. It does no work, so that nothin
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import signal
@@ -60,9 +61,12 @@ class Agent:
         Path(config.log_dir).mkdir(parents=True, exist_ok=True)
         inventory.allow_descriptors()
         self._context = sockets.new_context()
-        self._line = DriverLine(config, self._context)
+        self._drops: collections.Counter[str] = collections.Counter()  # by reason
+        self._line = DriverLine(config, self._context, self._drops)
         self._running: dict[str, Running] = {}
-        self._actors = ActorsLine(self._context, f"ipc://{self._dir}/agent", self._running)
+        self._actors = ActorsLine(
+            self._context, f"ipc://{self._dir}/agent", self._running, self._drops
+        )
         memory = str(self._dir / "memory")
         Path(memory).unlink(missing_ok=True)  # a predecessor's that was killed
         self._memory = MemoryServer(memory)
@@ -76,7 +80,7 @@ class Agent:
         self.line_ends: list[int] = []  # to a driver on another host
         self._gpus = list(inventory.gpu_ids()) if config.driver_pid == 0 else []
         self._relay = Relay(config, memory, f"ipc://{self._dir}/relay") if config.tcp else None
-        self._news = News(config, self._vitals, self._say, self._relay, self._num_malformed)
+        self._news = News(config, self._vitals, self._say, self._relay, self._drops)
 
     def run(self) -> None:
         self._say_hello()
@@ -267,9 +271,6 @@ class Agent:
         self._line.close()
         self._actors.close()
         self._context.term()
-
-    def _num_malformed(self) -> int:
-        return self._line.offences.total + self._actors.offences.total
 
     def _say(self, message: Control) -> None:
         self._line.say(message)

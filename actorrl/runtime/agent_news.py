@@ -4,7 +4,7 @@ write, what it passes on to other hosts, and stacks that somebody has asked for.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from actorrl.runtime.log_forwarder import LogForwarder
 from actorrl.runtime.relay import Relay, relay_name
@@ -25,13 +25,13 @@ class News:
         vitals: Vitals,
         say: Callable[[Control], None],
         relay: Relay | None,
-        num_malformed: Callable[[], int],
+        drops: Mapping[str, int],
     ) -> None:
         self._config = config
         self._vitals = vitals
         self._say = say
         self._relay = relay
-        self._num_malformed = num_malformed
+        self._drops = drops
         self._logs = LogForwarder() if config.driver_pid == 0 else None
         self._dumps: list[tuple[float, Running, int]] = []
         self._next_health = 0.0
@@ -48,7 +48,7 @@ class News:
             self._say(Stack(dump[1].name, dump[1].log_from(dump[2])))
         if now >= self._next_health:
             self._next_health = now + _HEALTH_S
-            self._say(Health(self._vitals.health(), self._num_malformed()))
+            self._say(Health(self._vitals.health(), self._drops.get("malformed", 0)))
             self._tell_traffic()
             for running in actors:
                 running.trim_log()

@@ -18,7 +18,7 @@ from actorrl.errors import WireError
 from actorrl.runtime import strays
 from actorrl.runtime.actor import Actor
 from actorrl.runtime.answering import answer_call, run_tell
-from actorrl.runtime.control_socket import Offences, received
+from actorrl.runtime.control_socket import received
 from actorrl.wire import sockets
 from actorrl.wire.control_messages import (
     ActorEvent,
@@ -29,6 +29,7 @@ from actorrl.wire.control_messages import (
 )
 from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.messages import Kind, Message
+from actorrl.wire.offences import Offences
 
 EXIT_CONTROL_FAILED = 70
 _POLL_MS = 1000
@@ -52,7 +53,6 @@ class ControlThread(threading.Thread):
         self._finished = False
         self._door: Endpoint | None = None
         self._talking = threading.Event()
-        self._offences = Offences("from the agent")
 
     # ---- called by the main thread ------------------------------------------------------
 
@@ -103,7 +103,8 @@ class ControlThread(threading.Thread):
         self._door = door = Endpoint(spec.name, spec.incarnation, spec.address + "!")
         context = sockets.new_context()
         agent = sockets.dealer(context, spec.agent_address)
-        door.watch(agent, lambda: self._listen(agent))
+        offences = Offences(door.drops, "from the agent")
+        door.watch(agent, lambda: self._listen(agent, offences))
         door.watch(os.pidfd_open(spec.agent_pid), self._end_with_agent)
         self._talking.set()
         while not (self._finished and not self._outgoing):
@@ -141,10 +142,10 @@ class ControlThread(threading.Thread):
             elif message.kind is Kind.TELL:
                 run_tell(self._actor, message, "control", door)
 
-    def _listen(self, agent: zmq.Socket) -> None:
-        for (message,) in received(agent, 1, self._offences):
+    def _listen(self, agent: zmq.Socket, offences: Offences) -> None:
+        for (message,) in received(agent, 1, offences):
             self._on_message(message)
-        if self._offences.is_cut_off():
+        if offences.is_cut_off():
             raise WireError("the agent's words cannot be read")
 
     def _end_with_agent(self) -> None:

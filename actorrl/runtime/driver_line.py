@@ -9,6 +9,7 @@ it holds, no silence ends anything, since a stalled driver is silent, too.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import threading
@@ -18,10 +19,11 @@ from typing import Any
 import psutil
 import zmq
 
-from actorrl.runtime.control_socket import Offences, received
+from actorrl.runtime.control_socket import encoded, received
 from actorrl.wire import sockets
 from actorrl.wire.control_messages import AgentConfig, Beat, Control, encode_control
 from actorrl.wire.doorkeeper import Doorkeeper
+from actorrl.wire.offences import Offences
 
 BEAT_S = 1.0
 _GAP_S = 5.0  # between two looks: it was us who stood still
@@ -52,9 +54,11 @@ class Lease:
 
 
 class DriverLine:
-    """See the module. One thread's."""
+    """See the module. One thread's. `drops` counts, by reason, what is not said or heard."""
 
-    def __init__(self, config: AgentConfig, context: zmq.Context) -> None:
+    def __init__(
+        self, config: AgentConfig, context: zmq.Context, drops: collections.Counter[str]
+    ) -> None:
         self._config = config
         self._keeper: Doorkeeper | None = None
         self._was_broken = threading.Event()  # the connection is a new one: say hello again
@@ -62,7 +66,8 @@ class DriverLine:
             self._keeper = Doorkeeper(context, lambda line: self._was_broken.set())
         self.control = self._dial(context, "driver", config.driver_address)
         self.beats = self._dial(context, "beats", config.beat_address)
-        self.offences = Offences("from the driver")
+        self._drops = drops
+        self.offences = Offences(drops, "from the driver")
         self._next_beat = 0.0
         self._lease = Lease(config.lease_s, time.monotonic())
         self._is_local = config.driver_pid > 0
@@ -84,8 +89,10 @@ class DriverLine:
         return [self.control, self.beats, self.lifeline]
 
     def say(self, message: Control) -> None:
-        with contextlib.suppress(zmq.Again):
-            self.control.send(encode_control(message), zmq.NOBLOCK)
+        try:
+            self.control.send_multipart(encoded(message), zmq.NOBLOCK)
+        except zmq.Again:
+            self._drops["word to the driver"] += 1
 
     def heard(self) -> list[Control]:
         return [message for (message,) in received(self.control, 1, self.offences)]

@@ -49,6 +49,7 @@ _TICK_MS = 50
 _TRAFFIC_S = 2.0
 _STOP_MARGIN_S = 8.0
 _LEAVE_S = 3.0
+_LAST_WORDS_S = 1.0
 _DESCRIPTORS_PER_ACTOR = 4
 _DESCRIPTORS_BESIDE = 512
 _HAS_MORE = "what it keeps itself counts; the host list's `resources` of `local` give it more"
@@ -124,6 +125,8 @@ class Service(threading.Thread):
             path, self._log_dir, self._supervisor, self.fleet, self._chronicle.event
         )
         self.fleet.open(path, list(self._program.preload), names)
+        assert self.fleet.board is not None
+        self.fleet.board.on_cut_off = lambda host: self._chronicle.event("agent_cut_off", host=host)
         self._own_memory = OwnMemory(self.fleet.driver_memory_limit)
         tcp = self.fleet.door(self.fleet.keys) if self.fleet.several else None
         memory = MemoryClient(str(path / "memory"))
@@ -226,7 +229,7 @@ class Service(threading.Thread):
             self._reception.tick()
             for source in ready:
                 if self._housing.is_lifeline(source) and not self._ended:
-                    self._housing.on_lifeline(source, self._take_from_agents)
+                    self._housing.on_lifeline(source, self._take_last_words)
             self._look()
 
     def _take_posted(self) -> None:
@@ -234,7 +237,8 @@ class Service(threading.Thread):
         while self._posted:
             self._posted.popleft()()
 
-    def _take_from_agents(self) -> None:
+    def _take_from_agents(self) -> bool:
+        """Whether any had something to say."""
         board = self.fleet.board
         assert board is not None
         heard = False
@@ -245,6 +249,13 @@ class Service(threading.Thread):
             self._housing.on_beat(beat)
         if heard:
             self._chronicle.notify()
+        return heard
+
+    def _take_last_words(self) -> None:
+        """All that an agent has said before its end; not for ever, since others go on talking."""
+        deadline = time.monotonic() + _LAST_WORDS_S
+        while self._take_from_agents() and time.monotonic() < deadline:
+            pass
 
     def _look(self) -> None:
         """What time brings."""

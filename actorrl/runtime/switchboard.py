@@ -7,18 +7,18 @@ says. An agent that is not `admitted` any more is not heard: so a lost host is f
 from __future__ import annotations
 
 import collections
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import zmq
 
 from actorrl.errors import WireError
-from actorrl.wire import chunks, sockets
-from actorrl.wire.control_messages import AgentHello, Beat, Control, decode_control, encode_control
+from actorrl.runtime.control_socket import decoded, encoded, waiting
+from actorrl.wire import sockets
+from actorrl.wire.control_messages import AgentHello, Beat, Control
 from actorrl.wire.doorkeeper import Doorkeeper, key_of
 from actorrl.wire.keys import Owner
-from actorrl.wire.outside import MAX_OFFENCES
+from actorrl.wire.offences import Offences
 from actorrl.wire.sockets import TcpDoor
 
 _CONTROL, _BEATS = "control", "beats"
@@ -32,7 +32,9 @@ class Switchboard:
         self.address = f"ipc://{directory}/driver.ctl"
         self.beat_address = f"ipc://{directory}/driver.beat"
         self.drops: collections.Counter[str] = collections.Counter()
-        self._offences: collections.Counter[str] = collections.Counter()  # by key
+        # told which host's agent is not listened to any more
+        self.on_cut_off: Callable[[str], None] = lambda host: None
+        self._offences = Offences(self.drops)
         self._admitted: dict[str, int] = {}  # host -> incarnation
         self._routes: dict[str, tuple[zmq.Socket, bytes]] = {}
         self._keeper: Doorkeeper | None = None
@@ -82,15 +84,14 @@ class Switchboard:
             return False
         socket, route = line
         try:
-            # in pieces: what makes an actor may hold arrays of the user's
-            socket.send_multipart([route, *chunks.split([encode_control(message)])], zmq.NOBLOCK)
+            socket.send_multipart([route, *encoded(message)], zmq.NOBLOCK)
         except zmq.ZMQError:
             self.drops["to an agent that has gone"] += 1
             return False
         return True
 
     def heard(self) -> Iterator[tuple[str, Control]]:
-        """Host and word, of all that waits."""
+        """Host and word, of what waits; the rest next time."""
         for socket in self._control:
             for route, owner, message in self._received(socket, _CONTROL):
                 host = owner.name if owner is not None else self._host_of(route)
@@ -118,7 +119,7 @@ class Switchboard:
         return next((host for host, line in self._routes.items() if line[1] == route), None)
 
     def take_beats(self) -> Iterator[Beat]:
-        """All that wait; each is sent back."""
+        """Those that wait, and the rest next time; each is sent back."""
         for socket in self._beats:
             for route, owner, message in self._received(socket, _BEATS):
                 if not isinstance(message, Beat) or not self._is_admitted(
@@ -126,39 +127,39 @@ class Switchboard:
                 ):
                     self.drops["no beat"] += 1
                     continue
-                with contextlib.suppress(zmq.ZMQError):
-                    socket.send_multipart([route, encode_control(message)], zmq.NOBLOCK)
+                try:
+                    socket.send_multipart([route, *encoded(message)], zmq.NOBLOCK)
+                except zmq.ZMQError:
+                    self.drops["beat to an agent that has gone"] += 1
                 yield message
 
     def _received(
         self, socket: zmq.Socket, domain: str
     ) -> Iterator[tuple[bytes, Owner | None, Control]]:
         shows_keys = socket not in (self._control[0], self._beats[0]) and self._has_keys
-        while True:
-            try:
-                parts = socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            owner = None
+        for parts in waiting(socket, copy=False):
+            owner, key = None, ""
             if shows_keys and self._keeper is not None:
-                owner = self._keeper.speaker(domain, parts[-1])
+                key = key_of(parts[-1])
+                owner = self._keeper.owner(domain, key)
                 if owner is None:
                     self.drops["from a key that is not listed"] += 1
                     continue
             try:
-                message = decode_control(parts[-1].buffer)
-            except WireError:
-                self._offence(key_of(parts[-1]) if owner is not None else "")
+                message = decoded([part.buffer for part in parts[1:]])
+            except WireError as error:
+                self._offences.note(key, str(error))
+                if owner is not None and self._offences.is_cut_off(key):
+                    self._cut_off(owner, key)
                 continue
             yield parts[0].bytes, owner, message
 
-    def _offence(self, key: str) -> None:
-        """Nonsense has come: whoever goes on sending it is heard no more, and its host is lost."""
-        self.drops["malformed"] += 1
-        self._offences[key] += 1
-        if key and self._keeper is not None and self._offences[key] == MAX_OFFENCES:
-            self._keeper.ban(key)
-            self.drops["agent cut off"] += 1
+    def _cut_off(self, owner: Owner, key: str) -> None:
+        """It goes on sending nonsense: it is heard no more, and its host is lost."""
+        assert self._keeper is not None
+        self._keeper.ban(key)
+        self.drops["agent cut off"] += 1
+        self.on_cut_off(owner.name)
 
     def close(self) -> None:
         if self._keeper is not None:

@@ -78,10 +78,6 @@ class Doorkeeper:
         """Whose key it is, if it may come in."""
         return None if key in self._banned else self._owners.get(domain, _NOBODY).get(key)
 
-    def speaker(self, domain: str, frame: zmq.Frame) -> Owner | None:
-        """Who has sent a frame that came in at the listener of that domain."""
-        return self.owner(domain, key_of(frame))
-
     @property
     def num_refused(self) -> int:
         """Handshakes that came to nothing at our listeners."""

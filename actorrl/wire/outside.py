@@ -25,10 +25,10 @@ from actorrl.wire.compression import Compressor
 from actorrl.wire.doorkeeper import Doorkeeper, key_of
 from actorrl.wire.keys import Owner
 from actorrl.wire.messages import ANSWERS, Kind, Message, Peer
+from actorrl.wire.offences import Offences
 from actorrl.wire.sockets import TcpDoor
 from actorrl.wire.visitors import Visitors
 
-MAX_OFFENCES = 8  # malformed or false messages of one key, until it is cut off
 MAX_PARTS = 4096
 MAX_MESSAGE_BYTES = 1 << 30
 INBOX = "inbox"  # the listener's domain
@@ -74,7 +74,7 @@ class Outside:
         self._on_offender = on_offender
         self._on_visit = on_visit
         self._visitors = visitors
-        self._offences: collections.Counter[str] = collections.Counter()
+        self._offences = Offences(drops)
         self._bytes: collections.Counter[str] = collections.Counter()
         self._compressor = Compressor()
         self._lines: dict[zmq.Socket, _Line] = {}
@@ -192,9 +192,8 @@ class Outside:
         return False
 
     def _offence(self, key: str, reason: str, parts: list[zmq.Frame]) -> None:
-        self._drops[reason] += 1
-        self._offences[key] += 1
-        if not key or self._offences[key] < MAX_OFFENCES:
+        self._offences.note(key, reason=reason)
+        if not key or not self._offences.is_cut_off(key):
             return
         self.keeper.ban(key)
         if self.inbox is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import random
 import tempfile
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 import zmq
 
-from actorrl.runtime.control_socket import MAX_SENDERS, Offences, received
+from actorrl.runtime.actors_line import ActorsLine
+from actorrl.runtime.control_socket import MAX_AT_ONCE, received
 from actorrl.runtime.host_specs import LOCAL
+from actorrl.runtime.running import Running
 from actorrl.wire import sockets
 from actorrl.wire.control_messages import (
     ActorEvent,
@@ -23,7 +26,7 @@ from actorrl.wire.control_messages import (
     Traffic,
     encode_control,
 )
-from actorrl.wire.outside import MAX_OFFENCES
+from actorrl.wire.offences import MAX_OFFENCES, Offences
 from tests.faults import garbage
 from tests.runtime.agents import lone_agent
 from tests.runtime.clusters import PATIENCE_S, cluster_of, wait_until
@@ -39,7 +42,8 @@ class World:
         self._address = f"ipc://{folder}/control"
         self._ours = sockets.router(self._context, self._address)
         self._theirs: list[zmq.Socket] = []
-        self.offences = Offences("from an actor")
+        self.drops: collections.Counter[str] = collections.Counter()
+        self.offences = Offences(self.drops, "from an actor")
         self.heard: list[object] = []
 
     def peer(self) -> zmq.Socket:
@@ -51,7 +55,7 @@ class World:
 
         def has_come() -> bool:
             self.heard += [word for _, word in received(self._ours, 2, self.offences)]
-            return len(self.heard) + self.offences.total >= count
+            return len(self.heard) + self.drops["malformed"] >= count
 
         wait_until(has_come)
 
@@ -94,7 +98,7 @@ def test_who_sends_nonsense_is_counted_and_not_listened_to_any_more(world, capfd
     evil.send(encode_control(WORD))
     good.send(encode_control(WORD))
     world.hear(1002)
-    assert world.heard == [WORD] and world.offences.total == 1001
+    assert world.heard == [WORD] and world.drops["malformed"] == 1001
     said = capfd.readouterr().err
     assert len(said.splitlines()) == 10 and "512 of the kind so far" in said
     assert max(map(len, said.splitlines())) < 400
@@ -106,14 +110,34 @@ def test_a_slip_is_forgiven(world):
         peer.send_multipart([b"one", b"too many"])
     peer.send(encode_control(WORD))
     world.hear(MAX_OFFENCES)
-    assert world.heard == [WORD] and world.offences.total == MAX_OFFENCES - 1
+    assert world.heard == [WORD] and world.drops["malformed"] == MAX_OFFENCES - 1
 
 
-def test_ever_new_senders_take_no_memory(capfd):
-    offences = Offences("from an actor")
-    for number in range(3 * MAX_SENDERS):
-        offences.note(str(number).encode(), "nonsense")
-    assert offences.total == 3 * MAX_SENDERS and len(offences._counts) == MAX_SENDERS
+@pytest.fixture
+def context() -> Iterator[zmq.Context]:
+    context = sockets.new_context()
+    yield context
+    context.destroy(linger=0)
+
+
+def test_a_sender_that_never_stops_is_heard_a_turn_at_a_time(context):
+    address = "inproc://control"  # what is sent there has arrived
+    ours, theirs = sockets.router(context, address), sockets.dealer(context, address)
+    for _ in range(2 * MAX_AT_ONCE + 1):
+        theirs.send(encode_control(WORD))
+    offences = Offences(collections.Counter())
+    turns = [len(list(received(ours, 2, offences))) for _ in range(4)]
+    assert turns == [MAX_AT_ONCE, MAX_AT_ONCE, 1, 0]
+
+
+def test_who_has_ended_is_heard_to_its_last_word(context):
+    ended = Running("worker/0", 1, "", 0, 60.0, 0)
+    line = ActorsLine(context, "inproc://agent", {"worker/0": ended}, collections.Counter())
+    actor = sockets.dealer(context, "inproc://agent")
+    said = [ActorEvent("worker/0", 1, f"event {i}", {}) for i in range(3 * MAX_AT_ONCE)]
+    for word in said:
+        actor.send(encode_control(word))
+    assert [word for _, word in line.last_words(ended, 0)] == said
 
 
 def test_bytes_that_mean_nothing_to_an_agent_are_an_event_and_a_few_lines(run_id, tmp_path):

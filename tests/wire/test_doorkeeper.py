@@ -76,9 +76,9 @@ def test_who_is_listed_comes_in_and_is_named(listeners):
         line.send(b"hello")
         frame = heard(listeners.sockets["agents"])
         assert frame.bytes == b"hello" and key_of(frame) == keys.public
-        assert listeners.keeper.speaker("agents", frame) == owner
+        assert listeners.keeper.owner("agents", key_of(frame)) == owner
         listeners.keeper.admit("agents", {})
-        assert listeners.keeper.speaker("agents", frame) is None
+        assert listeners.keeper.owner("agents", key_of(frame)) is None
     assert not listeners.keeper.refused
 
 

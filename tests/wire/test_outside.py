@@ -24,7 +24,8 @@ from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.frames import ArrayEntry
 from actorrl.wire.keys import KeyPair, Owner
 from actorrl.wire.messages import Kind, Message, Peer
-from actorrl.wire.outside import MAX_OFFENCES, MAX_PARTS
+from actorrl.wire.offences import MAX_OFFENCES
+from actorrl.wire.outside import MAX_PARTS
 from actorrl.wire.shared_memory import MemoryClient
 from actorrl.wire.sockets import TcpDoor
 from tests.wire.test_frames import header
