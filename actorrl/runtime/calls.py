@@ -20,6 +20,9 @@ from actorrl.wire.messages import Kind, Message
 
 _SLICE_MS = 50  # a waiting thread lets the others of its process at the door this often
 _MANY_OPEN = 256  # from so many open calls on, answers are taken before the next one is sent
+MAX_OPEN = 1 << 16  # of a process, in all
+MAX_UNSENT = 4096  # to one slot that is not up
+_SWEEP_S = 0.5  # how often calls are looked for whose time is over, and nobody waits for them
 
 
 class Future:
@@ -32,6 +35,7 @@ class Future:
         self.timeout_s = timeout_s
         self.deadline = time.monotonic() + timeout_s
         self.number = 0
+        self.line = ""  # on which it waits until it is sent
         self.sent = False
         self.resolved = False
         self._value: Any = None
@@ -110,7 +114,8 @@ class Caller:
         self._only_thread = only_thread
         self._turns = _Turns(door.wake)
         self._open: dict[int, Future] = {}
-        self._unsent: dict[int, tuple[str, Message]] = {}  # line and message
+        self._unsent: dict[str, dict[int, Message]] = {}  # line -> number -> message, in order
+        self._next_sweep = 0.0
         self._number = 0
         self._closed = False
         # answers that belong to links: the mailbox takes them
@@ -127,12 +132,15 @@ class Caller:
     def call(
         self, to: str, method: str, args: tuple, kwargs: dict, timeout_s: float, lane: str
     ) -> Future:
+        """Raises CallError where too many calls are open, to that slot or in all."""
         self._check_usable(to, method)
         future = Future(self, to, method, timeout_s)
         deadline = None if timeout_s == NO_LIMIT else future.deadline
         message = Message(Kind.CALL, method, [list(args), kwargs], deadline=deadline)
         with self._turns.take():
             self._look_up()
+            if len(self._open) >= MAX_OPEN:
+                raise self._too_many(f"{MAX_OPEN} calls have no answer yet", future)
             self._number += 1
             message.number = future.number = self._number
             self._open[future.number] = future
@@ -150,13 +158,23 @@ class Caller:
         self._door.take_peers()
         if len(self._open) >= _MANY_OPEN:  # else the answers would fill up the socket, and be lost
             self._take_answers(0)
+            self._expire()
+        self._send_waiting()
 
     def _send(self, future: Future, line: str, message: Message) -> None:
         """Now, or when its slot is up again; not before what waits for the same slot already."""
-        queued = bool(self._unsent) and any(other == line for other, _ in self._unsent.values())
-        future.sent = not queued and self._door.send(line, message)
-        if not future.sent:
-            self._unsent[future.number] = (line, message)
+        if line not in self._unsent and self._door.send(line, message):
+            future.sent = True
+            return
+        waiting = self._unsent.setdefault(line, {})
+        if len(waiting) >= MAX_UNSENT:
+            raise self._too_many(f"{MAX_UNSENT} calls wait until {future.to} is up", future)
+        waiting[future.number] = message
+        future.line = line
+
+    def _too_many(self, why: str, future: Future) -> CallError:
+        what = f"{why}: {future.to}.{future.method}() was not sent; wait for some of them first"
+        return CallError(what, executed="no")
 
     def tell(self, to: str, method: str, args: tuple, kwargs: dict, lane: str) -> None:
         self._check_usable(to, method)
@@ -214,7 +232,8 @@ class Caller:
             return
         future = self._open.get(message.number)
         if future is None:
-            return  # its deadline has passed
+            self._door.drops["answer after the deadline of its call"] += 1
+            return
         if future.to != message.source:
             self._door.drops["answer to another's call"] += 1
             return
@@ -237,25 +256,43 @@ class Caller:
         """What waited for its slot to be up, in order."""
         if not self._unsent:
             return
-        blocked: set[str] = set()
-        for number, (line, message) in list(self._unsent.items()):
-            if line in blocked or not self._door.knows(line):
-                continue
-            future = self._open[number]
-            try:
-                future.sent = self._door.send(line, message)
-            except WireError as error:
-                self._forget(future)
-                future.resolve(error=error)
-                continue
-            if future.sent:
-                del self._unsent[number]
-            else:
-                blocked.add(line)
+        self._expire()
+        for line, waiting in list(self._unsent.items()):
+            while waiting and self._door.knows(line):
+                number, message = next(iter(waiting.items()))
+                if not self._send_one(number, line, message):
+                    break
+                waiting.pop(number, None)
+            if not waiting:
+                self._unsent.pop(line, None)
+
+    def _send_one(self, number: int, line: str, message: Message) -> bool:
+        """Whether it is done with: sent, refused, or answered by somebody who was not asked."""
+        future = self._open.get(number)
+        if future is None:
+            return True
+        try:
+            future.sent = self._door.send(line, message)
+        except WireError as error:
+            self._forget(future)
+            future.resolve(error=error)
+            return True
+        return future.sent
+
+    def _expire(self) -> None:
+        """End the calls whose deadline has passed; perhaps nobody waits for them."""
+        now = time.monotonic()
+        if now < self._next_sweep:
+            return
+        self._next_sweep = now + _SWEEP_S
+        for future in [future for future in self._open.values() if future.deadline <= now]:
+            self._forget(future)
+            future.expire()
 
     def _forget(self, future: Future) -> None:
         self._open.pop(future.number, None)
-        self._unsent.pop(future.number, None)
+        if future.line in self._unsent:
+            self._unsent[future.line].pop(future.number, None)
 
     def _check_usable(self, to: str, method: str) -> None:
         if self._only_thread is not None and threading.get_ident() != self._only_thread:

@@ -7,10 +7,12 @@ import threading
 import pytest
 
 from actorrl.errors import ActorDied, CallCycle, CallError, CallTimeout, RemoteError, WireError
-from actorrl.runtime.calls import Caller
+from actorrl.runtime import calls
+from actorrl.runtime.calls import MAX_UNSENT, Caller
 from actorrl.runtime.failure import Failure
 from actorrl.runtime.refs import NO_LIMIT, ActorRef, gather
 from actorrl.wire.messages import Kind, Message
+from tests.runtime.clusters import wait_until
 from tests.runtime.doors import HandDoor
 
 B = "b/0"
@@ -100,9 +102,62 @@ def test_a_call_that_was_sent_and_never_answered_may_have_been_executed():
         future.result()
     assert caught.value.executed == "maybe"
     answer(door, door.sent[0][1], 5)  # too late: dropped
+    caller.receive(0)
     with pytest.raises(CallTimeout):
         future.result()
-    assert caller._open == {}
+    assert caller._open == {} and door.drops == {"answer after the deadline of its call": 1}
+
+
+def test_so_many_calls_wait_for_a_slot_and_no_more_and_another_slot_is_not_held_up():
+    door = HandDoor(up=("c/0",))
+    caller = caller_of(door)
+    futures = [call(caller) for _ in range(MAX_UNSENT)]
+    with pytest.raises(CallError, match=r"4096 calls wait until b/0 is up: b/0\.add\(\)") as caught:
+        call(caller)
+    assert caught.value.executed == "no" and len(caller._open) == MAX_UNSENT
+    call(caller, "c/0")
+    assert [to for to, _ in door.sent] == ["c/0"]
+    door.change(b_0=1)
+    assert not futures[0].done()
+    assert [message.number for to, message in door.sent if to == B] == [f.number for f in futures]
+    call(caller)
+
+
+def test_so_many_calls_are_open_and_no_more(monkeypatch):
+    monkeypatch.setattr(calls, "MAX_OPEN", 300)
+    door = HandDoor(up=(B,))
+    caller = caller_of(door)
+    for _ in range(300):
+        call(caller)
+    with pytest.raises(CallError, match="have no answer yet") as caught:
+        call(caller)
+    assert caught.value.executed == "no"
+    answer(door, door.sent[0][1], 5)
+    call(caller)  # takes the answer first
+
+
+def test_a_call_that_nobody_waits_for_is_not_sent_once_its_time_is_over():
+    door = HandDoor()
+    caller = caller_of(door)
+    forgotten = [call(caller, timeout_s=0.001) for _ in range(3)]
+    kept = call(caller)
+    wait_until(lambda: not kept.done() and all(future.resolved for future in forgotten))
+    with pytest.raises(CallTimeout, match="was not sent"):
+        forgotten[0].result()
+    door.change(b_0=1)
+    assert not kept.done()
+    assert [message.number for _, message in door.sent] == [kept.number]
+
+
+def test_an_answer_that_comes_before_its_call_was_sent_harms_nobody():
+    door = HandDoor()
+    caller = caller_of(door)
+    futures = [call(caller), call(caller)]
+    door.say(Kind.REPLY, "add", B, 5, number=futures[0].number)
+    assert futures[0].result() == 5
+    door.change(b_0=1)
+    assert not futures[1].done()
+    assert [message.number for _, message in door.sent] == [futures[1].number]
 
 
 def test_a_call_outlives_a_restart_that_came_before_it_was_sent():
