@@ -146,6 +146,8 @@ class Run:
         row["info"]["num_envs_recreated"] = self.record.num_envs_recreated
         if traffic := self.cluster.traffic():
             row["info"]["network"] = traffic
+        if drops := self.cluster.drops():
+            row["info"]["drops"] = drops
         return row
 
     def recreated_workers(self) -> list[int]:

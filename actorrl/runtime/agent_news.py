@@ -3,12 +3,14 @@ write, what it passes on to other hosts, and stacks that somebody has asked for.
 
 from __future__ import annotations
 
+import collections
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 
 from actorrl.runtime.log_forwarder import LogForwarder
 from actorrl.runtime.relay import Relay, relay_name
 from actorrl.runtime.running import Running
+from actorrl.runtime.traffic import total
 from actorrl.runtime.vitals import Vitals
 from actorrl.wire.control_messages import AgentConfig, Control, Health, LogLines, Stack, Traffic
 
@@ -25,7 +27,7 @@ class News:
         vitals: Vitals,
         say: Callable[[Control], None],
         relay: Relay | None,
-        drops: Mapping[str, int],
+        drops: collections.Counter[str],
     ) -> None:
         self._config = config
         self._vitals = vitals
@@ -35,6 +37,7 @@ class News:
         self._logs = LogForwarder() if config.driver_pid == 0 else None
         self._dumps: list[tuple[float, Running, int]] = []
         self._next_health = 0.0
+        self._told: tuple[dict[str, int], dict[str, int]] = {}, {}
 
     def dump_stack(self, running: Running) -> None:
         """Its stack is told once it is in its log."""
@@ -48,18 +51,23 @@ class News:
             self._say(Stack(dump[1].name, dump[1].log_from(dump[2])))
         if now >= self._next_health:
             self._next_health = now + _HEALTH_S
-            self._say(Health(self._vitals.health(), self._drops.get("malformed", 0)))
-            self._tell_traffic()
+            self._say(Health(self._vitals.health(), self._drops["malformed"]))
+            self._tell_counts()
             for running in actors:
                 running.trim_log()
         if self._logs is not None:
             for name, text, left_out in self._logs.look(actors):
                 self._say(LogLines(name, text, left_out))
 
-    def _tell_traffic(self) -> None:
+    def _tell_counts(self) -> None:
+        """Of the agent itself, where they have changed."""
+        counts: tuple[dict[str, int], dict[str, int]] = {}, total(self._drops)
         if self._relay is not None:
+            counts = self._relay.metrics(), total(self._drops, self._relay.drops)
+        if counts != self._told:
+            self._told = counts
             name, incarnation = relay_name(self._config.host), self._config.incarnation
-            self._say(Traffic(name, incarnation, self._relay.metrics()))
+            self._say(Traffic(name, incarnation, *counts))
 
     def ended(self, running: Running) -> None:
         """The rest of what it has written."""

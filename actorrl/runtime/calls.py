@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 from actorrl.errors import ActorDied, CallCycle, CallError, CallTimeout, RemoteError, WireError
 from actorrl.runtime.door import Door
 from actorrl.runtime.failure import Failure
 from actorrl.runtime.refs import NO_LIMIT
+from actorrl.runtime.turns import Turns
 from actorrl.wire.messages import Kind, Message
 
 _SLICE_MS = 50  # a waiting thread lets the others of its process at the door this often
@@ -67,44 +67,6 @@ class Future:
         self.resolve(error=CallTimeout(what, executed="maybe" if self.sent else "no"))
 
 
-class _Turns:
-    """Who may use the door: one thread at a time, and whoever waits comes before whoever was just
-    there. `hurry` wakes a thread that waits at the door for answers."""
-
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
-        self._next = threading.Lock()
-        self._door = threading.Lock()
-        self._holder: int | None = None
-        self._depth = 0
-
-    def take(self, hurry: bool = True) -> _Turns:
-        me = threading.get_ident()
-        if self._holder != me:
-            with self._next:
-                if not self._door.acquire(blocking=False):
-                    if hurry:
-                        self._wake()
-                    self._door.acquire()
-            self._holder = me
-        self._depth += 1
-        return self
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._depth -= 1
-        if self._depth == 0:
-            self._holder = None
-            self._door.release()
-
-
 class Caller:
     """A process's calls to actors elsewhere. All threads of the driver share one; that of an actor
     belongs to its main thread (`only_thread`), since its door does."""
@@ -112,7 +74,7 @@ class Caller:
     def __init__(self, door: Door, only_thread: int | None = None) -> None:
         self._door = door
         self._only_thread = only_thread
-        self._turns = _Turns(door.wake)
+        self._turns = Turns(door.wake)
         self._open: dict[int, Future] = {}
         self._unsent: dict[str, dict[int, Message]] = {}  # line -> number -> message, in order
         self._next_sweep = 0.0

@@ -30,6 +30,7 @@ from actorrl.runtime.mailbox import Mailbox
 from actorrl.runtime.permissions import allowed, started_with, starters
 from actorrl.runtime.progress import Beat
 from actorrl.runtime.refs import set_process_caller
+from actorrl.runtime.traffic import COUNTS_S, total
 from actorrl.wire.blocks import Stamp
 from actorrl.wire.control_messages import (
     ActorEvent,
@@ -49,7 +50,6 @@ EXIT_FAILED = 1  # it has said why, in an ActorFailed
 _VISITS_S = 20.0
 _VISITS_POLL_MS = 100
 _PR_SET_PDEATHSIG = 1
-_TRAFFIC_S = 2.0
 
 
 def main(spec_bytes: bytes) -> None:
@@ -113,6 +113,7 @@ class _Child:
         self._mailbox: Mailbox | None = None
         self._may_go_on = threading.Event()  # the first table of peers came, or a stop
         self._stop_wanted = False
+        self._told: tuple[dict[str, int], dict[str, int]] = {}, {}
         self._control = ControlThread(spec, self.on_control)
 
     def run(self) -> int:
@@ -143,7 +144,10 @@ class _Child:
         self._control.tell(ActorReady(self._spec.name, self._spec.incarnation))
         if self._stop_wanted:
             mailbox.stop()
-        mailbox.run()
+        try:
+            mailbox.run()
+        finally:
+            self._tell_counts()
         return 0
 
     def _adopt(self) -> Mailbox:
@@ -166,8 +170,7 @@ class _Child:
         )
         mailbox.seen = {link: Stamp(*stamp) for link, stamp in spec.seen.items()}
         mailbox.on_event = self._tell_event
-        if spec.tcp is not None:
-            mailbox.schedule(_TRAFFIC_S, self._tell_traffic)
+        mailbox.schedule(COUNTS_S, self._tell_counts)
         set_process_caller(mailbox.caller)
         mailbox.adopt(cls(*args, **kwargs))
         self._mailbox = mailbox
@@ -185,9 +188,12 @@ class _Child:
     def _tell_event(self, event: str, details: dict[str, Any]) -> None:
         self._control.tell(ActorEvent(self._spec.name, self._spec.incarnation, event, details))
 
-    def _tell_traffic(self) -> None:
-        counts = self._door.metrics()
-        self._control.tell(Traffic(self._spec.name, self._spec.incarnation, counts))
+    def _tell_counts(self) -> None:
+        """Where they have changed: of one host, and while nothing is dropped, never."""
+        counts = self._door.metrics(), total(self._door.drops, self._control.drops)
+        if counts != self._told:
+            self._told = counts
+            self._control.tell(Traffic(self._spec.name, self._spec.incarnation, *counts))
 
     def on_control(self, message: Control) -> None:
         """Called by the control thread."""

@@ -227,7 +227,14 @@ class Cluster:
     def traffic(self) -> dict[str, dict[str, int]]:
         """By role, what went to and came from other hosts (`Endpoint.metrics`); agents pass weights
         on. Empty where there is one host."""
-        return {} if self._service is None else self._service.traffic.by_role()
+        return {} if self._service is None else self._service.traffic.network()
+
+    def drops(self) -> dict[str, dict[str, int]]:
+        """By role, what was dropped or lost since the start, and for which reason; what never
+        happened is left out. Other processes tell it every few seconds."""
+        if self._world is not None:
+            return self._world.drops()
+        return {} if self._service is None else self._service.traffic.drops()
 
     def dump_stack(self, name: str) -> None:
         """Have the actor write the stacks of its threads into its log."""

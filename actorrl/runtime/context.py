@@ -93,5 +93,6 @@ class Context:
 
     @property
     def drops(self) -> dict[str, int]:
-        """What came in and was not delivered, by reason."""
+        """What came in and was not delivered, or was dropped on its way out, by reason. All actors'
+        counts are in the result rows, at `info/drops/ROLE`."""
         return dict(self._mailbox.door.drops)

@@ -68,9 +68,9 @@ class ControlThread(threading.Thread):
         self._wake()
 
     @property
-    def drops(self) -> dict[str, int]:
-        """By reason, what was dropped here."""
-        return {} if self._door is None else dict(self._door.drops)
+    def drops(self) -> collections.Counter[str]:
+        """By reason, what was dropped here; the thread goes on counting."""
+        return collections.Counter() if self._door is None else self._door.drops
 
     def serve(self, actor: Actor) -> None:
         """From now on the actor can be asked; what came earlier is answered now."""

@@ -25,6 +25,16 @@ MAX_PENDING = 1024  # elements that a waiting stream keeps beyond its credit
 Arrays = dict[str, np.ndarray]
 
 
+def dropped_on(link: str) -> str:
+    """The reason in a door's `drops` for elements that the link's own end has dropped."""
+    return f"{link}: dropped"
+
+
+def lost_on(link: str) -> str:
+    """For those that were lost with a target."""
+    return f"{link}: lost with a target"
+
+
 class _Pending(NamedTuple):
     """An element that waits for credit."""
 
@@ -70,7 +80,17 @@ class StreamOut:
         self._pending: collections.deque[_Pending] = collections.deque()
         self._turn = 0
         self._number = 0
-        self.sent = self.dropped = self.lost = 0
+        self.sent = 0
+
+    @property
+    def dropped(self) -> int:
+        """By this process, of a stream that drops."""
+        return self._door.drops[dropped_on(self.name)]
+
+    @property
+    def lost(self) -> int:
+        """In flight when a target was lost, at most."""
+        return self._door.drops[lost_on(self.name)]
 
     @property
     def ready(self) -> bool:
@@ -100,7 +120,7 @@ class StreamOut:
         if not self._waits:
             while len(self._pending) > self._slots.num_slots:
                 self._pending.popleft()
-                self.dropped += 1
+                self._door.drops[dropped_on(self.name)] += 1
 
     def room(self) -> Allocate:
         """Where the arrays of the next element may be filled in, so that `send` need not copy them:
@@ -150,7 +170,8 @@ class StreamOut:
 
     def peer_changed(self, name: str) -> None:
         if name in self._slots.free:
-            self.lost += self._slots.reset(name)
+            if number := self._slots.reset(name):
+                self._door.drops[lost_on(self.name)] += number
             self.flush()
 
 
@@ -164,7 +185,11 @@ class RequestOut:
         self._slots = _Slots(link.targets, link.kind.in_flight)
         self._door = door
         self._on_lost = on_lost
-        self.lost = 0
+
+    @property
+    def lost(self) -> int:
+        """Requests that nobody will answer."""
+        return self._door.drops[lost_on(self.name)]
 
     def up(self) -> list[str]:
         """The targets that are up, in their order."""
@@ -195,6 +220,7 @@ class RequestOut:
 
     def peer_changed(self, name: str) -> None:
         if name in self._slots.free:
-            lost = self._slots.reset(name)
-            self.lost += lost
-            self._on_lost(name, lost)
+            number = self._slots.reset(name)
+            if number:
+                self._door.drops[lost_on(self.name)] += number
+            self._on_lost(name, number)

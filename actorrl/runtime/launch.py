@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from typing import Protocol, runtime_checkable
 
@@ -58,7 +59,11 @@ class Prepared:
 
 
 class Launcher(Protocol):
-    """Starts agents on other hosts, and knows how hosts reach each other. Any thread may call."""
+    """Starts agents on other hosts, and knows how hosts reach each other. Any thread may call.
+    `drops` counts, by reason, what it could not carry between them."""
+
+    @property
+    def drops(self) -> collections.Counter[str]: ...
 
     def prepare(self, host: HostSpec, run_id: str) -> Prepared:
         """Connect, check, install what is missing; several hosts at a time. Raises HostError."""

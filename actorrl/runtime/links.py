@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from actorrl.runtime.credit_links import Arrays, RequestOut, StreamOut
+from actorrl.runtime.credit_links import Arrays, RequestOut, StreamOut, dropped_on
 from actorrl.runtime.door import Door
 from actorrl.runtime.ledger import Ledger
 from actorrl.runtime.program import Link, LinkKind, Report, Request, State, Stream
@@ -168,11 +168,14 @@ class ReportOut:
         self.name = link.name
         self._target = link.targets[0]
         self._door = door
-        self.dropped = 0
+
+    @property
+    def dropped(self) -> int:
+        return self._door.drops[dropped_on(self.name)]
 
     def send(self, body: Any) -> None:
         if not self._door.send(self._target, Message(Kind.REPORT, self.name, body)):
-            self.dropped += 1
+            self._door.drops[dropped_on(self.name)] += 1
 
 
 LinkOut = StreamOut | RequestOut | StateOut | ReportOut

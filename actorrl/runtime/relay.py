@@ -61,6 +61,7 @@ class Relay(threading.Thread):
         self._waiting: dict[tuple[str, str], Message] = {}  # by who asks and link
         self._ended = False
         self.metrics = self._door.metrics  # any thread
+        self.drops = self._door.drops
         self._door.permit(lambda source, kind, name: kind is Kind.REQUEST)
         self._door.on_peers = self._on_lines
 
@@ -95,12 +96,19 @@ class Relay(threading.Thread):
     def _turn(self) -> None:
         self._adopt_plans()
         for message in self._door.receive(_WAITING_MS if self._waiting else _IDLE_MS):
-            if message.kind is Kind.REQUEST and len(self._waiting) < _MAX_WAITING:
-                self._waiting[(message.source, message.name)] = message
+            if message.kind is Kind.REQUEST:
+                self._note_request(message)
             elif message.kind is Kind.RESPONSE:
                 self._publish(message)
         self._answer_all()
         self._ask_all()
+
+    def _note_request(self, message: Message) -> None:
+        key = (message.source, message.name)
+        if len(self._waiting) < _MAX_WAITING or key in self._waiting:
+            self._waiting[key] = message
+        else:
+            self._door.drops["request for a state beyond the limit"] += 1
 
     def _adopt_plans(self) -> None:
         while self._plans:

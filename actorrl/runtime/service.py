@@ -31,7 +31,7 @@ from actorrl.runtime.refs import DRIVER
 from actorrl.runtime.relay import relay_name
 from actorrl.runtime.slots import SlotState
 from actorrl.runtime.supervisor import Supervisor
-from actorrl.runtime.traffic import REFUSED, TrafficBook
+from actorrl.runtime.traffic import OwnCounts, TrafficBook
 from actorrl.wire.control_messages import (
     AgentHello,
     AgentStopped,
@@ -46,7 +46,6 @@ from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.shared_memory import MemoryClient
 
 _TICK_MS = 50
-_TRAFFIC_S = 2.0
 _STOP_MARGIN_S = 8.0
 _LEAVE_S = 3.0
 _LAST_WORDS_S = 1.0
@@ -82,7 +81,8 @@ class Service(threading.Thread):
         )
         self._log_dir = log_dir
         self.traffic = TrafficBook(self._chronicle.event)
-        self._next_traffic = 0.0
+        self._lost_on_the_way = launch.drops if launch is not None else {}
+        self._own_counts: OwnCounts | None = None
         self._reception: Reception | None = None
         self._dir: Path | None = None
         self._door: Endpoint | None = None
@@ -125,13 +125,15 @@ class Service(threading.Thread):
             path, self._log_dir, self._supervisor, self.fleet, self._chronicle.event
         )
         self.fleet.open(path, list(self._program.preload), names)
-        assert self.fleet.board is not None
-        self.fleet.board.on_cut_off = lambda host: self._chronicle.event("agent_cut_off", host=host)
+        board = self.fleet.board
+        assert board is not None
+        board.on_cut_off = lambda host: self._chronicle.event("agent_cut_off", host=host)
         self._own_memory = OwnMemory(self.fleet.driver_memory_limit)
         tcp = self.fleet.door(self.fleet.keys) if self.fleet.several else None
         memory = MemoryClient(str(path / "memory"))
         self._door = Endpoint(DRIVER, 0, self.fleet.driver_address, memory, LOCAL, tcp)
         self._door.permit(allowed(DRIVER, self._program.links, []))
+        self._own_counts = OwnCounts(self.traffic, self._door, board, self._lost_on_the_way)
         self._chronicle.on_failure = self._door.wake
         self._cast.open(self._door)
         self._housing.begin()
@@ -263,17 +265,10 @@ class Service(threading.Thread):
         now = time.monotonic()
         self._own_memory.check(now)
         self._cast.obey(self._supervisor.tick(now))
-        if self.fleet.several and now >= self._next_traffic:
-            self._next_traffic = now + _TRAFFIC_S
-            self._count_own_traffic()
+        if self._own_counts is not None:
+            self._own_counts.look(now)
         if self._cast.stopping and all(agent.over for agent in self._agents_up()):
             self._ended = True
-
-    def _count_own_traffic(self) -> None:
-        assert self._door is not None and self.fleet.board is not None
-        counts = self._door.metrics()
-        counts[REFUSED] += self.fleet.board.num_refused
-        self.traffic.heard(DRIVER, 0, counts)
 
     def _begin_stop(self, grace_s: float) -> None:
         self._cast.stopping = self._supervisor.stopping = True
@@ -302,8 +297,8 @@ class Service(threading.Thread):
                 self.fleet.agents[host].over = True
             case Health() | Stack() | LogLines() if self._reception is not None:
                 self._reception.heard(host, message)
-            case Traffic(name, incarnation, counts):
+            case Traffic(name, incarnation, network, drops):
                 if name == relay_name(host) or self._cast.is_of(host, message):
-                    self.traffic.heard(name, incarnation, counts)
+                    self.traffic.heard(name, incarnation, network, drops)
             case _ if self._cast.is_of(host, message):
                 self._cast.on_actor(message, time.monotonic())

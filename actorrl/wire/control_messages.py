@@ -233,12 +233,14 @@ class ActorEvent(msgspec.Struct, tag=True):
 
 
 class Traffic(msgspec.Struct, tag=True):
-    """Every few seconds, where there are other hosts: `Endpoint.metrics`, since the start of that
-    incarnation. An agent tells it of what it passes on itself, too, as `agent/HOST`."""
+    """Every few seconds, where something has changed: `Endpoint.metrics`, and what was dropped for
+    which reason, both since the start of that incarnation. An agent tells its own as
+    `agent/HOST`."""
 
     name: str
     incarnation: int
     counts: dict[str, int]
+    drops: dict[str, int] = {}
 
 
 Control = (

@@ -8,7 +8,8 @@ which has an inbox of its own, or, where it listens to nobody, only dials.
 
 An endpoint belongs to one thread, except where a method says more. The table of peers changes only
 in `take_peers`, which its owner calls, and in `receive`: never in the middle of a send. `drops`
-counts, by reason, what arrived and was not delivered.
+counts, by reason, what arrived and was not delivered; whoever uses the endpoint counts there, too,
+what it drops.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Endpoint:
         self._context = sockets.new_context()
         self._inside = Inside(self._context, name, incarnation, address, memory, self.drops)
         self._outside: Outside | None = None
-        self._visitors = Visitors()
+        self._visitors = Visitors(self.drops)
         self._intake = Intake(self._accepts)
         self._intake.attend(self._inside.inbox, self._inside.take_from_inbox, answers=False)
         try:
@@ -124,10 +125,8 @@ class Endpoint:
         return self._visitors.await_any(names)
 
     def metrics(self) -> dict[str, int]:
-        """What went to and came from other hosts (see `Outside.metrics`), and all drops. Any
-        thread."""
-        outside = {} if self._outside is None else self._outside.metrics()
-        return outside | {f"dropped: {reason}": count for reason, count in dict(self.drops).items()}
+        """What went to and came from other hosts: see `Outside.metrics`. Any thread."""
+        return {} if self._outside is None else self._outside.metrics()
 
     def _on_broken(self, line: str) -> None:
         """A connection was lost or refused. The doorkeeper's thread."""

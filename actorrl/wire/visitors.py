@@ -4,6 +4,7 @@ that they keep open; their answers come into the inbox there."""
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -20,14 +21,16 @@ class _Visit(NamedTuple):
 class Visitors:
     """One thread's, but for `trouble`. `absent` are those that have not come yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, drops: collections.Counter[str]) -> None:
         self.absent: set[str] = set()
+        self._drops = drops
         self._visits: dict[str, _Visit] = {}
 
     def came(self, message: Message, route: bytes) -> None:
         """A visit. Its sender may be ahead of the table of peers. Names that nobody has vouched for
         (`security: none`) do not fill the memory."""
         if len(self._visits) >= MAX_VISITORS and message.source not in self._visits:
+            self._drops["visitor beyond the limit"] += 1
             return
         self._visits[message.source] = _Visit(route, message.incarnation)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from actorrl.algorithms.ppo import PPOConfig
 from actorrl.algorithms.reporting import Reporter
 from actorrl.rollouts.episodes import EpisodeWindow
+from actorrl.wire.messages import Kind, Message
 
 
 @pytest.fixture
@@ -36,3 +38,14 @@ def test_what_nobody_could_count_is_at_least_what_the_last_row_told(reporter):
 def test_what_was_counted_stays_as_it_is(reporter):
     for event in ({"event": "rows_lost", "exact": True, "rows": 3}, {"event": "actor_ready"}):
         assert reporter.lost_at_least(event) == event
+
+
+def test_a_row_tells_what_was_dropped_where_something_was(tmp_path):
+    config = PPOConfig().environment("CartPole-v1").rollouts(num_rollout_workers=0)
+    algo = config.training(train_batch_size=100).build(results=tmp_path)
+    assert "drops" not in algo.train()["info"]
+    cluster = algo._run.cluster
+    cluster._door.send("learner/0", Message(Kind.TELL, "nothing", [[], {}]))
+    drops = algo.train()["info"]["drops"]
+    algo.stop()
+    assert drops == {"learner": {"told a method that is not there": 1}}

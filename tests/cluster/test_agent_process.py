@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import select
 import socket
 import threading
@@ -40,7 +41,8 @@ def agent(request, tmp_path, monkeypatch) -> Iterator[Callable[..., SshAgentProc
         [host] = load_cluster(path).hosts
         assert host.ssh is not None
         place = AgentPlace(python or host.python, "~", {"WORD": "a $b 'c'\n\"d\""})
-        made.append(SshAgentProcess(connect(host.ssh, host.name), place, "test-run"))
+        connection, drops = connect(host.ssh, host.name), collections.Counter()
+        made.append(SshAgentProcess(connection, place, "test-run", drops))
         return made[-1]
 
     yield make

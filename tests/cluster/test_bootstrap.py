@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
@@ -41,7 +42,7 @@ def agent_says(monkeypatch):
 
     def run(host: HostCheck, program: str) -> str:
         monkeypatch.setattr(agent_process, "_MAIN", program)
-        process = host.agent("test-run")
+        process = host.agent("test-run", collections.Counter())
         process.start(b"")
         assert process.wait(PATIENCE_S) == 0, process.stderr_tail()
         said = process.stderr_tail()

@@ -149,6 +149,10 @@ def test_bytes_that_mean_nothing_to_an_agent_are_an_event_and_a_few_lines(run_id
             return sum(e["count"] for e in events if e["event"] == "malformed_control")
 
         wait_until(lambda: told() == garbage.MESSAGES)
+        wait_until(lambda: cluster.drops().keys() >= {"agent", "driver", "worker"})
+        drops = cluster.drops()
+        assert drops["agent"]["malformed"] == garbage.MESSAGES
+        assert min(drops["driver"]["malformed"], drops["worker"]["malformed"]) > 0
         assert cluster.ref("worker/0").add.call().result() == 1
     log = (tmp_path / "agent-local.log").read_text()
     assert "warning: from an actor: " in log and len(log.splitlines()) < 10
@@ -160,8 +164,9 @@ def test_words_that_are_well_formed_and_make_no_sense_end_nobody(run_id, tmp_pat
         details = {"actor": "worker/7", "event": "run_failed", "time": 0, "kind": "x", "self": 1}
         with contextlib.closing(Peer(run_id, "agent")) as peer:
             peer.say(ActorEvent("worker/0", 1, "said", details))
-            peer.say(Traffic("worker/0", 1, {"\0": -1}))
+            peer.say(Traffic("worker/0", 1, {"\0": -1}, {"\0": -1}))
         wait_until(lambda: any(event["event"] == "said" for event in events))
+        assert cluster.drops() == {}
         (said,) = [event for event in events if event["event"] == "said"]
         assert (said["actor"], said["incarnation"]) == ("worker/0", 1) and said["time"] > 0
         assert cluster._service is not None and cluster._service._reception is not None

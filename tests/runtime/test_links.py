@@ -101,6 +101,7 @@ def test_a_stream_that_drops_keeps_the_newest_and_counts():
         assert out.ready
         out.send(number)
     assert out.dropped == 6  # two in flight, two kept
+    assert list(door.drops.values()) == [6]
     credit(out, door.sent[0][1])
     credit(out, door.sent[1][1])
     assert [body for _, body in sent(door)] == [0, 1, 8, 9]
@@ -130,6 +131,7 @@ def test_a_restart_of_the_target_frees_its_slots_and_counts_what_was_lost():
     door.take_peers()
     assert [body for _, body in sent(door)] == [1, 2, 3]
     assert out.sent == 3 and out.lost == 2
+    assert list(door.drops.values()) == [2]
 
 
 def test_a_full_line_keeps_the_element_and_its_slot():
@@ -228,6 +230,7 @@ def test_a_lost_target_is_told_with_the_number_of_requests_that_nobody_will_answ
     door.change(b_0=2)
     door.take_peers()
     assert lost == [("b/0", 2), ("b/0", 0)] and out.lost == 2
+    assert door.drops.total() == 2
     assert out.can_ask("b/0")
 
 
@@ -278,6 +281,7 @@ def test_a_report_is_dropped_and_counted_when_there_is_no_room():
     door.up.clear()
     out.send({"x": 3})
     assert out.dropped == 2 and sent(door) == [("b/0", {"x": 1})]
+    assert door.drops == {"log: dropped": 2}
 
 
 def test_a_state_is_read_as_it_was_last_published():

@@ -8,6 +8,7 @@ variables that the host file names.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import os
@@ -63,11 +64,18 @@ class AgentPlace(NamedTuple):
 class SshAgentProcess:
     """One agent. `start` once, then any thread may call the rest."""
 
-    def __init__(self, connection: Connection, place: AgentPlace, run_id: str) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        place: AgentPlace,
+        run_id: str,
+        drops: collections.Counter[str],
+    ) -> None:
+        """`drops`: see `Forwards`."""
         self._connection = connection
         self._place = place
         self._run_id = run_id
-        self._forwards = Forwards(connection)
+        self._forwards = Forwards(connection, drops)
         self._channel: Any = None
         self._reader: threading.Thread | None = None
         self._end = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)

@@ -8,6 +8,7 @@ Slow (tens of MB/s in all): fine for control, poor for samples.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import socket
@@ -32,14 +33,15 @@ class _Goal(NamedTuple):
 
 
 class Forwards:
-    """All forwards of one connection; they end with it, or with `close`. Any thread may call."""
+    """All forwards of one connection; they end with it, or with `close`. Any thread may call. Those
+    beyond the limit are counted in `drops`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, drops: collections.Counter[str]) -> None:
         self._connection = connection
         self._goals: dict[int, _Goal] = {}  # remote port -> where the driver sends it
         self._listeners: list[socket.socket] = []
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
-        self.num_refused = 0
+        self._drops = drops
 
     def to_driver(self, port: int, address: str = _LOOPBACK) -> int:
         """A port of the host's loopback interface that leads to the driver's. Raises HostError."""
@@ -99,7 +101,7 @@ class Forwards:
 
     def _serve(self, near: Any, dial: Callable[[], Any]) -> None:
         if not self._slots.acquire(blocking=False):
-            self.num_refused += 1
+            self._drops["connection beyond the limit of a forward"] += 1
             close_quietly(near)
             return
         self._start("forward", lambda: self._carry(near, dial))

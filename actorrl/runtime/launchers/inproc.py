@@ -22,6 +22,7 @@ from actorrl.errors import CallCycle
 from actorrl.runtime.mailbox import Mailbox
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import CURRENT, DRIVER
+from actorrl.runtime.traffic import ByRole, happened, summed
 from actorrl.wire import values
 from actorrl.wire.blocks import Stamp
 from actorrl.wire.frames import check_sendable
@@ -176,6 +177,10 @@ class InprocWorld:
 
     def door(self, name: str) -> InprocDoor:
         return self._doors[name.rstrip("!")]
+
+    def drops(self) -> ByRole:
+        """By role and reason, see `Cluster.drops`."""
+        return happened(summed((name, door.drops) for name, door in self._doors.items()))
 
     def run_inline(self, to: str, message: Message) -> None:
         name = to.rstrip("!")

@@ -3,6 +3,7 @@ back. Where two hosts cannot reach each other, SSH carries what they say."""
 
 from __future__ import annotations
 
+import collections
 import threading
 from collections.abc import Callable
 
@@ -43,6 +44,7 @@ class SshLauncher:
         self._forwards: dict[tuple[str, str, int], str] = {}
         self._warned: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
+        self.drops: collections.Counter[str] = collections.Counter()  # by all forwards
 
     # ---- making hosts ready -------------------------------------------------------------
 
@@ -82,7 +84,7 @@ class SshLauncher:
         assert check.place is not None and check.facts is not None
         environment = {**check.place.environment, HOST_VARIABLE: host.name}
         check.place = check.place._replace(environment=environment)
-        process = check.agent(run_id)
+        process = check.agent(run_id, self.drops)
         with self._lock:
             self._processes[host.name] = process
             for way in [way for way in self._forwards if host.name in way]:

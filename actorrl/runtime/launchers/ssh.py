@@ -9,6 +9,7 @@ with one table; one that is not required is left out, and said.
 
 from __future__ import annotations
 
+import collections
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -64,10 +65,10 @@ class HostCheck:
         facts = self.facts
         return Host(self.name, facts.num_cpus, facts.memory_bytes, tuple(facts.gpus))
 
-    def agent(self, run_id: str) -> SshAgentProcess:
+    def agent(self, run_id: str, drops: collections.Counter[str]) -> SshAgentProcess:
         """The host's agent, not started yet; it closes the connection with itself."""
         assert self.connection is not None and self.place is not None
-        return SshAgentProcess(self.connection, self.place, run_id)
+        return SshAgentProcess(self.connection, self.place, run_id, drops)
 
 
 def preflight(cluster: ClusterSpec) -> list[HostCheck]:
