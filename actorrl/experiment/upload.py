@@ -1,4 +1,7 @@
-"""A copy of the run folder elsewhere, made beside training after every checkpoint."""
+"""A copy of the run folder elsewhere, made beside training after every checkpoint.
+
+It keeps what it once had, but for recovery checkpoints: a run makes one a minute and keeps two.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from actorrl.errors import ConfigError
 _log = logging.getLogger(__name__)
 _REMOTE = re.compile(r"rsync://.+|[^/:]+:.*")
 _LAST_COPY_S = 60.0
+_MIRRORED = "recovery"  # the subfolder of which the copy has no more than the run
 
 Target = str | os.PathLike[str] | Callable[[str], Any]
 
@@ -75,13 +79,24 @@ def _copier(target: Target) -> Callable[[Path], None]:
 
 def _copy_new(source: Path, target: Path) -> None:
     """Files that are not there yet, or of another size or time; half-written ones stay out."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.mkdir(mode=0o700, exist_ok=True)  # as the run's: what is in it is nobody else's
     for path in sorted(source.rglob("*")):
         there = target / path.relative_to(source)
+        if _is_hidden(path, source):
+            continue
         if path.is_dir():
             there.mkdir(parents=True, exist_ok=True)
-        elif not _is_hidden(path, source) and _differs(path, there):
+        elif _differs(path, there):
             there.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, there)
+    kept = _visible(source / _MIRRORED)
+    for name in _visible(target / _MIRRORED) - kept if kept else ():
+        shutil.rmtree(target / _MIRRORED / name)
+
+
+def _visible(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("[!.]*")}
 
 
 def _is_hidden(path: Path, base: Path) -> bool:
@@ -96,7 +111,15 @@ def _differs(path: Path, there: Path) -> bool:
 
 
 def _rsync(rsync: str, folder: Path, target: str) -> None:
-    words = [rsync, "--archive", "--exclude=.*", str(folder), target]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=600)
+    copy = [rsync, "--archive", "--exclude=.*"]
+    _run_rsync([*copy, str(folder), target], folder)
+    if _visible(folder / _MIRRORED):  # else nothing newer is there than what would go
+        _run_rsync(
+            [*copy, "--relative", "--delete", f"./{folder.name}/{_MIRRORED}", target], folder
+        )
+
+
+def _run_rsync(words: list[str], folder: Path) -> None:
+    done = subprocess.run(words, cwd=folder.parent, capture_output=True, text=True, timeout=600)
     if done.returncode:
         raise OSError(done.stderr.strip() or f"rsync ended with {done.returncode}")

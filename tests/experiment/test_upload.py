@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import stat
 import threading
 from pathlib import Path
 
@@ -23,6 +26,54 @@ def test_a_folder_is_copied_and_what_is_new_follows(tmp_path: Path) -> None:
     assert uploader.finish()
     assert (there / "run" / "result.json").read_text() == "1\n2\n"
     assert [p.name for p in (there / "run" / "checkpoints").iterdir()] == ["whole"]
+
+
+def minutes_of_recovery(run: Path, there: Path) -> None:
+    """Two recovery checkpoints are kept, and a checkpoint is removed, as --keep does."""
+    run.mkdir()
+    for number in range(1, 5):
+        for name in (f"recovery/recovery_{number}", f"checkpoints/checkpoint_{number}"):
+            (run / name).mkdir(parents=True)
+            (run / name / "manifest.json").write_text(name)
+        if number > 2:
+            shutil.rmtree(run / "recovery" / f"recovery_{number - 2}")
+            shutil.rmtree(run / "checkpoints" / f"checkpoint_{number - 2}")
+        assert Uploader(run, there).finish()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_copy_has_the_recovery_checkpoints_of_the_run_and_keeps_all_others(
+    tmp_path: Path,
+) -> None:
+    run, there = tmp_path / "run", tmp_path / "there" / "runs"
+    minutes_of_recovery(run, there)
+    copy = there / "run"
+    assert names(copy / "recovery") == ["recovery_3", "recovery_4"]
+    assert names(copy / "checkpoints") == [f"checkpoint_{i}" for i in (1, 2, 3, 4)]
+    shutil.rmtree(run / "recovery")
+    assert Uploader(run, there).finish()  # a run that has lost its own leaves those of its copy
+    assert names(copy / "recovery") == ["recovery_3", "recovery_4"]
+
+
+def test_a_copy_is_for_its_owner_alone(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / ".half").mkdir(parents=True)
+    assert Uploader(run, tmp_path / "there").finish()
+    assert stat.S_IMODE((tmp_path / "there" / "run").stat().st_mode) == 0o700
+    assert names(tmp_path / "there" / "run") == []
+
+
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
+def test_rsync_copies_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a folder, which needs no other host: only its name says that it is one."""
+    monkeypatch.setattr("actorrl.experiment.upload._REMOTE", re.compile(".*"))
+    run, there = tmp_path / "run", tmp_path / "there"
+    minutes_of_recovery(run, there)
+    assert names(there / "run" / "recovery") == ["recovery_3", "recovery_4"]
+    assert names(there / "run" / "checkpoints") == [f"checkpoint_{i}" for i in (1, 2, 3, 4)]
 
 
 def test_a_function_of_the_users_may_be_slow_or_fail_and_nobody_waits(
