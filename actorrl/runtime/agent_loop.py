@@ -16,7 +16,7 @@ from typing import Any
 
 import zmq
 
-from actorrl.runtime import inventory, strays
+from actorrl.runtime import host_logs, inventory, strays
 from actorrl.runtime.actors_line import ActorsLine, Word
 from actorrl.runtime.agent_news import News
 from actorrl.runtime.counts import USABLE_MEMORY
@@ -84,8 +84,8 @@ class Agent:
 
     def run(self) -> None:
         self._say_hello()
-        if self._config.driver_pid == 0:  # the line to the driver may break
-            self._write_own_log()
+        if self._config.driver_pid == 0:
+            self._look_after_logs(Path(self._config.log_dir))
         own = (self._actors.socket, self._memory.fileno(), self._orders.fd)
         for source in (*own, *self._line.sources()):
             self._poller.register(source, zmq.POLLIN)
@@ -104,14 +104,10 @@ class Agent:
                 break
         self._leave()
 
-    def _write_own_log(self) -> None:
-        path = Path(self._config.log_dir) / f"agent-{self._config.host}.log"
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        # their end would look like ours
-        self.line_ends = [os.dup(1), os.dup(2)]
-        os.dup2(fd, 1)
-        os.dup2(fd, 2)
-        os.close(fd)
+    def _look_after_logs(self, folder: Path) -> None:
+        self.line_ends = host_logs.write_own(folder, self._config.host)
+        with contextlib.suppress(OSError):  # no reason not to start
+            host_logs.remove_old(folder, time.time())
 
     def _patience_ms(self) -> int:
         if self._stop_at is None:

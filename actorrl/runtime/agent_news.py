@@ -6,7 +6,9 @@ from __future__ import annotations
 import collections
 import time
 from collections.abc import Callable, Collection
+from pathlib import Path
 
+from actorrl.runtime import host_logs
 from actorrl.runtime.log_forwarder import LogForwarder
 from actorrl.runtime.relay import Relay, relay_name
 from actorrl.runtime.running import Running
@@ -37,6 +39,7 @@ class News:
         self._logs = LogForwarder() if config.driver_pid == 0 else None
         self._dumps: list[tuple[float, Running, int]] = []
         self._next_health = 0.0
+        self._next_touch = 0.0
         self._told: tuple[dict[str, int], dict[str, int]] = {}, {}
 
     def dump_stack(self, running: Running) -> None:
@@ -56,6 +59,9 @@ class News:
             for running in actors:
                 running.trim_log()
         if self._logs is not None:
+            if now >= self._next_touch:
+                self._next_touch = now + host_logs.TOUCH_S
+                host_logs.touch(Path(self._config.log_dir), time.time())
             for name, text, left_out in self._logs.look(actors):
                 self._say(LogLines(name, text, left_out))
 
