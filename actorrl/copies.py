@@ -34,16 +34,21 @@ STAGES = {
     "batch": "into the learner's batch",
 }
 _OUT_OF_REPLAY = ("sample", "sampled_message", "batch")
-_OBSERVATIONS = frozenset({"obs", "new_obs", "frames", "final_obs"})
 
 Totals = dict[str, list[int]]  # stage -> bytes that passed, bytes copied
 _totals: Totals = collections.defaultdict(lambda: [0, 0])
+_counted: set[str] = set()
+
+
+def count(*columns: str) -> None:
+    """These hold observations; said by whoever names columns. The transport only carries them."""
+    _counted.update(columns)
 
 
 def note(stage: str, name: str, passed: int, copied: int | None = None) -> None:
     """A column "name" or "policy/name" passes a stage, which copies all of it, or `copied` bytes.
     Columns without observations do not count. One thread's."""
-    if name.rpartition("/")[2] in _OBSERVATIONS:
+    if name.rpartition("/")[2] in _counted:
         total = _totals[stage]
         total[0] += passed
         total[1] += passed if copied is None else copied

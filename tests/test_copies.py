@@ -48,6 +48,7 @@ def counted(
 
 def test_bytes_of_observations_are_counted_by_stage_and_others_are_not() -> None:
     copies.clear()
+    copies.count("frames", "obs")
     frames, rewards = np.zeros(100, np.uint8), np.zeros(7, np.float32)
     copies.note_all("message", {"default_policy/frames": frames, "default_policy/rewards": rewards})
     copies.note("fragment", "frames", passed=100, copied=110)

@@ -16,6 +16,8 @@ from enum import Enum
 
 import numpy as np
 
+from actorrl import copies
+
 DEFAULT_POLICY = "default_policy"
 
 OBS = "obs"
@@ -53,6 +55,8 @@ AGENT_INDEX = "agent_index"
 WEIGHTS_VERSION = "weights_version"
 
 _STATE_IN = "state_in_"
+
+copies.count(OBS, NEXT_OBS, FRAMES, FINAL_OBS)
 
 
 def state_in(i: int) -> str:
