@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +96,6 @@ class Run:
                 future = self.learner.train.within(NO_LIMIT).call(**self._goal, stay=stay)
                 while not future.done():
                     self.cluster.poll(_POLL_S)
-                    self.record.sign_of_life(time.monotonic())
                     if self.record.actors_changed.is_set():
                         self.write_status("running")
                 report: dict[str, Any] = future.result()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import threading
 import time
@@ -17,7 +16,6 @@ from typing import Any, NamedTuple
 
 from actorrl.errors import CheckpointError
 from actorrl.experiment.checkpoints import CheckpointKeeper, write_checkpoint
-from actorrl.experiment.ownership import SIGN_OF_LIFE_S
 from actorrl.experiment.results import ResultWriter
 from actorrl.experiment.run_folder import RunFolder, default_name, default_results_dir
 from actorrl.experiment.upload import Target, Uploader
@@ -71,7 +69,6 @@ class RunRecord:
         self._uploader = Uploader(folder.path, upload_dir) if upload_dir is not None else None
         self.who = who
         self.keep = keep
-        self._signed = -math.inf
         self._keeper = CheckpointKeeper(folder, keep)
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -120,12 +117,6 @@ class RunRecord:
             self.folder.write_status(status)
         except OSError as error:
             _log.warning("status.json cannot be written (%s)", error.strerror)
-
-    def sign_of_life(self, now: float) -> None:
-        """Called often, by whoever waits; `now` on the monotonic clock."""
-        if now - self._signed >= SIGN_OF_LIFE_S:
-            self._signed = now
-            self.folder.touch_status()
 
     def save(
         self, folder: str | Path | None, iteration: int, state: State, about: Mapping[str, Any]

@@ -25,9 +25,7 @@ OWNER_FILE = "owner.json"
 STATUS_FILE = "status.json"
 REMOTE_SILENCE_S = 60.0
 """A driver on another machine cannot be looked up; it counts as gone when its status.json is older
-than this. A driver writes it with each row and each change of its actors, and touches it every
-SIGN_OF_LIFE_S of an iteration; between two calls of `train` nobody does."""
-SIGN_OF_LIFE_S = 10.0
+than this. An owner touches it far more often (`sign_of_life`), whatever it is busy with."""
 
 
 class Owner(msgspec.Struct, kw_only=True):

@@ -14,7 +14,6 @@ videos/  logs/  logs/<role>-<index>.log
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -32,6 +31,7 @@ from actorrl.experiment.ownership import (
     live_runs,
     take_ownership,
 )
+from actorrl.experiment.sign_of_life import SignOfLife
 from actorrl.experiment.state_files import (
     append_line,
     json_line,
@@ -61,6 +61,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._sign_of_life: SignOfLife | None = None
 
     # ---- making and finding -----------------------------------------------------------------
 
@@ -173,11 +174,6 @@ class RunFolder:
         checked = status if isinstance(status, RunStatus) else to_status(status)
         write_json(self.path / STATUS_FILE, msgspec.to_builtins(checked))
 
-    def touch_status(self) -> None:
-        """The driver lives: for those on other machines, who cannot look for its process."""
-        with contextlib.suppress(OSError):  # there is none yet, or the disk refuses
-            os.utime(self.path / STATUS_FILE)
-
     def read_status(self) -> RunStatus | None:
         """The status now, None before the first: of a driver that is gone, its actors are, too."""
         try:
@@ -208,9 +204,14 @@ class RunFolder:
     def acquire(self, run_id: str) -> None:
         """Make this process the driver; RunFolderError naming the pid of another live one."""
         take_ownership(self.path, run_id)
+        if self._sign_of_life is None:
+            self._sign_of_life = SignOfLife(self.path / STATUS_FILE)
 
     def release(self) -> None:
         """The run has ended: this process is its driver no longer."""
+        if self._sign_of_life is not None:
+            self._sign_of_life.end()
+            self._sign_of_life = None
         give_up_ownership(self.path)
 
     def driver_pid(self) -> int | None:

@@ -256,18 +256,6 @@ def test_a_driver_of_another_machine_that_has_this_pid_is_another_driver(run):
     assert ownership.read_owner(run.path).hostname == "elsewhere"
 
 
-def test_a_touched_status_is_a_sign_of_life_and_says_what_it_said(run):
-    run.touch_status()  # there is none yet
-    assert not (run.path / "status.json").exists()
-    make_owner(run, os.getpid(), hostname="elsewhere")
-    run.write_status(STATUS)
-    before = read_json(run.path / "status.json")
-    os.utime(run.path / "status.json", (1000.0, 1000.0))
-    assert run.driver_pid() is None
-    run.touch_status()
-    assert run.driver_pid() == os.getpid() and read_json(run.path / "status.json") == before
-
-
 def test_a_driver_may_take_its_own_folder_again(run):
     run.acquire("first")
     run.acquire("second")
