@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from actorrl.data.sample_batch import MultiAgentBatch, SampleBatch
     from actorrl.envs.base_env import BaseEnv
     from actorrl.envs.multi_agent import MultiAgentEnv, make_multi_agent
+    from actorrl.envs.own_preprocessor import Preprocessor
     from actorrl.envs.registry import EnvContext, register_env
     from actorrl.experiment.pretty import pretty_print
     from actorrl.models.torch_model import TorchModelV2
@@ -42,6 +43,7 @@ _HOMES = {
     "MultiAgentEnv": "envs.multi_agent",
     "Policy": "policies.base",
     "PolicySpec": "algorithms.multi_agent",
+    "Preprocessor": "envs.own_preprocessor",
     "Program": "runtime.program",
     "Report": "runtime.program",
     "Request": "runtime.program",
@@ -71,6 +73,7 @@ __all__ = [
     "MultiAgentEnv",
     "Policy",
     "PolicySpec",
+    "Preprocessor",
     "Program",
     "Report",
     "Request",

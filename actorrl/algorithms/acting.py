@@ -18,6 +18,7 @@ from actorrl.algorithms.run import Run
 from actorrl.algorithms.worker_set import WorkerSet
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.envs.check import EnvInfo
+from actorrl.envs.own_preprocessor import WithPreprocessor
 from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.envs.previous import WithPrevious
 from actorrl.experiment.checkpoints import write_checkpoint
@@ -148,6 +149,8 @@ class Acting:
         if seen.policies is not None:
             seen = seen.policies[policy_id]
         obs = observation
+        if isinstance(seen.env, WithPreprocessor):
+            obs = observation = seen.env.transform(obs)
         if isinstance(seen.env, WithPrevious):
             obs = observation = seen.env.joined(obs, seen.action_space, prev_action, prev_reward)
         if seen.frame_stack == 1:

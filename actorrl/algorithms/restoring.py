@@ -13,6 +13,7 @@ from actorrl.config import apply, to_plain
 from actorrl.envs import plain_spaces
 from actorrl.envs.base_env import has_agents
 from actorrl.envs.check import EnvInfo, check_env
+from actorrl.envs.own_preprocessor import WithPreprocessor
 from actorrl.envs.previous import WithPrevious
 from actorrl.envs.registry import resolve
 from actorrl.errors import CheckpointError, ConfigError
@@ -34,18 +35,43 @@ def checked(config: AlgorithmConfig) -> EnvInfo:
     errors += [f"model.{line}" for line in models.resolve(config.model)]
     if errors:
         raise ConfigError(errors)
-    told = {key: getattr(config.model, f"lstm_use_prev_{key}") for key in ("action", "reward")}
-    tells = any(told.values())
     if config.policies is not None or has_agents(resolve(config.env).env, config.env_config):
-        if tells:
-            raise ConfigError(
-                "model.lstm_use_prev_action, model.lstm_use_prev_reward: one agent only"
-            )
+        _refuse_for_several(config)
         return multi_agent.check(config)
-    env = WithPrevious(config.env, **told) if tells else config.env
-    info = check_env(env, config.env_config)
+    info = check_env(_with_more(config), config.env_config)
     _compare_spaces(config, info)
     return info
+
+
+_PREVIOUS = ("lstm_use_prev_action", "lstm_use_prev_reward")
+
+
+def _refuse_for_several(config: AlgorithmConfig) -> None:
+    """What is a part of the environment here, and RLlib's policies each have."""
+    specs = multi_agent.specs_of(config.policies)
+    own = [name for name, spec in specs.items() if spec.policy_class is None]
+    each = [config.model, *(multi_agent.config_for(config, name).model for name in own)]
+    for setting in (*_PREVIOUS, "custom_preprocessor"):
+        if any(getattr(model, setting) for model in each):
+            raise ConfigError(
+                f"model.{setting}: one agent only, with several expected an environment that shows"
+                " what their networks are to see"
+            )
+
+
+def _with_more(config: AlgorithmConfig) -> Any:
+    """The environment, and what settings of the model make it show."""
+    model = config.model
+    told = [getattr(model, setting) for setting in _PREVIOUS]
+    if model.custom_preprocessor is None:
+        return WithPrevious(config.env, *told) if any(told) else config.env
+    if any(told):
+        raise ConfigError(
+            f"model.custom_preprocessor: together with {' or '.join(_PREVIOUS)}, expected one of"
+            " them, or an environment that shows the other"
+        )
+    options = {**to_plain(model), "custom_model_config": model.custom_model_config}
+    return WithPreprocessor(config.env, model.custom_preprocessor, options)
 
 
 def _compare_spaces(config: AlgorithmConfig, info: EnvInfo) -> None:

@@ -23,7 +23,6 @@ class ModelConfig(Config):
         "use_attention": False,
         "no_final_linear": False,
         "encoder_latent_dim": None,
-        "custom_preprocessor": None,
         "always_check_shapes": False,
         "_time_major": False,
         "_disable_preprocessor_api": False,
@@ -113,6 +112,13 @@ class ModelConfig(Config):
         Meta(
             description="class, registered name or import path of the action distribution; null: "
             "the action space's own"
+        ),
+    ] = None
+    custom_preprocessor: Annotated[
+        Any,
+        Meta(
+            description="what turns observations into those that the network sees: class derived "
+            "from actorrl.Preprocessor, registered name or import path"
         ),
     ] = None
     use_lstm: Annotated[bool, Meta(description="an LSTM after the body")] = False

@@ -1,5 +1,5 @@
-"""Users' own models and action distributions by name. Only this process knows the names: the driver
-turns them into classes (`resolve`), which travel to the workers by value."""
+"""Users' own models, action distributions and preprocessors by name. Only this process knows the
+names: the driver turns them into classes (`resolve`), which travel to the workers by value."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from actorrl import import_paths
 from actorrl.config import did_you_mean
 from actorrl.models.model_config import ModelConfig
 
-_registered: dict[str, dict[str, type]] = {"custom_model": {}, "custom_action_dist": {}}
 _CALLS = {
     "custom_model": "ModelCatalog.register_custom_model",
     "custom_action_dist": "ModelCatalog.register_custom_action_dist",
+    "custom_preprocessor": "ModelCatalog.register_custom_preprocessor",
 }
+_registered: dict[str, dict[str, type]] = {setting: {} for setting in _CALLS}
 
 
 def register(setting: str, name: str, cls: type) -> None:

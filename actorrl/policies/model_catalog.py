@@ -51,11 +51,9 @@ class ModelCatalog:
 
     @staticmethod
     def register_custom_preprocessor(preprocessor_name: str, preprocessor_class: type) -> None:
-        """There are none: raises ConfigError, which says what to write instead."""
-        raise ConfigError(
-            f"model.custom_preprocessor: {preprocessor_name!r} cannot be registered, expected a "
-            "gymnasium.ObservationWrapper around the environment (register_env makes it known)"
-        )
+        """Make `model={"custom_preprocessor": preprocessor_name}` mean this class, derived from
+        actorrl.Preprocessor."""
+        registry.register("custom_preprocessor", preprocessor_name, preprocessor_class)
 
     @staticmethod
     def get_action_dist(
