@@ -54,6 +54,11 @@ class Teaching:
         """RLlib's form of the metrics. `newest`: the Policy, or PolicyMap of several, with the
         learner's weights. Raises ConfigError for samples that cannot be learned from."""
         policy = newest[policy_id] if isinstance(newest, PolicyMap) else newest
+        if self._info.policies is not None and policy_id not in self._learning():
+            raise ConfigError(
+                f"learn_on_batch: policy {policy_id!r} plays and does not learn in this run, whose"
+                f" policies_to_train are {', '.join(self._learning())}"
+            )
         batch = taught_rows(policy, samples)
         columns = self._columns(policy_id, newest, policy, batch) if batch.count else {}
         if not columns or not all(len(column) for column in columns.values()):
@@ -79,6 +84,9 @@ class Teaching:
                 " samples, expected an algorithm that follows gradients of a loss"
             )
         return {f"{prefix}{name}": column for name, column in rows.items()}
+
+    def _learning(self) -> list[str]:
+        return multi_agent.learning(self._config, self._info.policies or ())
 
     def _config_of(self, policy_id: str) -> AlgorithmConfig:
         if self._info.policies is None:

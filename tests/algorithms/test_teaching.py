@@ -143,6 +143,17 @@ def test_one_of_several_policies_learns_alone(tmp_path: Path) -> None:
         assert moved == {"a": True, "b": False}
 
 
+def test_a_policy_that_plays_learns_from_no_samples(tmp_path: Path) -> None:
+    config = small("DQN", make_multi_agent(COUNTING)).environment(env_config={"num_agents": 2})
+    config.multi_agent(policies=["a", "b"], policy_mapping_fn=lambda agent, **_: "ab"[int(agent)])
+    with config.multi_agent(policies_to_train=["a"]).build(results=tmp_path, name="run") as algo:
+        with pytest.raises(ConfigError, match=r"policy 'b' plays .* policies_to_train are a"):
+            algo.get_policy("b").learn_on_batch(good_rows())
+        assert algo.pause()["num_updates"] == 0
+        algo.get_policy("a").learn_on_batch(good_rows())
+        assert algo.pause()["num_updates"] == 1
+
+
 def test_what_cannot_be_learned_from_is_said_in_a_sentence(tmp_path: Path) -> None:
     with small("PG").build(results=tmp_path, name="pg") as algo:
         rows = {c.OBS: np.zeros((2, 3), np.float32), c.ACTIONS: np.zeros(2, np.int64)}
