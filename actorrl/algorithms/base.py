@@ -273,9 +273,9 @@ class Algorithm(Changing):
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, env: Any = None, **options: Any) -> Self:
-        """A new run that goes on from a checkpoint, with another `num_workers` where given, and
-        without GPUs where there are none. `env` is needed where the checkpoint's environment
-        cannot be imported."""
+        """A new run that goes on from a checkpoint, with other `num_workers` or `num_learners`
+        where given, and without GPUs where there are none. `env` is needed where the checkpoint's
+        environment cannot be imported."""
         algo = resuming.from_checkpoint(cls, path, env, options)
         assert isinstance(algo, cls)
         return algo

@@ -33,7 +33,9 @@ def from_checkpoint(
     config = restoring.config_of(path, env, options.pop("policy_mapping_fn", None), own)
     if not issubclass(config.algorithm, cls):
         raise CheckpointError(f"{path}: was trained by {config.algorithm.__name__}")
-    config.num_workers = options.pop("num_workers", config.num_workers)
+    for key in ("num_workers", "num_learners"):
+        setattr(config, key, options.pop(key, getattr(config, key)))
+    _do_without_partners(config)
     _do_without_gpus(config)
     algo: Algorithm = config.algorithm(config, **options)
     return _restored(algo, path)
@@ -59,6 +61,7 @@ def resume(
     config = restoring.config_of(path, env)
     if num_workers is not None:
         config.num_workers = num_workers
+        _do_without_partners(config)
     params = folder.read_params()
     config.cluster(hosts if hosts is not None else params.get("host_list"))
     _do_without_gpus(config)
@@ -81,6 +84,14 @@ def tell_newest(error: Exception, folder: RunFolder) -> None:
         )
     if note not in getattr(error, "__notes__", ()):  # the run's one failure may be raised again
         error.add_note(note)
+
+
+def _do_without_partners(config: AlgorithmConfig) -> None:
+    """What several learners have learned goes on with one, where all actors share a process."""
+    asked = config.num_learners or 1
+    if config.num_workers == 0 and asked > 1:
+        config.num_learners = None
+        config.note(f"num_learners: {asked} in the checkpoint, and num_workers 0 is one process")
 
 
 def _do_without_gpus(config: AlgorithmConfig) -> None:

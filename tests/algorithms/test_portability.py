@@ -11,6 +11,7 @@ import pytest
 from actorrl.algorithms.base import Algorithm
 from actorrl.algorithms.registry import config_class
 from actorrl.algorithms.resuming import resume
+from actorrl.errors import ConfigError
 from actorrl.experiment.checkpoints import read_checkpoint, read_manifest, write_checkpoint
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.runtime.inventory import gpu_ids
@@ -65,6 +66,19 @@ def test_a_run_in_one_process_takes_over_from_one_with_other_environments(tmp_pa
     with config.build(results=tmp_path, name="after") as algo:
         algo.restore(path)
         assert algo.train()["training_iteration"] == row["training_iteration"] + 1
+
+
+def test_what_several_learners_learned_goes_on_with_one_in_one_process(tmp_path: Path) -> None:
+    path, row = trained("PPO", tmp_path, num_workers=0)
+    about = read_manifest(path).about
+    about["config"] = {**about["config"], "num_learners": 2, "num_workers": 2}
+    path = str(write_checkpoint(tmp_path / "several", read_checkpoint(path), about))
+    ppo = config_class("PPO").algorithm
+    with ppo.from_checkpoint(path, results=tmp_path, name="one", num_workers=0) as algo:
+        assert algo.train()["training_iteration"] == row["training_iteration"] + 1
+        assert "num_learners: 2 in the checkpoint, and num_workers 0 is one process" in algo.notices
+    with pytest.raises(ConfigError, match="num_learners: 99 is more than"):
+        ppo.from_checkpoint(path, results=tmp_path, name="many", num_learners=99)
 
 
 def with_gpu(path: str, to: Path) -> str:
