@@ -25,6 +25,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import numbers
 import re
 import types
 from collections.abc import Iterable, Iterator, Mapping
@@ -113,6 +114,8 @@ def _neutral(value: Any, wanted: Any, written: str) -> list[str]:
 def _convert_and_set(
     config: Config, field: msgspec.structs.FieldInfo, value: Any, written: str
 ) -> list[str]:
+    if isinstance(value, numbers.Number) and hasattr(value, "item"):
+        value = value.item()  # one of NumPy's
     try:
         # strict=False: YAML and the shell give '1e-4' and '5' as text.
         converted = msgspec.convert(value, field.type, strict=False)
@@ -338,7 +341,7 @@ def _metas(annotation: Any) -> Iterator[Meta]:
             yield from _metas(argument)
 
 
-def to_plain(config: Config) -> dict[str, Any]:
+def to_plain(config: Config | Mapping[str, Any]) -> dict[str, Any]:
     """Numbers, text, lists and dicts only, for params.json; classes become "module:Name"."""
     plain: dict[str, Any] = msgspec.to_builtins(config, enc_hook=_plain_value)
     return plain

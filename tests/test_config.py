@@ -66,6 +66,8 @@ def test_good_values_are_converted_and_set() -> None:
     assert settings.env is Inner
     assert settings.model.fcnet_hiddens == [32]
     assert settings.model.use_lstm is False, "a mapping changes only the keys that it names"
+    assert apply(settings, {"lr": np.float64(0.5), "num_workers": np.int32(2)}) == []
+    assert (settings.lr, settings.num_workers) == (0.5, 2) and type(settings.lr) is float
 
 
 def test_dotted_keys_reach_into_settings_and_mappings() -> None:

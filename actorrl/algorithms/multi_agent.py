@@ -21,6 +21,7 @@ from actorrl.envs.multi_agent import Tick, space_of
 from actorrl.envs.preprocessors import preprocessor_for, problem_with
 from actorrl.envs.registry import EnvContext, resolve
 from actorrl.errors import ConfigError, EnvironmentFailure
+from actorrl.models import registry as models
 from actorrl.policies.base import Policy
 from actorrl.rollouts.policy_mapping import EpisodeInfo, MappingFn, with_accepted_arguments
 
@@ -94,10 +95,13 @@ def learning(config: AlgorithmConfig, names: Iterable[str]) -> list[str]:
 
 
 def config_for(config: AlgorithmConfig, name: str) -> Any:
-    """The run's settings with those of one policy over them. Raises ConfigError."""
-    found = config.copy()
+    """The run's settings, or another algorithm's own where its policy plays, with those of one
+    policy over them; models that are named are classes in it. Raises ConfigError."""
     spec = specs_of(config.policies).get(name, PolicySpec())
+    others = is_algorithm(spec.policy_class)
+    found = spec.policy_class.config_class() if others else config.copy()
     errors = found.change(dict(spec.config or {}))
+    errors += [f"model.{line}" for line in models.resolve(found.model)]
     if errors:
         raise ConfigError([f"policies.{name}.{line}" for line in errors])
     return found

@@ -109,7 +109,7 @@ def plain_config(config: AlgorithmConfig) -> dict[str, Any]:
 
 def _plain_spec(spec: PolicySpec) -> dict[str, Any]:
     """Spaces too: no agent that would show them may be in sight when the policy is made again."""
-    plain: dict[str, Any] = {"config": dict(spec.config or {})}
+    plain: dict[str, Any] = {"config": to_plain(spec.config or {})}
     if spec.policy_class is not None:
         plain["class"] = naming.to_name(spec.policy_class)
     for key in _SPACES:

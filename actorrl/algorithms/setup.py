@@ -69,7 +69,7 @@ class Setup(NamedTuple):
                 update, multi_agent.config_for(config, name), info, self.seed + i
             )
             if specs[name].policy_class is None
-            else functools.partial(_still, specs[name], info, self.seed + i)
+            else functools.partial(_still, _player(config, name, specs[name], info), self.seed + i)
             for i, (name, info) in enumerate(self.info.policies.items())
         }
         shown = {name: _shown(config, make, name) for name, make in makers.items()}
@@ -146,7 +146,7 @@ def acting_policy(
     makers = {
         name: functools.partial(_exploring, make_policy, multi_agent.config_for(config, name), own)
         if specs[name].policy_class is None
-        else functools.partial(_players_policy, specs[name], own)
+        else _player(config, name, specs[name], own)
         for name, own in info.policies.items()
     }
     return functools.partial(_policy_map, makers)
@@ -164,22 +164,37 @@ def _exploring(
     return policy
 
 
-def _still(spec: PolicySpec, info: EnvInfo, seed: int, device: str) -> Still:
-    return Still(_players_policy(spec, info, seed, np.arange(1)))
-
-
-def _players_policy(spec: PolicySpec, info: EnvInfo, seed: int, env_indices: np.ndarray) -> Policy:
-    """Of a class of the user's, made as RLlib makes it; or of another algorithm, with its own
-    settings but for what is said."""
+def _player(
+    config: AlgorithmConfig, name: str, spec: PolicySpec, info: EnvInfo
+) -> Callable[[int, np.ndarray], Policy]:
+    """What makes a policy that plays and does not learn: of another algorithm with its own settings
+    but for what is said, or of a class of the user's, made as RLlib makes it."""
     if multi_agent.is_algorithm(spec.policy_class):
-        config = spec.policy_class.config_class().update_from_dict(dict(spec.config or {}))
-        # Its agents are not the environments: an epsilon for each of these would fit none.
-        env_indices = config.greediest_env()
-        return _exploring(spec.policy_class.make_policy, config, info, seed, env_indices)
+        own = multi_agent.config_for(config, name)
+        return functools.partial(_others_policy, spec.policy_class.make_policy, own, info)
+    return functools.partial(_users_policy, spec, info)
+
+
+def _others_policy(
+    make_policy: Callable[..., Policy],
+    config: AlgorithmConfig,
+    info: EnvInfo,
+    seed: int,
+    env_indices: np.ndarray,
+) -> Policy:
+    """Its agents are not the environments: an epsilon for each of these would fit none."""
+    return _exploring(make_policy, config, info, seed, config.greediest_env())
+
+
+def _users_policy(spec: PolicySpec, info: EnvInfo, seed: int, env_indices: np.ndarray) -> Policy:
     settings = dict(spec.config or {})
     policy: Policy = spec.policy_class(info.observation_space, info.action_space, settings)
     policy.explore = bool(settings.get("explore", True))
     return policy
+
+
+def _still(make_player: Callable[[int, np.ndarray], Policy], seed: int, device: str) -> Still:
+    return Still(make_player(seed, np.arange(1)))
 
 
 def _policy_map(

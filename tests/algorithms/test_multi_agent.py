@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from actorrl import DefaultCallbacks, Policy, PolicySpec
+from actorrl import DefaultCallbacks, ModelCatalog, Policy, PolicySpec
 from actorrl.algorithms.es import ESConfig
 from actorrl.algorithms.impala import IMPALAConfig
 from actorrl.algorithms.ppo import PPO, PPOConfig
@@ -17,6 +17,7 @@ from actorrl.algorithms.registry import algorithm_class, config_class
 from actorrl.envs.multi_agent import ALL, MultiAgentEnv, make_multi_agent
 from actorrl.errors import CheckpointError, ConfigError
 from actorrl.experiment.checkpoints import read_manifest
+from actorrl.models.torch_networks import FullyConnectedNetwork
 from actorrl.rollouts.policy_mapping import EpisodeInfo, with_accepted_arguments
 from actorrl.testing.probe_envs import CountingEnv
 
@@ -136,6 +137,37 @@ def test_a_policys_own_settings_go_before_the_runs(tmp_path: Path) -> None:
     with config.build(name="run", results=tmp_path) as algo:
         learner = algo.train()["info"]["learner"]
     assert (learner["0/cur_lr"], learner["1/cur_lr"]) == (1e-3, 5e-4)
+
+
+class Wide(FullyConnectedNetwork):
+    """A user's model."""
+
+
+def test_a_policys_own_model_may_be_named_or_given_and_travels_with_checkpoints(
+    tmp_path: Path,
+) -> None:
+    """RLlib's own example with several agents has a registered model for each policy."""
+    ModelCatalog.register_custom_model("wide", Wide)
+    config = PPOConfig().environment(CARTPOLES, env_config={"num_agents": 3})
+    config.rollouts(num_rollout_workers=0, num_envs_per_worker=1, rollout_fragment_length=32)
+    specs = {
+        "0": (None, None, None, {"model": {"custom_model": "wide"}, "gamma": np.float64(0.9)}),
+        "1": (None, None, None, {"model": {"custom_model": Wide}}),
+        "2": PolicySpec(algorithm_class("DQN"), config={"model": {"custom_model": "wide"}}),
+    }
+    config.multi_agent(policies=specs, policy_mapping_fn=by_name)
+    with config.training(train_batch_size=64, num_sgd_iter=1).build(
+        name="run", results=tmp_path
+    ) as algo:
+        algo.train()
+        weights, path = algo.get_weights(), algo.save()
+    assert all(any("model." in key for key in named) for named in weights.values()), "the user's"
+    with PPO.from_checkpoint(path, CARTPOLES, name="again", results=tmp_path) as again:
+        for name, named in again.get_weights().items():
+            assert all(np.array_equal(x, weights[name][key]) for key, x in named.items())
+    specs["0"] = (None, None, None, {"model": {"custom_model": "wyde"}})
+    with pytest.raises(ConfigError, match=r"policies\.0\.model\.custom_model: 'wyde' .* 'wide'\?"):
+        config.copy().multi_agent(policies=specs).build(name="no", results=tmp_path)
 
 
 def test_a_hundred_policies_in_one_environment(tmp_path: Path) -> None:
