@@ -12,7 +12,7 @@ First priorities are the |TD| of the worker's own networks.
 from __future__ import annotations
 
 import functools
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -20,27 +20,21 @@ from msgspec import Meta
 
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.ddpg import DeterministicConfig, DeterministicUpdate, policy_with_noise
-from actorrl.algorithms.replay_config import (
-    Prioritized,
-    ReplayConfig,
-    SamplesPerInsert,
-    StepsSummed,
-)
+from actorrl.algorithms.replay_config import Prioritized, SamplesPerInsert, StepsSummed
+from actorrl.algorithms.sharded_replay import ReplayShards, ShardedReplayConfig
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment
 from actorrl.envs.check import EnvInfo
 from actorrl.losses import continuous_q as losses
 from actorrl.policies.deterministic import DeterministicPolicy
 from actorrl.policies.exploration import epsilon_ladder
-from actorrl.replay.buffer import BufferSettings
 from actorrl.roles.settings import Arrays, Body, Postprocess
 from actorrl.rollouts.postprocess import NStep
-from actorrl.runtime.counts import role_count
 from actorrl.runtime.program import Program
 from actorrl.topologies import distributed_replay
 
 
-class APEXDDPGConfig(DeterministicConfig):
+class APEXDDPGConfig(DeterministicConfig, ShardedReplayConfig):
     rollout_fragment_length: (
         Annotated[
             int,
@@ -51,13 +45,7 @@ class APEXDDPGConfig(DeterministicConfig):
     n_step: StepsSummed = 3
     samples_per_insert: SamplesPerInsert = 16.0
     prioritized_replay: Prioritized = True
-    num_replay_shards: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
-        Meta(
-            description="replay processes; null: the host list's `replay`, else 2",
-            extra={"unit": "processes", "rllib": 4},
-        ),
-    ] = None
+    num_replay_shards: ReplayShards = None
     random_steps: Annotated[
         int, Meta(ge=0, le=0, description="none here: noise alone explores")
     ] = 0
@@ -65,22 +53,6 @@ class APEXDDPGConfig(DeterministicConfig):
         float, Meta(gt=0, lt=1, description="standard deviation of the first environment's noise")
     ] = 0.5
     noise_exponent: Annotated[float, Meta(ge=0, description="steepness of the ladder")] = 4.0
-
-    ALIASES: ClassVar[dict[str, str]] = {
-        **ReplayConfig.ALIASES,
-        "num_replay_buffer_shards": "num_replay_shards",
-    }
-
-    def resolved_num_shards(self) -> int:
-        return role_count(self.cluster_spec(), "replay", self.num_replay_shards, 2)
-
-    def buffer(self, info: EnvInfo) -> tuple[str, BufferSettings]:
-        return "replay", self.shard(info, 0, self.resolved_num_shards())
-
-    def validate(self) -> list[str]:
-        lines = super().validate()
-        shards = self.resolved_num_shards() if not lines else self.num_replay_shards or 1
-        return lines + self.shard_lines(shards)
 
 
 # ---- policy ---------------------------------------------------------------------------------
@@ -140,7 +112,7 @@ class APEX_DDPG(Algorithm):
         return distributed_replay.build(
             "APEX_DDPG",
             setup.workers(config),
-            setup.learner(config, functools.partial(DeterministicUpdate, config, info, setup.seed)),
+            setup.learner(config, setup.update(config, DeterministicUpdate)),
             config.shard(info, setup.seed, shards),
             shards,
             setup.acting(config, make_policy),

@@ -10,61 +10,36 @@ moves by `tau` of the way every `target_network_update_freq` learner updates.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal
 
-import msgspec
 import numpy as np
-import torch
 from msgspec import Meta
-from torch import Tensor
 
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.optimizer import Optimizer
+from actorrl.algorithms.q_learning import QConfig, QUpdate, UpdatesApart
 from actorrl.algorithms.replay_config import (
-    AdamEpsilon,
     BatchRows,
-    Prioritized,
     ReplayConfig,
     SamplesPerInsert,
     StepsSummed,
     make_postprocess,
 )
-from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
-from actorrl.losses.distributional import categorical_td
-from actorrl.losses.q_learning import double_q_td, huber
-from actorrl.models.model_config import ModelConfig
-from actorrl.models.q_network import QNetwork, Support
+from actorrl.models.q_network import Support
 from actorrl.policies.exploration import EpsilonSchedule
 from actorrl.policies.q_explorers import Explorer, ParameterNoise, SoftQ
 from actorrl.policies.q_policy import QPolicy
-from actorrl.roles.settings import Metrics, State
 from actorrl.runtime.program import Program
 from actorrl.topologies import local_replay
 
 
-class DQNConfig(ReplayConfig):
+class DQNConfig(QConfig):
     reproducible: ClassVar[bool] = True
     several_policies: ClassVar[bool] = True
 
-    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
     train_batch_size: Annotated[BatchRows, Meta(extra={"rllib": 32})] = 64
-    grad_clip: (
-        Annotated[
-            float,
-            Meta(gt=0, description="largest L2 norm of the gradient", extra={"rllib": 40.0}),
-        ]
-        | None
-    ) = 10.0
-    adam_epsilon: AdamEpsilon = 1e-5
-    model: Annotated[ModelConfig, Meta(description="the network")] = msgspec.field(
-        default_factory=lambda: ModelConfig(fcnet_hiddens=[128, 128], fcnet_activation="relu")
-    )
     n_step: Annotated[StepsSummed, Meta(extra={"rllib": 1})] = 3
     samples_per_insert: Annotated[SamplesPerInsert, Meta(extra={"rllib": 32.0})] = 16.0
-    prioritized_replay: Prioritized = True
-    double_q: Annotated[bool, Meta(description="double Q-learning")] = True
-    dueling: Annotated[bool, Meta(description="dueling network")] = True
     num_atoms: Annotated[
         int, Meta(ge=1, description="atoms of the distribution of returns; 1: values only")
     ] = 1
@@ -92,14 +67,7 @@ class DQNConfig(ReplayConfig):
             extra={"rllib": 1.0},
         ),
     ] = 0.01
-    target_network_update_freq: Annotated[
-        int,
-        Meta(
-            ge=1,
-            description="learner updates between two moves of the target network",
-            extra={"unit": "updates", "rllib": 500},
-        ),
-    ] = 1
+    target_network_update_freq: Annotated[UpdatesApart, Meta(extra={"rllib": 500})] = 1
     tau: Annotated[
         float,
         Meta(
@@ -169,98 +137,11 @@ def make_policy(config: DQNConfig, info: EnvInfo, seed: int, env_indices: np.nda
 # ---- postprocess: replay_config.py's ----------------------------------------------------------
 
 
-# ---- update ---------------------------------------------------------------------------------
+# ---- update: q_learning.py's -------------------------------------------------------------------
 
 
-class DQNUpdate:
-    """One step of the optimizer on one batch; returns the rows' new priorities [N]."""
-
-    def __init__(self, config: DQNConfig, info: EnvInfo, seed: int, device: str) -> None:
-        self._config = config
-        self.policy: QPolicy = make_policy(config, info, seed, np.arange(1))
-        self.policy.to(device)
-        self._target = self.policy.make_target()
-        self.policy.follow(self._target.sync)
-        self._optimizer = Optimizer(
-            self.policy,
-            config.lr,
-            config.lr_schedule,
-            config.gradient_clip(),
-            eps=config.adam_epsilon,
-        )
-        self._num_updates = 0
-
-    def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
-        config = self._config
-        batch = self.policy.filtered_rows(batch)
-        if config.noisy:  # one noise for all rows of a batch, another for the target network
-            self.policy.model.draw_noise(self.policy.random)
-            cast(QNetwork, self._target.model).draw_noise(self.policy.random)
-        row_losses, priorities = (
-            self._categorical(batch) if config.num_atoms > 1 else self._huber(batch)
-        )
-        loss = (batch[c.WEIGHTS] * row_losses).mean()
-        stepped = self._optimizer.minimize(loss, timesteps)
-        self._num_updates += 1
-        if self._num_updates % config.target_network_update_freq == 0:
-            self._target.sync(config.tau)
-        return {
-            "loss": loss.detach(),
-            "mean_td_error": priorities.mean(),
-            **stepped,
-            c.PRIORITIES: priorities.cpu().numpy(),
-        }
-
-    def _huber(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Of each row the loss and the priority |TD|, [N]."""
-        q_next_target = self._target.q_values(batch[c.NEXT_OBS])
-        q_next_online = self._chooser(batch[c.NEXT_OBS], q_next_target)
-        td = double_q_td(
-            self.policy.q_values(batch[c.OBS]),  # last: the others' memory is free again by then
-            batch[c.ACTIONS],
-            batch[c.REWARDS],
-            batch[c.DISCOUNTS],
-            q_next_online,
-            q_next_target,
-            self._config.double_q,
-        )
-        return huber(td), td.detach().abs()
-
-    def _categorical(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Of each row the loss and the priority, both the divergence, [N]."""
-        model = self.policy.model
-        assert model.support is not None
-        with torch.no_grad():
-            logits_next = cast(QNetwork, self._target.model).logits(batch[c.NEXT_OBS])
-        divergence = categorical_td(
-            model.logits(batch[c.OBS]),
-            batch[c.ACTIONS],
-            batch[c.REWARDS],
-            batch[c.DISCOUNTS],
-            self._chooser(batch[c.NEXT_OBS], model.mean_of(logits_next)),
-            logits_next,
-            model.support.values(logits_next.device),
-        )
-        return divergence, divergence.detach().clamp(min=0.0)
-
-    @torch.no_grad()
-    def _chooser(self, new_obs: Tensor, q_next_target: Tensor) -> Tensor:
-        """The values by which the next action is chosen."""
-        return self.policy.q_values(new_obs) if self._config.double_q else q_next_target
-
-    def state_dict(self) -> State:
-        return {
-            "optimizer": self._optimizer.state_dict(),
-            "target": self._target.flat_weights(),
-            "num_updates": self._num_updates,
-            "random": self.policy.random_state(),
-        }
-
-    def load_state_dict(self, state: State) -> None:
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._target.load_flat(state["target"])
-        self._num_updates = int(state["num_updates"])
-        self.policy.set_random_state(state["random"])
+def make_update(config: DQNConfig, info: EnvInfo, seed: int, device: str) -> QUpdate:
+    return QUpdate(config, make_policy(config, info, seed, np.arange(1)), device, config.tau)
 
 
 # ---- program --------------------------------------------------------------------------------
@@ -275,7 +156,7 @@ class DQN(Algorithm):
         return local_replay.build(
             "DQN",
             setup.workers(config),
-            setup.learner(config, setup.update(config, DQNUpdate)),
+            setup.learner(config, setup.update(config, make_update)),
             config.local_replay(setup.info, setup.seed),
             setup.acting(config, make_policy),
             setup.postprocess(config, make_postprocess),

@@ -18,7 +18,6 @@ from actorrl.replay.footprint import Footprint, footprint
 from actorrl.replay.frame_store import frames_for
 from actorrl.roles.local_replay_learner import LocalReplaySettings
 from actorrl.roles.replay_rows import n_step_rows
-from actorrl.roles.replay_shard import ShardSettings
 from actorrl.roles.settings import Postprocess
 from actorrl.rollouts.postprocess import num_lead_in
 from actorrl.runtime.counts import USABLE_MEMORY
@@ -55,8 +54,8 @@ TwinQ = Annotated[bool, Meta(description="two critics, of which the smaller valu
 
 
 class ReplayConfig(AlgorithmConfig):
-    """Base of the Configs of DQN, DDPG, TD3 and SAC (one buffer, in the learner: `reproducible`)
-    and of both Ape-X (shards)."""
+    """Base of the Configs of DQN, DDPG, TD3 and SAC (one buffer, in the learner: `reproducible`),
+    and of sharded_replay.py's."""
 
     gathers: ClassVar[Gathers] = "replay"
     learns_from_rows: ClassVar[bool] = True
@@ -178,55 +177,6 @@ class ReplayConfig(AlgorithmConfig):
             samples_per_insert=self.samples_per_insert,
             beta=self.prioritized_replay_beta,
         )
-
-    # ---- Ape-X --------------------------------------------------------------------------
-
-    def shard(self, info: EnvInfo, seed: int, num_shards: int) -> ShardSettings:
-        """A shard's part of everything that counts rows."""
-        rows = self.fragment_length() * self.num_envs()
-        overlap = self.frame_overlap(info)
-        filters = self.observation_filter != "NoFilter"
-        num_frames = 0
-        if info.frame_stack > 1:
-            # Several shards: fragments of a worker alternate, and each brings its lead-in along.
-            spare = overlap / rows if num_shards > 1 else 0.0
-            wanted = int(self.replay_capacity // num_shards * (1.0 + spare))
-            num_frames = frames_for(wanted, rows + overlap, self.resolved_num_workers())
-        return ShardSettings(
-            capacity=max(1, self.replay_capacity // num_shards),
-            alpha=self.prioritized_replay_alpha if self.prioritized_replay else None,
-            eps=self.prioritized_replay_eps,
-            min_size=max(1, self.learning_starts // num_shards),
-            samples_per_insert=self.samples_per_insert,
-            # Two fragments or two batches ahead, whichever is more: neither side runs in lock-step.
-            tolerance=2.0 * max(self.samples_per_insert * rows, self.train_batch_size),
-            seed=seed,
-            num_frames=num_frames,
-            storage=self.storage_for(info),
-            overlap_frames=overlap,
-            filtered_shape=info.observation_space.shape if filters else None,
-        )
-
-    def shard_lines(self, num_shards: int) -> list[str]:
-        """What is wrong with the sizes of shards."""
-        if self.storage == "cuda":
-            return [
-                "storage: cuda keeps frames beside the learner's own buffer, and shards are"
-                " processes without a GPU, expected raw or lz4"
-            ]
-        capacity = self.replay_capacity // num_shards
-        if self.train_batch_size <= capacity:
-            return []
-        return [
-            f"train_batch_size: {self.train_batch_size} rows cannot come from a shard of"
-            f" {self.replay_capacity} / {num_shards} rows, expected at most {capacity}"
-        ]
-
-    def explores_little(self, env_index: int) -> bool:
-        """Of a ladder of exploration, the third of the environments that explore least: their
-        episodes are reported, as RLlib's."""
-        num_envs = self.num_envs_total()
-        return env_index >= num_envs - max(1, num_envs // 3)
 
 
 def _footprint(settings: BufferSettings, info: EnvInfo) -> Footprint:

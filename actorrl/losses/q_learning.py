@@ -28,7 +28,7 @@ def double_q_td(
     rows = (len(actions),)
     assert q_tm1.dim() == 2 and actions.shape == rewards_n.shape == discounts.shape == rows
     assert q_tm1.shape == q_next_online.shape == q_next_target.shape
-    chosen = q_tm1.gather(1, actions.long().unsqueeze(1)).squeeze(1)
+    chosen = taken(q_tm1, actions)
     with torch.no_grad():
         chooser = q_next_online if double else q_next_target
         best = chooser.argmax(dim=1, keepdim=True)
@@ -38,28 +38,13 @@ def double_q_td(
     return target - chosen
 
 
+def taken(q: Tensor, actions: Tensor) -> Tensor:
+    """Q [N, A] of the actions [N], [N]."""
+    return q.gather(1, actions.long().unsqueeze(1)).squeeze(1)
+
+
 def huber(td: Tensor, delta: float = 1.0) -> Tensor:
     """1/2 td^2 up to |td| = delta, linear with slope delta beyond, elementwise."""
     size = td.abs()
     quadratic = size.clamp(max=delta)
     return quadratic * (size - 0.5 * quadratic)
-
-
-def importance_weights(
-    probabilities: Tensor, num_rows: float, beta: float, max_weight: float | None = None
-) -> Tensor:
-    """(rows x probability)^-beta / max_weight, [N]; Schaul et al. 2016, section 3.4.
-
-    With several shards, `probabilities` and `num_rows` are those of all shards together, and
-    `max_weight` the one global maximum, that of the smallest priority in replay; without one, the
-    batch's own largest weight is taken.
-    """
-    assert probabilities.dim() == 1
-    weights = (num_rows * probabilities).pow(-beta)
-    return weights / (weights.max() if max_weight is None else max_weight)
-
-
-def q_loss(td: Tensor, weights: Tensor, delta: float = 1.0) -> Tensor:
-    """Mean over the rows of weight x huber(td), a scalar; weights [N] are constants."""
-    assert td.dim() == 1 and td.shape == weights.shape
-    return (weights.detach() * huber(td, delta)).mean()

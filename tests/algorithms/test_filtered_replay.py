@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from actorrl.algorithms import apex_dqn, dqn
 from actorrl.algorithms.apex_ddpg import first_priorities
-from actorrl.algorithms.apex_dqn import APEXUpdate
 from actorrl.algorithms.base import Setup
 from actorrl.algorithms.ddpg import DeterministicUpdate
-from actorrl.algorithms.dqn import DQNUpdate
 from actorrl.algorithms.sac import SACUpdate
 from actorrl.data import columns as c
 from actorrl.envs.filters import RunningStat
@@ -23,9 +22,9 @@ from tests.roles import worlds
 
 COUNTING = "actorrl.testing.probe_envs:CountingEnv"
 UPDATES: dict[str, tuple[str, Any, str, dict[str, Any]]] = {
-    "DQN": ("DQN", DQNUpdate, COUNTING, {"tau": 0.5}),
-    "distributional": ("DQN", DQNUpdate, COUNTING, {"num_atoms": 5, "v_max": 40.0}),
-    "APEX": ("APEX", APEXUpdate, COUNTING, {"target_network_update_freq": 1}),
+    "DQN": ("DQN", dqn.make_update, COUNTING, {"tau": 0.5}),
+    "distributional": ("DQN", dqn.make_update, COUNTING, {"num_atoms": 5, "v_max": 40.0}),
+    "APEX": ("APEX", apex_dqn.make_update, COUNTING, {"target_network_update_freq": 1}),
     "TD3": ("TD3", DeterministicUpdate, "Pendulum-v1", {"policy_delay": 1}),
     "SAC": ("SAC", SACUpdate, "Pendulum-v1", {}),
     "discrete SAC": ("SAC", SACUpdate, COUNTING, {}),

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actorrl.algorithms.apex_dqn import APEXUpdate
+from actorrl.algorithms import apex_dqn, dqn
 from actorrl.algorithms.appo import APPOUpdate
 from actorrl.algorithms.ddpg import DeterministicUpdate
-from actorrl.algorithms.dqn import DQNUpdate
 from actorrl.algorithms.sac import SACUpdate
 from actorrl.roles import partners
 from actorrl.roles.several_policies import SeveralUpdates
@@ -20,8 +19,8 @@ from actorrl.rollouts.callbacks import DefaultCallbacks
 from tests.roles import worlds
 
 UPDATES: dict[str, tuple[Any, str, dict[str, Any]]] = {
-    "DQN": (DQNUpdate, "CartPole-v1", {}),
-    "APEX": (APEXUpdate, "CartPole-v1", {}),
+    "DQN": (dqn.make_update, "CartPole-v1", {}),
+    "APEX": (apex_dqn.make_update, "CartPole-v1", {}),
     "SAC": (SACUpdate, "CartPole-v1", {}),
     "DDPG": (DeterministicUpdate, "Pendulum-v1", {}),
     "TD3": (DeterministicUpdate, "Pendulum-v1", {}),

@@ -73,11 +73,11 @@ def test_an_update_is_that_of_the_fragment_whose_rows_they_are(
 
 
 def test_rows_of_a_replay_may_come_in_any_order(tmp_path: Path) -> None:
-    from actorrl.algorithms.dqn import DQNUpdate
+    from actorrl.algorithms.dqn import make_update
 
     config = small("DQN", lr=0.01, adam_epsilon=10.0)
     with config.build(results=tmp_path, name="run") as algo:
-        update = DQNUpdate(config, checked(config), 1, "cpu")
+        update = make_update(config, checked(config), 1, "cpu")
         update.policy.set_weights(algo.get_policy().get_weights())
         before, random = weights_of(algo), np.random.default_rng(0)
         obs, after = random.normal(size=(2, 12, 3)).astype(np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from actorrl.losses.q_learning import double_q_td, huber, importance_weights, q_loss
+from actorrl.losses.q_learning import double_q_td, huber
 from tests.losses import reference
 
 torch.set_num_threads(1)
@@ -76,32 +76,3 @@ def test_huber_is_quadratic_inside_and_linear_outside():
     x = torch.randn(100)
     expected = reference_loss(x, torch.zeros(100), reduction="none", delta=0.7)
     torch.testing.assert_close(huber(x, 0.7), expected)
-
-
-def test_importance_weights_agree_with_the_slow_reference():
-    priorities = np.random.default_rng(0).random(1000) ** 3 + 1e-3
-    probabilities = priorities / priorities.sum()
-    raw = np.array([(1000 * p) ** -0.4 for p in probabilities])
-    batch = torch.from_numpy(probabilities[:64])
-    local = importance_weights(batch, 1000, 0.4)
-    np.testing.assert_allclose(local, raw[:64] / raw[:64].max(), atol=1e-6)
-    everywhere = importance_weights(batch, 1000, 0.4, max_weight=raw.max())
-    np.testing.assert_allclose(everywhere, raw[:64] / raw.max(), atol=1e-6)
-    assert everywhere.max() <= 1.0
-
-
-def test_importance_weights_make_a_prioritised_mean_the_plain_mean():
-    """With beta 1, sum over rows of p x (weight x max) x f is the plain mean of f."""
-    random = np.random.default_rng(1)
-    probabilities = random.dirichlet(np.ones(50))
-    values = random.normal(size=50)
-    weights = importance_weights(torch.from_numpy(probabilities), 50, 1.0, max_weight=1.0)
-    assert (probabilities * weights.numpy() * values).sum() == pytest.approx(values.mean())
-
-
-def test_the_loss_is_the_weighted_mean_of_huber():
-    td, weights = torch.tensor([0.5, 3.0], requires_grad=True), torch.tensor([1.0, 0.1])
-    loss = q_loss(td, weights)
-    assert loss.item() == pytest.approx((0.125 + 0.25) / 2)
-    loss.backward()
-    assert td.grad.tolist() == pytest.approx([0.25, 0.05])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from actorrl.algorithms.apex_dqn import APEXUpdate
+from actorrl.algorithms.apex_dqn import make_update as make_apex
 from actorrl.algorithms.registry import config_class
 from actorrl.data import columns as c
 from actorrl.roles.compiling import compiling
@@ -32,7 +32,7 @@ def batch() -> dict[str, torch.Tensor]:
 
 def make_update(**settings: Any) -> Any:
     config, info = worlds.configured("APEX", "CartPole-v1", **settings)
-    return functools.partial(APEXUpdate, config, info, 0)
+    return functools.partial(make_apex, config, info, 0)
 
 
 def test_without_a_mode_nothing_is_changed() -> None:

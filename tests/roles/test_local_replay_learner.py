@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from actorrl.algorithms.base import Setup
-from actorrl.algorithms.dqn import DQN, DQNUpdate
+from actorrl.algorithms.dqn import DQN, make_update
 from actorrl.data import columns as c
 from actorrl.roles.local_replay_learner import LocalReplayLearner, LocalReplaySettings
 from actorrl.runtime.program import Program, Request, State
@@ -26,7 +26,7 @@ BATCH = 16
 def program_of(num_workers: int, samples_per_insert: float, **replay: Any) -> Program:
     """Workers that answer with 8 rows each when the test says so."""
     config, info = worlds.configured("DQN", COUNTING)
-    update = worlds.recording(functools.partial(DQNUpdate, config, info, 0))
+    update = worlds.recording(functools.partial(make_update, config, info, 0))
     settings = LocalReplaySettings(
         **{"capacity": 500, "alpha": None, "min_size": 16, **replay},
         samples_per_insert=samples_per_insert,
@@ -120,7 +120,7 @@ def test_no_sampled_transition_spans_the_end_of_an_episode(
     config.training(learning_starts=20, train_batch_size=32, prioritized_replay=prioritized)
     program = DQN.program(config, Setup(info, 0, lambda: None))
     node = program.nodes["learner/0"]
-    make = functools.partial(DQNUpdate, config, info, 0)
+    make = functools.partial(make_update, config, info, 0)
     node.args = (worlds.learner(worlds.recording(make, learns=True), 32), *node.args[1:])
     with worlds.running(program) as cluster:
         worlds.train(cluster, min_updates=60)

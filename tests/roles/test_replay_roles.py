@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from actorrl.algorithms.apex_dqn import APEX, APEXUpdate, make_policy, make_postprocess
+from actorrl.algorithms.apex_dqn import APEX, make_policy, make_postprocess, make_update
 from actorrl.algorithms.base import Setup
 from actorrl.data import columns as c
 from actorrl.envs.vector import make_vector
@@ -69,7 +69,7 @@ def credo_of(shard: int, number: np.ndarray) -> np.ndarray:
 
 def two_shards(rows: list[dict[str, np.ndarray]], beta: float = 1.0) -> Program:
     config, info = worlds.configured("APEX", COUNTING)
-    make = functools.partial(APEXUpdate, config, info, 0)
+    make = functools.partial(make_update, config, info, 0)
     shard = ShardSettings(
         capacity=200, alpha=1.0, eps=1e-6, min_size=1, samples_per_insert=1e6, tolerance=1e9, seed=0
     )
@@ -160,7 +160,7 @@ def test_a_shard_that_is_lost_is_asked_no_more_until_it_has_rows_again() -> None
 def test_a_workers_first_priorities_are_the_learners_own(autoreset: Any, clip: Any) -> None:
     """While target and online network are the same, that is with the first weights."""
     config, info = worlds.configured("APEX", COUNTING, n_step=3, num_envs_per_worker=4)
-    update = APEXUpdate(config, info, 0, "cpu")
+    update = make_update(config, info, 0, "cpu")
     policy = make_policy(config, info, 1, np.arange(4))
     policy.load_flat(update.policy.flat_weights(), 1)
     vector = make_vector(info.env, {}, 4, seed=0, autoreset=autoreset)
@@ -173,7 +173,7 @@ def test_a_workers_first_priorities_are_the_learners_own(autoreset: Any, clip: A
         errors = update(batch, 0)[c.PRIORITIES]
         assert len(errors) > 100 and errors.std() > 0
         np.testing.assert_allclose(rows[c.PRIORITIES], errors, atol=1e-4, rtol=1e-5)
-        update = APEXUpdate(config, info, 0, "cpu")  # it has learned: the first weights again
+        update = make_update(config, info, 0, "cpu")  # it has learned: the first weights again
 
 
 @pytest.mark.parametrize("autoreset", ["next_step", "same_step"])
@@ -185,7 +185,7 @@ def test_no_sampled_transition_spans_the_end_of_an_episode(autoreset: str, n_ste
     config.training(learning_starts=20, train_batch_size=32, samples_per_insert=8)
     program = APEX.program(config, Setup(info, 0, lambda: None))
     node = program.nodes["learner/0"]
-    make = functools.partial(APEXUpdate, config, info, 0)
+    make = functools.partial(make_update, config, info, 0)
     node.args = (worlds.learner(worlds.recording(make, learns=True), 32), *node.args[1:])
     with worlds.running(program) as cluster:
         worlds.train(cluster, min_updates=60)

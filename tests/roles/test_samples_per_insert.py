@@ -7,11 +7,13 @@ import time
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
-from actorrl.algorithms.apex_dqn import APEX, APEXUpdate
+from actorrl.algorithms.apex_dqn import APEX, make_policy, make_update
 from actorrl.algorithms.base import Setup
+from actorrl.algorithms.q_learning import QUpdate
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.refs import NO_LIMIT
 from actorrl.testing.probe_envs import CountingEnv
@@ -22,10 +24,14 @@ SLOW_UPDATE_S = 0.02  # one takes about 1 ms by itself
 SLOW_STEP_S = 0.002  # one takes about 10 us by itself
 
 
-class SlowUpdate(APEXUpdate):
+class SlowUpdate(QUpdate):
     def __call__(self, batch: dict[str, torch.Tensor], timesteps: int) -> Any:
         time.sleep(SLOW_UPDATE_S)
         return super().__call__(batch, timesteps)
+
+
+def make_slow_update(config: Any, info: Any, seed: int, device: str) -> SlowUpdate:
+    return SlowUpdate(config, make_policy(config, info, seed, np.arange(1)), device, tau=1.0)
 
 
 class SlowEnv(gym.Wrapper):  # type: ignore[type-arg]
@@ -38,20 +44,20 @@ class SlowEnv(gym.Wrapper):  # type: ignore[type-arg]
 
 
 @pytest.mark.parametrize(
-    ("env", "update"),
+    ("env", "make"),
     [
-        pytest.param(CountingEnv, SlowUpdate, id="ten times slower learner"),
-        pytest.param(SlowEnv, APEXUpdate, id="ten times slower workers", marks=pytest.mark.slow),
+        pytest.param(CountingEnv, make_slow_update, id="ten times slower learner"),
+        pytest.param(SlowEnv, make_update, id="ten times slower workers", marks=pytest.mark.slow),
     ],
 )
-def test_samples_per_insert_stays_within_a_tenth_of_its_target(env: Any, update: Any) -> None:
+def test_samples_per_insert_stays_within_a_tenth_of_its_target(env: Any, make: Any) -> None:
     config, info = worlds.configured("APEX", env, num_workers=1, num_envs_per_worker=2)
     config.training(rollout_fragment_length=5, learning_starts=40, train_batch_size=32)
     config.training(samples_per_insert=TARGET, replay_capacity=400)
     program = APEX.program(config, Setup(info, 0, lambda: None))
     node = program.nodes["learner/0"]
-    make = functools.partial(update, config, info, 0)
-    node.args = (worlds.learner(make, 32), *node.args[1:])
+    settings = worlds.learner(functools.partial(make, config, info, 0), 32)
+    node.args = (settings, *node.args[1:])
     with Cluster(program) as cluster:
         learner = cluster.ref("learner/0")
         ratios = []
