@@ -158,14 +158,14 @@ class DeterministicUpdate:
         loss, errors = losses.critic_loss(values, targets, batch[c.WEIGHTS], delta)
         metrics = {
             "critic_loss": loss.detach(),
-            "mean_q": targets.mean(),
+            "mean_q": values[0].detach().mean(),
             "mean_td_error": errors.mean(),
             **self._critics.minimize(loss, timesteps),
             c.PRIORITIES: errors.cpu().numpy(),
         }
         self._num_updates += 1
         if self._num_updates % self._config.policy_delay == 0:
-            metrics["actor_loss"] = self._step_actor(batch[c.OBS], timesteps)
+            metrics |= self._step_actor(batch[c.OBS], timesteps)
             self._target.sync(self._config.tau)
         return metrics
 
@@ -181,11 +181,11 @@ class DeterministicUpdate:
         next_values = losses.smallest(target.q_values(new_obs, actions))
         return losses.bootstrapped(batch[c.REWARDS], batch[c.DISCOUNTS], next_values)
 
-    def _step_actor(self, obs: Tensor, timesteps: int) -> Tensor:
+    def _step_actor(self, obs: Tensor, timesteps: int) -> Metrics:
         """Towards the actions that the first critic likes best (Silver et al. 2014)."""
         loss = -self.policy.model.critics[0](obs, self.policy.actor(obs)).mean()
-        self._actor.minimize(loss, timesteps)
-        return loss.detach()
+        stepped = self._actor.minimize(loss, timesteps)
+        return {"actor_loss": loss.detach(), "actor_grad_gnorm": stepped["grad_gnorm"]}
 
     def state_dict(self) -> State:
         return {

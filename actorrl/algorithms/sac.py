@@ -36,6 +36,7 @@ from actorrl.algorithms.replay_config import (
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.losses import continuous_q as losses
+from actorrl.losses.q_learning import taken
 from actorrl.models.continuous import ActorAndCritics
 from actorrl.models.model_config import ModelConfig
 from actorrl.policies.squashed_gaussian import SquashedGaussianPolicy
@@ -166,7 +167,7 @@ class SACUpdate:
         critic_loss, errors = self._critic_loss(batch, alpha)
         stepped = self._optimizers["critics"].minimize(critic_loss, timesteps)
         actor_loss, entropy = self._actor_loss(batch[c.OBS], alpha)
-        self._optimizers["actor"].minimize(actor_loss, timesteps)
+        actor_stepped = self._optimizers["actor"].minimize(actor_loss, timesteps)
         alpha_loss = losses.temperature_loss(self.policy.log_alpha, entropy, self._target_entropy)
         self._optimizers["log_alpha"].minimize(alpha_loss, timesteps)
         self._target.sync(self._config.tau)
@@ -177,7 +178,8 @@ class SACUpdate:
             "alpha": alpha,
             "entropy": entropy.mean(),
             "mean_td_error": errors.mean(),
-            **stepped,
+            **stepped,  # the critics'
+            "actor_grad_gnorm": actor_stepped["grad_gnorm"],
             c.PRIORITIES: errors.cpu().numpy(),
         }
 
@@ -188,8 +190,7 @@ class SACUpdate:
             targets = losses.bootstrapped(batch[c.REWARDS], batch[c.DISCOUNTS], next_values)
         actions = batch[c.ACTIONS]
         if self.policy.discrete:
-            chosen = actions.long().unsqueeze(1)
-            values = [q.gather(1, chosen).squeeze(1) for q in self.policy.q_values(batch[c.OBS])]
+            values = [taken(q, actions) for q in self.policy.q_values(batch[c.OBS])]
         else:
             values = list(self.policy.q_values(batch[c.OBS], actions))
         return losses.critic_loss(values, targets, batch[c.WEIGHTS])

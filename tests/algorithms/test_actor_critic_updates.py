@@ -74,6 +74,23 @@ def test_targets_follow_by_tau(name: str) -> None:
     np.testing.assert_allclose(update._target.flat_weights(), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["DDPG", "SAC"])
+def test_the_gradients_of_critics_and_actor_are_told_apart(name: str) -> None:
+    update = update_of(name)
+    metrics = update(batch_of(), 0)
+    for key, of in (("grad_gnorm", "critics"), ("actor_grad_gnorm", "actor")):
+        gradient = update.policy.flat_gradient()[update.policy.flat.span(of)]
+        assert float(metrics[key]) == pytest.approx(np.linalg.norm(gradient), rel=1e-4)
+    assert metrics["grad_gnorm"] != metrics["actor_grad_gnorm"]
+
+
+def test_mean_q_is_the_first_critics_value_of_the_actions_taken() -> None:
+    update, batch = update_of("TD3"), batch_of()
+    with torch.no_grad():
+        wanted = update.policy.q_values(batch[c.OBS], batch[c.ACTIONS])[0].mean()
+    assert float(update(batch, 0)["mean_q"]) == pytest.approx(float(wanted), rel=1e-5)
+
+
 def test_td3s_targets_are_the_smaller_values_at_actions_with_clipped_noise() -> None:
     update = update_of("TD3", target_noise=5.0, target_noise_clip=0.1)
     batch = batch_of()
