@@ -120,6 +120,7 @@ def test_statistics_are_of_each_row_in_the_shards_once(name: str, env: str) -> N
     with worlds.running(program(name, env)) as cluster:
         worlds.train(cluster, min_updates=20)
         learner = worlds.actor(cluster)
+        worlds.poll_until(cluster, lambda: len(learner._shards) == 2)  # each tells now and then
         told = {shard: body["num_inserted"] for shard, body in learner._shards.items()}
         obs = [
             first_observations(worlds.actor(cluster, shard)._replay, count)
