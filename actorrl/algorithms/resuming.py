@@ -104,6 +104,10 @@ def _do_without_gpus(config: AlgorithmConfig) -> None:
         if asked:
             setattr(config, key, 0.0)
             config.note(f"{key}: {asked:g} in the checkpoint, and there is none here: on the CPU")
+    for key, needs, instead in (("cuda_graphs", True, False), ("storage", "cuda", None)):
+        if getattr(config, key, None) == needs:
+            setattr(config, key, instead)
+            config.note(f"{key}: needs the GPU that was there before the checkpoint: not now")
 
 
 def _newest_whole(folder: RunFolder) -> Path:

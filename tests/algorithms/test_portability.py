@@ -84,7 +84,10 @@ def test_what_several_learners_learned_goes_on_with_one_in_one_process(tmp_path:
 def with_gpu(path: str, to: Path) -> str:
     """The same checkpoint, as a machine with a GPU would have written it."""
     about = read_manifest(path).about
-    about["config"] = {**about["config"], "num_gpus": 1.0, "num_gpus_per_worker": 0.5}
+    asked = {"num_gpus": 1.0, "num_gpus_per_worker": 0.5, "cuda_graphs": True}
+    about["config"] = {**about["config"], **asked}
+    if "storage" in about["config"]:
+        about["config"]["storage"] = "cuda"
     return str(write_checkpoint(to, read_checkpoint(path), about))
 
 
@@ -97,6 +100,7 @@ def test_what_was_trained_on_a_gpu_goes_on_without_one_and_says_so(tmp_path: Pat
         assert algo.notices == [
             "num_gpus: 1 in the checkpoint, and there is none here: on the CPU",
             "num_gpus_per_worker: 0.5 in the checkpoint, and there is none here: on the CPU",
+            "cuda_graphs: needs the GPU that was there before the checkpoint: not now",
         ]
         assert algo.train()["training_iteration"] == row["training_iteration"] + 1
     (folder.checkpoints / Path(path).name).rename(tmp_path / "aside")
@@ -104,6 +108,16 @@ def test_what_was_trained_on_a_gpu_goes_on_without_one_and_says_so(tmp_path: Pat
     algo = resume(folder)
     algo.stop()
     assert algo.config.num_gpus == 0
+
+
+@pytest.mark.skipif(bool(gpu_ids()), reason="this machine has a GPU")
+def test_frames_that_were_kept_on_a_gpu_are_kept_on_the_host_without_one(tmp_path: Path) -> None:
+    config = config_class("DQN")().environment("CartPole-v1").rollouts(num_workers=0)
+    with config.build(results=tmp_path, name="before") as algo:
+        path = with_gpu(algo.save(), tmp_path / "from a gpu")
+    with Algorithm.from_checkpoint(path, results=tmp_path, name="after") as algo:
+        assert algo.config.storage is None
+        assert any(notice.startswith("storage: needs the GPU") for notice in algo.notices)
 
 
 def test_rllibs_names_for_the_state_and_a_folder_that_is_the_checkpoint(tmp_path: Path) -> None:
