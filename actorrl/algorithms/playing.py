@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from actorrl.algorithms import multi_agent
 from actorrl.algorithms.config import AlgorithmConfig
-from actorrl.algorithms.restoring import about, checked, config_of, read_fitting
+from actorrl.algorithms.restoring import about, checked_to_play, config_of, read_fitting
 from actorrl.algorithms.setup import acting_policy
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.fragment import Episode
@@ -173,7 +173,7 @@ def _elsewhere(
 ) -> tuple[AlgorithmConfig, EnvInfo]:
     """Another environment for the same policy."""
     config = config.copy().environment(env, env_config={})
-    info = checked(config)
+    info = checked_to_play(config)
     for key in ("observation_space", "action_space"):
         here, there = getattr(info, key), getattr(trained, key)
         if str(here) != str(there):
@@ -187,7 +187,7 @@ def _elsewhere(
 def loaded(path: str | Path, env: Any = None) -> tuple[AlgorithmConfig, EnvInfo, Any]:
     """The policy of a checkpoint, and where it acts."""
     config = config_of(path, env)
-    info = checked(config)
+    info = checked_to_play(config)
     state = read_fitting(path, about(config, info, 0))
     policy = acting_policy(config, info, config.algorithm.make_policy)(0, config.greediest_env())
     policy.load_flat(state["learner"]["weights"], version=1)

@@ -29,7 +29,17 @@ _SPACES = ("observation_space", "action_space")
 
 def checked(config: AlgorithmConfig) -> EnvInfo:
     """All that can be said before anything starts. Raises ConfigError, EnvironmentFailure."""
-    errors = config.validate()
+    return _looked_at(config, config.validate())
+
+
+def checked_to_play(config: AlgorithmConfig) -> EnvInfo:
+    """The same for a policy that is trained already, and wants no dataset, compiler or GPU that
+    its training did."""
+    return _looked_at(config, [])
+
+
+def _looked_at(config: AlgorithmConfig, errors: list[str]) -> EnvInfo:
+    """The environment, unless there are errors."""
     if config.env is None:
         errors.append("env: missing, expected an environment, for instance 'CartPole-v1'")
     errors += [f"model.{line}" for line in models.resolve(config.model)]
@@ -47,7 +57,10 @@ _PREVIOUS = ("lstm_use_prev_action", "lstm_use_prev_reward")
 
 
 def _refuse_for_several(config: AlgorithmConfig) -> None:
-    """What is a part of the environment here, and RLlib's policies each have."""
+    """What is a part of the environment here, and RLlib's policies each have; recordings, whose
+    rows are told apart by environment."""
+    if config.output is not None:
+        raise ConfigError("output: only where there is one agent, with several expected null")
     specs = multi_agent.specs_of(config.policies)
     own = [name for name, spec in specs.items() if spec.policy_class is None]
     each = [config.model, *(multi_agent.config_for(config, name).model for name in own)]

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from actorrl.algorithms.a2c import A2CConfig
-from actorrl.algorithms.bc import BCConfig, BCUpdate
+from actorrl.algorithms.bc import BC, BCConfig, BCUpdate
+from actorrl.algorithms.playing import evaluate_checkpoint
 from actorrl.data import columns as c
 from actorrl.data.sample_batch import SampleBatch
 from actorrl.envs.check import check_env
@@ -53,6 +54,18 @@ def test_it_learns_the_recorded_rule_and_is_the_same_twice(tmp_path: Path) -> No
         assert rows[-1]["num_updates"] == 200
         losses.append(rows[-1]["info"]["learner"]["bc_loss"])
     assert losses[0] == losses[1] < 0.3
+
+
+def test_what_was_cloned_plays_where_the_recording_is_not(tmp_path: Path) -> None:
+    record(tmp_path / "data")
+    config = BCConfig(env="CartPole-v1", input_=str(tmp_path / "data"), seed=3)
+    with config.build(name="run", results=tmp_path) as algo:
+        path, played = algo.save(), algo.evaluate(episodes=2)
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    found = evaluate_checkpoint(path, episodes=2)
+    assert found["episode_reward_mean"] == played["episode_reward_mean"]
+    with pytest.raises(ConfigError, match=r"input: .*data"):
+        BC.from_checkpoint(path, name="again", results=tmp_path)
 
 
 def test_workers_record_what_they_live_through_and_bc_reads_it(tmp_path: Path) -> None:

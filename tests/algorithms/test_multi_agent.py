@@ -139,6 +139,17 @@ def test_a_policys_own_settings_go_before_the_runs(tmp_path: Path) -> None:
     assert (learner["0/cur_lr"], learner["1/cur_lr"]) == (1e-3, 5e-4)
 
 
+@pytest.mark.parametrize("policies", [None, ["0", "1"]])
+def test_lives_of_several_agents_are_not_recorded(policies: Any, tmp_path: Path) -> None:
+    config = PPOConfig().environment(CARTPOLES, env_config={"num_agents": 2})
+    config.rollouts(num_rollout_workers=0).update_from_dict({"output": str(tmp_path / "data")})
+    if policies:
+        config.multi_agent(policies=policies, policy_mapping_fn=by_name)
+    with pytest.raises(ConfigError, match=r"^output: only where there is one agent"):
+        config.build(name="run", results=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 class Wide(FullyConnectedNetwork):
     """A user's model."""
 
