@@ -98,8 +98,7 @@ def config_for(config: AlgorithmConfig, name: str) -> Any:
     """The run's settings, or another algorithm's own where its policy plays, with those of one
     policy over them; models that are named are classes in it. Raises ConfigError."""
     spec = specs_of(config.policies).get(name, PolicySpec())
-    others = is_algorithm(spec.policy_class)
-    found = spec.policy_class.config_class() if others else config.copy()
+    found = spec.policy_class.config_class() if is_algorithm(spec.policy_class) else config.copy()
     errors = found.change(dict(spec.config or {}))
     errors += [f"model.{line}" for line in models.resolve(found.model)]
     if errors:
