@@ -15,22 +15,17 @@ from actorrl.runtime.program import Program
 
 def notices(config: AlgorithmConfig, info: EnvInfo) -> list[str]:
     """What a user may want to know: successors of old names, what was wrapped."""
-    return [*info.notices, *config.notices, *_pieces_not_shown(config, info)]
+    return [*info.notices, *config.notices, *_pieces_not_shown(config)]
 
 
-def _pieces_not_shown(config: AlgorithmConfig, info: EnvInfo) -> list[str]:
-    """Where there is no episode's piece to show, or a policy's pieces are of several agents."""
-    if not overrides(config.callbacks_class, "on_postprocess_trajectory"):
+def _pieces_not_shown(config: AlgorithmConfig) -> list[str]:
+    """Where there is no episode's piece to show."""
+    given = config.callbacks_class
+    if config.collects_fragments or not overrides(given, "on_postprocess_trajectory"):
         return []
-    if config.collects_fragments and info.policies is None:
-        return []
-    assert config.callbacks_class is not None
-    why = "with several policies"
-    if not config.collects_fragments:
-        why = f"by {type(config).__name__.removesuffix('Config')}, which collects no fragments"
     return [
-        f"callbacks: {config.callbacks_class.__name__}.on_postprocess_trajectory is never called"
-        f" {why}"
+        f"callbacks: {given.__name__}.on_postprocess_trajectory is never called by"
+        f" {type(config).__name__.removesuffix('Config')}, which collects no fragments"
     ]
 
 

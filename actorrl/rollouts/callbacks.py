@@ -98,12 +98,13 @@ class DefaultCallbacks:
         policies: dict[str, Any], postprocessed_batch: Any,
         original_batches: dict[Any, tuple[str, Any, Any]], **kwargs: Any,
     ) -> None:  # fmt: skip
-        """In the worker, for each episode's rows of a fragment, after `on_episode_end` where it has
-        ended. What is put into the batch's `rewards`, or changed in place there, is learned from
-        and recorded; reported returns stay the environment's. Everything comes after that here,
-        advantages and n-step rows too, so that none is in the batch; its other columns are to look
-        at, and whoever changes or adds one is told so by an error. `original_batches`: agent ->
-        (policy id, policy, the rows as they were). Not with several policies."""
+        """In the worker, for each agent's rows of an episode in a fragment, after `on_episode_end`
+        where it has ended. What is put into the batch's `rewards`, or changed in place there, is
+        learned from and recorded; reported returns stay the environment's. Everything comes after
+        that here, advantages and n-step rows too, so that none is in the batch; its other columns
+        are to look at, and whoever changes or adds one is told so by an error. `original_batches`:
+        agent -> (policy id, policy, the rows as they were), of all agents with rows of the
+        episode in this fragment."""
 
     def on_sample_end(self, *, worker: Any, samples: Any, **kwargs: Any) -> None:
         """A fragment is complete; `samples` are its rows, to look at."""

@@ -32,6 +32,7 @@ class Row:
     terminated: bool = False
     truncated: bool = False
     version: int = 0  # of the weights that acted
+    episode: Any = None  # the caller's, in which it was acted
 
 
 @dataclass(slots=True)
@@ -44,6 +45,7 @@ class Lane:
     final: np.ndarray | None = None
     age: int = 0
     state: State = ()
+    episode: Any = None
     open: bool = False
     number: int = 0  # its own, in a worker
 
@@ -58,9 +60,10 @@ class Lane:
         (nobody takes that action)."""
         return self.final if self.obs is None else self.obs
 
-    def begin(self, obs: np.ndarray, state: State) -> None:
+    def begin(self, obs: np.ndarray, state: State, episode: Any = None) -> None:
         """The first observation of an episode."""
         self.obs, self.age, self.state, self.open = obs, 0, state, False
+        self.episode = episode
 
     def acted(self, action: Any, extras: Extras, state: State, version: int) -> bool:
         """What the policy of that version said of `shown`, and its state afterwards; whether the
@@ -68,6 +71,7 @@ class Lane:
         obs, decides = self.shown, self.obs is not None
         assert obs is not None
         row = Row(obs, self.age, action, extras, self.state, valid=decides, version=version)
+        row.episode = self.episode
         self.rows.append(row)
         self.state = state
         if decides:
@@ -171,6 +175,17 @@ class Lanes:
             self._by_policy[policy] = {key: lanes for key, lanes in left.items() if lanes}
             if not self._by_policy[policy]:
                 del self._by_policy[policy]
+
+
+def episodes_of(rows: Sequence[Row]) -> Iterator[Any]:
+    """Those in which a lane has decided anything, one after the other: an agent that comes back has
+    the same one twice."""
+    is_new = True
+    for row in rows:
+        is_new = is_new or row.age == 0
+        if row.valid and is_new:
+            yield row.episode
+            is_new = False
 
 
 def stacked_states(of: Sequence[Lane] | Sequence[Row]) -> State:

@@ -21,7 +21,8 @@ from actorrl.envs.numbers import WrongNumber, check_numbers
 from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.errors import EnvironmentFailure
 from actorrl.rollouts.collector import Act, ActingPolicy
-from actorrl.rollouts.lanes import Lane, Lanes, Row, stack, stacked_states
+from actorrl.rollouts.lanes import Lane, Lanes, Row, episodes_of, stack, stacked_states
+from actorrl.rollouts.pieces import Owner
 from actorrl.rollouts.policy_mapping import EpisodeInfo, MappingFn, with_accepted_arguments
 from actorrl.rollouts.watching import AgentsWatcher, metrics_of
 
@@ -75,7 +76,7 @@ class MultiAgentCollector:
         self._lanes = Lanes()
         self._episodes: list[EpisodeInfo | None] = [None] * env.num_envs
         self._created: dict[int, EpisodeInfo] = {}  # those whose environment is to be reset
-        self._finished: list[Episode] = []
+        self._ended: list[EpisodeInfo] = []  # not told of yet
         self._fresh: dict[str, tuple[np.ndarray, ...]] = {
             name: tuple(part[0] for part in policy.initial_state(1))
             for name, policy in policies.policies.items()
@@ -84,15 +85,18 @@ class MultiAgentCollector:
     def collect(self) -> Fragment:
         """The next T ticks. Raises EnvironmentFailure."""
         started = perf_counter()
-        num_env_steps, self._version = 0, self.policies.version
-        self._finished = []
+        self._version = self.policies.version
         if self._whole:
-            num_env_steps = self._tick_through_episodes()
+            ended = self._tick_through_episodes()
+            num_env_steps = sum(episode.length for episode in ended)
         else:
-            for _ in range(self.fragment_length):
-                num_env_steps += self._tick()
+            num_env_steps = sum(self._tick() for _ in range(self.fragment_length))
+            ended, self._ended = self._ended, []
         self._numbers: dict[str, list[int]] = {}
+        self._owners: dict[str, list[Owner]] = {}
         groups = {name: group for name in self.policies.policies if (group := self._group(name))}
+        if self.watcher is not None:
+            self.watcher.end_fragment(groups, self._owners)
         self._lanes.forget_idle()
         self.num_steps_total += num_env_steps
         self.timers["total_s"] += perf_counter() - started
@@ -100,19 +104,20 @@ class MultiAgentCollector:
             groups=groups,
             num_env_steps=num_env_steps,
             policy_version=self._version,
-            episodes=self._finished,
+            episodes=[_told(episode) for episode in ended],
             worker_index=self.worker_index,
             lanes=self._numbers,
         )
 
-    def _tick_through_episodes(self) -> int:
-        """How many steps the episodes that have ended had."""
+    def _tick_through_episodes(self) -> list[EpisodeInfo]:
+        """Those that have ended."""
         wanted = self.fragment_length * self.env.num_envs
-        while sum(episode.length for episode in self._finished) < wanted:
+        while sum(episode.length for episode in self._ended) < wanted:
             self._tick()
             self._beat()
-        self._tick()  # the rows behind their ends
-        return sum(episode.length for episode in self._finished)
+        ended, self._ended = self._ended, []
+        self._tick()  # the rows behind their ends; what ends in it comes with the next fragment
+        return ended
 
     # ---- a tick -------------------------------------------------------------------------
 
@@ -182,7 +187,7 @@ class MultiAgentCollector:
         """An agent's first observation of an episode."""
         name = self._policy_of(episode, agent)
         lane = self._lanes.free(name, i, agent)
-        lane.begin(self._transform(i, agent, name, obs), self._fresh[name])
+        lane.begin(self._transform(i, agent, name, obs), self._fresh[name], episode)
 
     def _transform(self, i: int, agent: Any, name: str, obs: Any) -> np.ndarray:
         array = self._preprocessors[name].transform([obs])
@@ -245,15 +250,7 @@ class MultiAgentCollector:
         for lane in self._lanes.of_environment(i):
             lane.end(tick.all_terminated)
         self._episodes[i] = None
-        self._finished.append(
-            Episode(
-                episode.env_index,
-                episode.total_reward,
-                episode.length,
-                metrics_of(episode),
-                policy_returns=dict(sorted(episode.policy_rewards.items())),
-            )
-        )
+        self._ended.append(episode)
 
     # ---- the fragment -------------------------------------------------------------------
 
@@ -261,13 +258,15 @@ class MultiAgentCollector:
         """The policy's columns, [T+1, B]; {} where none of its agents has decided anything."""
         taken: list[list[Row]] = []
         asked: list[Row] = []
-        for _, _, lane in self._lanes.of_policy(name):
+        for _, agent, lane in self._lanes.of_policy(name):
             rows, behind = (lane.take_whole(), None) if self._whole else lane.take()
             if rows:
                 if self._whole:
                     self._version = min(self._version, rows[0].version)
                 taken.append(rows)
                 self._numbers.setdefault(name, []).append(lane.number)
+                owners = self._owners.setdefault(name, [])
+                owners += [Owner(episode, agent) for episode in episodes_of(rows)]
             if behind is not None:
                 asked.append(behind)
         if not taken:
@@ -284,6 +283,17 @@ class MultiAgentCollector:
         act = self.policies.policies[name].act(obs, stacked_states(rows), False)
         for k, row in enumerate(rows):
             row.extras = _extras(act, k)
+
+
+def _told(episode: EpisodeInfo) -> Episode:
+    """Once the user's callbacks have seen all of it."""
+    return Episode(
+        episode.env_index,
+        episode.total_reward,
+        episode.length,
+        metrics_of(episode),
+        policy_returns=dict(sorted(episode.policy_rewards.items())),
+    )
 
 
 def _extras(act: Act, k: int) -> dict[str, np.ndarray]:

@@ -1,86 +1,99 @@
 """Shows the user's callback each episode's rows of a fragment, and takes the rewards it leaves.
 
-Letters: T rows of a fragment, B environments, n rows of a piece, N of all pieces.
+Letters: T rows of a fragment, B environments, or lanes of a policy, n rows of a piece.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import collections
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from actorrl.data import columns as c
-from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.flattening import flat_columns
 from actorrl.data.sample_batch import SampleBatch
 from actorrl.errors import EnvironmentFailure
 from actorrl.rollouts.callbacks import DefaultCallbacks, call_user, overrides
 
-if TYPE_CHECKING:
-    from actorrl.rollouts.watching import RunningEpisode
-
 _NAME = "on_postprocess_trajectory"
-_AGENT = "agent0"  # RLlib's, where there is one
+
+
+class Owner(NamedTuple):
+    """Whose a piece is: what an agent did in an episode, as far as it is in the fragment."""
+
+    episode: Any  # as the callbacks see it
+    agent: Any
+
+
+class _Piece(NamedTuple):
+    owner: Owner
+    policy_id: str
+    rows: SampleBatch
+    before: SampleBatch  # a copy
 
 
 class Pieces:
-    """Belongs to a worker's EpisodeWatcher."""
+    """Belongs to a worker's watcher of episodes."""
 
     def __init__(self, callbacks: DefaultCallbacks, worker: Any) -> None:
         self._callbacks = callbacks
         self._worker = worker
-        self._is_wanted = overrides(type(callbacks), _NAME)
-        self._episodes: dict[int, list[RunningEpisode]] = {}  # with rows in this fragment
+        self.are_wanted = overrides(type(callbacks), _NAME)
 
-    def note(self, episode: RunningEpisode) -> None:
-        """It has a row in this fragment."""
-        if self._is_wanted:
-            of_env = self._episodes.setdefault(episode.env_id, [])
-            if not of_env or of_env[-1] is not episode:
-                of_env.append(episode)
-
-    def show(self, columns: dict[str, np.ndarray]) -> None:
-        """Call the user for each piece; rewards [T, B] in `columns` are then what is left there.
+    def show(
+        self,
+        groups: Mapping[str, dict[str, np.ndarray]],
+        owners: Mapping[str, Sequence[Owner]],
+    ) -> None:
+        """Call the user for each piece; rewards [T, B] in the columns of each policy are then what
+        is left there. `owners` are those of a policy's pieces, column by column, in order of time.
         Raises EnvironmentFailure for anything else that was changed."""
-        if not self._episodes:
-            return
-        rows, seq_lens = flat_columns(columns)
-        for name, column in rows.items():
-            column.flags.writeable = name == c.REWARDS
-        pieces = SampleBatch(rows, seq_lens=seq_lens).split_by_episode()
-        episodes = [e for _, of_env in sorted(self._episodes.items()) for e in of_env]
-        self._episodes.clear()
-        left = [self._shown(e, piece) for e, piece in zip(episodes, pieces, strict=True)]
-        # rows of a flat view go environment by environment
-        columns[c.REWARDS].T[columns[c.VALID].T] = np.concatenate(left)
+        cut = {name: _cut(name, groups[name], of_policy) for name, of_policy in owners.items()}
+        originals = self._originals([piece for pieces in cut.values() for piece in pieces])
+        for name, pieces in cut.items():
+            left = [self._shown(piece, originals[id(piece.owner.episode)]) for piece in pieces]
+            columns = groups[name]
+            # rows of a flat view go environment by environment
+            columns[c.REWARDS].T[columns[c.VALID].T] = np.concatenate(left)
 
-    def _shown(self, episode: RunningEpisode, piece: SampleBatch) -> np.ndarray:
+    def _originals(self, pieces: list[_Piece]) -> dict[int, dict[Any, Any]]:
+        """By episode what RLlib calls `original_batches`, of all agents in the fragment."""
+        found: dict[int, dict[Any, Any]] = collections.defaultdict(dict)
+        for piece in pieces:
+            found[id(piece.owner.episode)][piece.owner.agent] = self._original(piece)
+        return found
+
+    def _original(self, piece: _Piece) -> tuple[str, Any, SampleBatch]:
+        return piece.policy_id, self._worker.policy_map[piece.policy_id], piece.before
+
+    def _shown(self, piece: _Piece, originals: Mapping[Any, Any]) -> np.ndarray:
         """The rewards [n] that the user leaves."""
-        policies = self._worker.policy_map
-        before = piece.copy()
-        given = dict(piece)
+        rows, given = piece.rows, dict(piece.rows)
         call_user(
             self._callbacks,
             _NAME,
             worker=self._worker,
-            episode=episode,
-            agent_id=_AGENT,
-            policy_id=DEFAULT_POLICY,
-            policies=policies,
-            postprocessed_batch=piece,
-            original_batches={_AGENT: (DEFAULT_POLICY, policies[DEFAULT_POLICY], before)},
+            episode=piece.owner.episode,
+            agent_id=piece.owner.agent,
+            policy_id=piece.policy_id,
+            policies=self._worker.policy_map,
+            postprocessed_batch=rows,
+            # its own, where it has left and come back
+            original_batches={**originals, piece.owner.agent: self._original(piece)},
         )
-        changed = [n for n in piece if n != c.REWARDS and piece[n] is not given.get(n)]
+        changed = [n for n in rows if n != c.REWARDS and rows[n] is not given.get(n)]
         if changed:
             raise self._refusal(
                 f"put {changed[0]!r} into the batch: what is learned from has its rewards alone,"
                 " and advantages or n-step rows are made of them afterwards"
             )
-        rewards = np.asarray(piece.get(c.REWARDS))
-        if rewards.shape != (len(before),) or rewards.dtype.kind not in "fiub":
+        rewards, count = np.asarray(rows.get(c.REWARDS)), len(piece.before)
+        if rewards.shape != (count,) or rewards.dtype.kind not in "fiub":
             raise self._refusal(
                 f"left rewards of shape {rewards.shape} and type {rewards.dtype}, expected"
-                f" {len(before)} numbers"
+                f" {count} numbers"
             )
         with np.errstate(over="ignore"):
             stored: np.ndarray = rewards.astype(np.float32)
@@ -90,3 +103,15 @@ class Pieces:
 
     def _refusal(self, what: str) -> EnvironmentFailure:
         return EnvironmentFailure(f"{type(self._callbacks).__name__}.{_NAME}() {what}")
+
+
+def _cut(policy_id: str, columns: dict[str, np.ndarray], owners: Sequence[Owner]) -> list[_Piece]:
+    """Of which only rewards can be written to."""
+    flat, seq_lens = flat_columns(columns)
+    for name, column in flat.items():
+        column.flags.writeable = name == c.REWARDS
+    pieces = SampleBatch(flat, seq_lens=seq_lens).split_by_episode()
+    return [
+        _Piece(owner, policy_id, rows, rows.copy())
+        for owner, rows in zip(owners, pieces, strict=True)
+    ]

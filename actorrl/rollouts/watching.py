@@ -5,14 +5,17 @@ Letters: B environments of a worker.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from actorrl.data import columns as c
+from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.rollouts.callbacks import DefaultCallbacks, call_user
-from actorrl.rollouts.pieces import Pieces
+from actorrl.rollouts.pieces import Owner, Pieces
+
+_AGENT = "agent0"  # RLlib's, where there is one
 
 
 class RunningEpisode:
@@ -63,6 +66,7 @@ class _Caller:
             "base_env": BaseEnvView(vector),
             "policies": worker.policy_map,
         }
+        self._pieces = Pieces(callbacks, worker)
 
     def _call(self, method: str, i: int, episode: Any) -> None:
         call_user(self._callbacks, method, **self._shown, episode=episode, env_index=i)
@@ -88,6 +92,13 @@ class AgentsWatcher(_Caller):
         if tick.ended:
             self._call("on_episode_end", i, episode)
 
+    def end_fragment(
+        self, groups: Mapping[str, dict[str, np.ndarray]], owners: Mapping[str, Sequence[Owner]]
+    ) -> None:
+        """Show its pieces, whose rewards the user may change in the columns of each policy."""
+        if self._pieces.are_wanted:
+            self._pieces.show(groups, owners)
+
 
 class EpisodeWatcher(_Caller):
     """Follows B environments step by step."""
@@ -98,7 +109,8 @@ class EpisodeWatcher(_Caller):
         self._episodes: dict[int, RunningEpisode] = {}
         self._num_created = 0
         self._ended: list[RunningEpisode] = []
-        self._pieces = Pieces(callbacks, worker)
+        # By environment those with rows in this fragment, where their pieces are wanted.
+        self._to_show: dict[int, list[RunningEpisode]] = {}
 
     def before_reset(self, num_envs: int) -> None:
         """The first one, of all."""
@@ -127,7 +139,7 @@ class EpisodeWatcher(_Caller):
             reward = float(columns[c.REWARDS][t, b])
             episode.length += 1
             episode.total_reward += reward
-            self._pieces.note(episode)
+            self._note_row(b, episode)
             episode._last = {
                 "observation": obs[b],
                 "action": columns[c.ACTIONS][t, b],
@@ -140,10 +152,20 @@ class EpisodeWatcher(_Caller):
                 self._ended.append(self._episodes.pop(b))
                 self._create(b)
 
+    def _note_row(self, b: int, episode: RunningEpisode) -> None:
+        if self._pieces.are_wanted:
+            noted = self._to_show.setdefault(b, [])
+            if not noted or noted[-1] is not episode:
+                noted.append(episode)
+
     def end_fragment(self, columns: dict[str, np.ndarray]) -> list[dict[str, float]]:
         """Show its pieces, whose rewards the user may change in `columns`. Custom metrics of the
         episodes that ended since the last call, in order of their ends."""
-        self._pieces.show(columns)
+        if self._to_show:
+            noted = [episode for _, of_env in sorted(self._to_show.items()) for episode in of_env]
+            owners = [Owner(episode, _AGENT) for episode in noted]
+            self._to_show.clear()
+            self._pieces.show({DEFAULT_POLICY: columns}, {DEFAULT_POLICY: owners})
         ended, self._ended = self._ended, []
         return [metrics_of(episode) for episode in ended]
 

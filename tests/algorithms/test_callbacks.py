@@ -17,6 +17,8 @@ from actorrl.algorithms import described, restoring
 from actorrl.algorithms.a2c import A2C, A2CConfig
 from actorrl.algorithms.a3c import A3CConfig
 from actorrl.algorithms.es import ESConfig
+from actorrl.algorithms.registry import config_class
+from actorrl.envs.multi_agent import make_multi_agent
 from actorrl.errors import ConfigError, EnvironmentFailure
 
 COUNTING = "actorrl.testing.probe_envs:CountingEnv"
@@ -340,3 +342,32 @@ def test_where_no_piece_is_shown_a_notice_says_so() -> None:
     assert notice.endswith(
         "Rewriting.on_postprocess_trajectory is never called by ES, which collects no fragments"
     )
+
+
+class PayingByPolicy(DefaultCallbacks):
+    def on_postprocess_trajectory(
+        self, *, policy_id: str, postprocessed_batch: Any, **kwargs: Any
+    ) -> None:
+        postprocessed_batch["rewards"][:] = 7 if policy_id == "a" else 8
+
+    def on_learn_on_batch(self, *, train_batch: Any, result: Any, **kwargs: Any) -> None:
+        rewards = train_batch["rewards"]
+        rewards = rewards[train_batch["valid"]] if "valid" in train_batch else rewards
+        result["reward_min"], result["reward_max"] = rewards.min(), rewards.max()
+
+
+@pytest.mark.parametrize("algo", ["A2C", "DQN"])
+def test_each_policy_learns_from_the_rewards_that_the_user_leaves_its_agents(
+    algo: str, tmp_path: Path
+) -> None:
+    env = make_multi_agent("CartPole-v1")
+    config = config_class(algo)().environment(env, env_config={"num_agents": 2})
+    config.multi_agent(policies=["a", "b"], policy_mapping_fn=lambda agent: "ab"[agent])
+    config.rollouts(num_workers=0, num_envs_per_worker=2, rollout_fragment_length=10)
+    config.training(train_batch_size=40).callbacks(PayingByPolicy)
+    if algo == "DQN":
+        config.training(n_step=1, learning_starts=40).reporting(min_time_s_per_iteration=0)
+    with config.build(results=tmp_path, name="run") as algorithm:
+        learner = algorithm.train()["info"]["learner"]
+    found = {name: (learner[f"{name}/reward_min"], learner[f"{name}/reward_max"]) for name in "ab"}
+    assert found == {"a": (7, 7), "b": (8, 8)}
