@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from actorrl.algorithms import described
+from actorrl.algorithms import described, multi_agent
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.mirror import PolicyMirror, PolicyPart
 from actorrl.algorithms.run import Run
 from actorrl.algorithms.worker_set import WorkerSet
 from actorrl.data.columns import DEFAULT_POLICY
+from actorrl.data.sample_batch import MultiAgentBatch
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.own_preprocessor import WithPreprocessor
 from actorrl.envs.preprocessors import preprocessor_for
@@ -184,6 +185,18 @@ class Acting:
         if state is None and not full_fetch:
             return found
         return tuple({key: parts[i] for key, parts in found.items()} for i in range(3))
+
+    def learn_on_batch(self, samples: Mapping[str, Any] | MultiAgentBatch) -> dict[str, Any]:
+        """RLlib's, of its local worker: one update of each policy that learns and has rows in a
+        MultiAgentBatch, in its order, or of the only policy with a SampleBatch or a dict. By policy
+        what its own `learn_on_batch` returns; the same is raised, and KeyError for an unknown
+        policy."""
+        batches: Mapping[str, Any] = {DEFAULT_POLICY: samples}
+        if isinstance(samples, MultiAgentBatch):
+            batches = samples.policy_batches
+        policies = {name: self.get_policy(name) for name in batches}
+        learning = multi_agent.learning(self.config, policies)
+        return {name: policies[name].learn_on_batch(batches[name]) for name in learning}
 
     def export_policy_model(
         self, export_dir: str, policy_id: str = DEFAULT_POLICY, onnx: int | None = None

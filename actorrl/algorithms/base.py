@@ -165,7 +165,7 @@ class Algorithm(Changing):
         newest = run.cluster.block_reader("weights")
         teaching = Teaching(config, self.info, run.cluster.program, run.learn_on_batch)
         self._mirror = PolicyMirror(policy, newest, run.write_weights, teaching)
-        own = WorkerView(0, policies_of(self._mirror, self.info))
+        own = WorkerView(0, policies_of(self._mirror, self.info), learn=self.learn_on_batch)
         self._workers = WorkerSet(run.refs("rollout"), own)
         self._evaluations = evaluating.Evaluations(
             config, self.info, run.refs(evaluating.ROLE), self._mirror

@@ -24,14 +24,20 @@ class WorkerView:
     """
 
     def __init__(
-        self, worker_index: int, policies: Mapping[str, Any], sampling: Sampling | None = None
+        self,
+        worker_index: int,
+        policies: Mapping[str, Any],
+        sampling: Sampling | None = None,
+        learn: Callable[[Any], dict[str, Any]] | None = None,
     ) -> None:
+        """`learn` is what the driver's `learn_on_batch` does."""
         self.worker_index = worker_index
         self._policies = dict(policies)
         self.policy_map = dict(policies)
         if DEFAULT_POLICY in policies:
             self.policy_map["default"] = policies[DEFAULT_POLICY]
         self._sampling = sampling
+        self._learn = learn
         self._sample: Callable[[], SampleBatch | MultiAgentBatch] | None = None
 
     def sample_by(self, sample: Callable[[], SampleBatch | MultiAgentBatch]) -> None:
@@ -59,6 +65,15 @@ class WorkerView:
     def set_weights(self, weights: Mapping[str, Mapping[str, np.ndarray]]) -> None:
         for name, named in weights.items():
             self._policies[name].set_weights(named)
+
+    def learn_on_batch(self, samples: Any) -> dict[str, Any]:
+        """Of the driver's copy: `Algorithm.learn_on_batch`."""
+        if self._learn is None:
+            raise ConfigError(
+                "learn_on_batch: workers do not learn, ask the driver's copy:"
+                " algo.workers.local_worker()"
+            )
+        return self._learn(samples)
 
     # ---- environments -------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from actorrl.algorithms.registry import config_class
 from actorrl.algorithms.restoring import checked
 from actorrl.algorithms.taught_rows import taught_rows
 from actorrl.data import columns as c
-from actorrl.data.sample_batch import SampleBatch
+from actorrl.data.sample_batch import MultiAgentBatch, SampleBatch
 from actorrl.envs.multi_agent import make_multi_agent
 from actorrl.envs.vector import make_vector
 from actorrl.errors import ConfigError, RunFailed
@@ -114,7 +114,7 @@ def test_every_algorithm_learns_from_what_its_workers_sample(name: str, tmp_path
         else:
             samples = sample(algo)
         before, counted = weights_of(algo), algo.pause()["num_updates"]
-        stats = algo.get_policy().learn_on_batch(samples)["learner_stats"]
+        stats = algo.learn_on_batch(samples)["default_policy"]["learner_stats"]
         after = weights_of(algo)
         assert stats and all(math.isfinite(x) for x in stats.values())
         assert np.abs(after - before).max() > 0
@@ -152,6 +152,29 @@ def test_a_policy_that_plays_learns_from_no_samples(tmp_path: Path) -> None:
         assert algo.pause()["num_updates"] == 0
         algo.get_policy("a").learn_on_batch(good_rows())
         assert algo.pause()["num_updates"] == 1
+
+
+def test_a_batch_of_several_policies_is_learned_from_by_those_that_learn(tmp_path: Path) -> None:
+    config = small("PPO", make_multi_agent(COUNTING)).environment(env_config={"num_agents": 3})
+    config.multi_agent(policies=["a", "b", "c"], policies_to_train=["a", "b"])
+    config.multi_agent(policy_mapping_fn=lambda agent, **_: "abc"[int(agent)])
+    with config.rollouts(rollout_fragment_length=20).build(results=tmp_path, name="run") as algo:
+        worker = algo.workers.local_worker()
+        samples = worker.sample()
+        assert isinstance(samples, MultiAgentBatch) and set(samples.policy_batches) == set("abc")
+        before, counted = algo.get_weights(), algo.pause()["num_updates"]
+        found = worker.learn_on_batch(samples)
+        assert set(found) == {"a", "b"}
+        assert all("policy_loss" in each["learner_stats"] for each in found.values())
+        assert algo.pause()["num_updates"] == counted + 2, "one update of each"
+        after = algo.get_weights()
+        for name, moves in {"a": True, "b": True, "c": False}.items():
+            moved = any((before[name][key] != after[name][key]).any() for key in before[name])
+            assert moved is moves
+        with pytest.raises(KeyError, match="no policy 'default_policy'"):
+            algo.learn_on_batch(samples.policy_batches["a"])
+        with pytest.raises(Exception, match="workers do not learn"):
+            algo.workers.foreach_worker(lambda w: w.learn_on_batch({}), local_worker=False)
 
 
 def test_what_cannot_be_learned_from_is_said_in_a_sentence(tmp_path: Path) -> None:
