@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from actorrl.algorithms import described, multi_agent
+from actorrl.algorithms import described, multi_agent, policy_checkpoint
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.mirror import PolicyMirror, PolicyPart
 from actorrl.algorithms.run import Run
@@ -197,6 +197,15 @@ class Acting:
         policies = {name: self.get_policy(name) for name in batches}
         learning = multi_agent.learning(self.config, policies)
         return {name: policies[name].learn_on_batch(batches[name]) for name in learning}
+
+    def export_policy_checkpoint(
+        self, export_dir: str | Path, policy_id: str = DEFAULT_POLICY
+    ) -> str:
+        """RLlib's: this folder becomes a checkpoint of one policy, for `Policy.from_checkpoint`;
+        its path. KeyError for an unknown policy, ConfigError for one of another class."""
+        policy: Any = self.get_policy(policy_id)
+        folder = Path(export_dir).expanduser().absolute()
+        return policy_checkpoint.export(folder, self.config, self.info, policy_id, policy)
 
     def export_policy_model(
         self, export_dir: str, policy_id: str = DEFAULT_POLICY, onnx: int | None = None

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from actorrl.algorithms import multi_agent
+from actorrl.algorithms import multi_agent, policy_checkpoint
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.restoring import about, checked_to_play, config_of, read_fitting
 from actorrl.algorithms.setup import acting_policy
@@ -194,8 +194,10 @@ def loaded(path: str | Path, env: Any = None) -> tuple[AlgorithmConfig, EnvInfo,
     return config, info, policy
 
 
-def policies_of_checkpoint(path: str | Path, env: Any = None) -> dict[str, Policy]:
-    """By id, where there are several and where there is one."""
+def policies_of_checkpoint(path: str | Path, env: Any = None) -> dict[str, Policy] | Policy:
+    """By id, where there are several and where there is one; of a policy's own checkpoint that."""
+    if policy_checkpoint.is_of_policy(path):
+        return policy_checkpoint.load(path)
     _, _, policy = loaded(path, env)
     return dict(policy.policies) if isinstance(policy, PolicyMap) else {DEFAULT_POLICY: policy}
 

@@ -25,6 +25,7 @@ from actorrl.roles.settings import ELSEWHERE, Recovery, State
 
 _MUST_AGREE = ("algo", "observation_space", "action_space")
 _SPACES = ("observation_space", "action_space")
+POLICY_ID = "policy_id"  # what the checkpoint of a single policy says of itself beside
 
 
 def checked(config: AlgorithmConfig) -> EnvInfo:
@@ -173,12 +174,21 @@ def _config_like(path: str | Path, said: dict[str, Any], own: Any) -> AlgorithmC
 
 
 def config_of(
-    path: str | Path, env: Any = None, policy_mapping_fn: Any = None, own: Any = None
+    path: str | Path,
+    env: Any = None,
+    policy_mapping_fn: Any = None,
+    own: Any = None,
+    of_policy: bool = False,
 ) -> AlgorithmConfig:
     """The config that a checkpoint was trained with. `env` takes the place of its environment,
     `policy_mapping_fn` that of its function; `own` is an algorithm's class that may have no import
-    path."""
+    path. `of_policy`: of a checkpoint of a single policy."""
     said = read_manifest(path).about
+    if POLICY_ID in said and not of_policy:
+        raise CheckpointError(
+            f"{path}: is that of a policy alone, which Policy.from_checkpoint loads, expected one"
+            " of a whole run"
+        )
     config = _config_like(path, said, own)
     settings = dict(said["config"])
     name = str(settings.pop("env", ""))

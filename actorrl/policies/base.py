@@ -78,13 +78,13 @@ class Policy:
         """Called when the weights lie at another place in memory: renew what points at them."""
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: str | Path, env: Any = None) -> dict[str, Policy]:
+    def from_checkpoint(cls, checkpoint: str | Path, env: Any = None) -> Any:
         """RLlib's: the policies of an algorithm's checkpoint by their ids, to act with in this
-        process. They take preprocessed observations. `env` as in `Algorithm.from_checkpoint`."""
+        process, or the one that `export_policy_checkpoint` has written. They take preprocessed
+        observations. `env` as in `Algorithm.from_checkpoint`."""
         # What a checkpoint means is known above this room, which must not be imported here.
-        load = importlib.import_module("actorrl.algorithms.playing").policies_of_checkpoint
-        policies: dict[str, Policy] = load(checkpoint, env)
-        return policies
+        playing = importlib.import_module("actorrl.algorithms.playing")
+        return playing.policies_of_checkpoint(checkpoint, env)
 
     # ---- acting ---------------------------------------------------------------------------------
 
