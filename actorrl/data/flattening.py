@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from actorrl.data import columns as c
-from actorrl.data.frame_stack import frame_rows, stack_frames_numpy, stack_size
+from actorrl.data.frame_stack import final_stacks, stack_frames_numpy, stack_size
 
 
 def flat_columns(group: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -72,9 +72,10 @@ def _observations(group: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarr
     """obs and new_obs, [T, B, ...] each."""
     final = group.get(c.FINAL_OBS)
     if c.FRAMES in group:
-        obs = stack_frames_numpy(group[c.FRAMES], group[c.AGE], _stack_size(group))
+        frames, age = group[c.FRAMES], group[c.AGE]
+        obs = stack_frames_numpy(frames, age, stack_size(len(frames), len(age)))
         if final is not None and len(final):
-            final = _final_stacks(group, final)
+            final = final_stacks(frames, age, group[c.FINAL_ROWS], final)
     else:
         obs = group[c.OBS]
     next_obs = obs[1:]
@@ -82,17 +83,3 @@ def _observations(group: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarr
         next_obs = next_obs.copy()
         next_obs.reshape(-1, *next_obs.shape[2:])[group[c.FINAL_ROWS]] = final
     return obs[:-1], next_obs
-
-
-def _stack_size(group: Mapping[str, np.ndarray]) -> int:
-    return stack_size(len(group[c.FRAMES]), len(group[c.AGE]))
-
-
-def _final_stacks(group: Mapping[str, np.ndarray], final: np.ndarray) -> np.ndarray:
-    """[K, k, H, W]: each final frame on top of the frames that its last row saw."""
-    frames, age = group[c.FRAMES], group[c.AGE]
-    row, env = np.divmod(group[c.FINAL_ROWS], age.shape[1])
-    k = _stack_size(group)
-    rows = frame_rows(row + 1, age[row, env] + 1, k)[:, :-1]  # [K, k-1]; the final frame is apart
-    older = frames[k - 1 + rows, env[:, None]]
-    return np.concatenate([older, final[:, None]], axis=1)

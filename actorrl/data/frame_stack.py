@@ -1,9 +1,9 @@
 """Frame stacks from single frames, exactly as `FrameStackObservation(padding_type="reset")`.
 
-Letters: T rows, B environments, k frames in a stack, H height, W width. `frames` has k-1 lead-in
-frames before the frame of row 0, so the frame of row t is `frames[k - 1 + t]`. Position j of the
-stack (0 = newest) shows the frame of row `t - min(j, age[t])`: an episode's first frame repeats,
-and nothing from before a reset is ever seen.
+Letters: T rows, B environments, K final observations, k frames in a stack, H height, W width.
+`frames` has k-1 lead-in frames before the frame of row 0, so the frame of row t is `frames[k - 1 +
+t]`. Position j of the stack (0 = newest) shows the frame of row `t - min(j, age[t])`: an episode's
+first frame repeats, and nothing from before a reset is ever seen.
 """
 
 from __future__ import annotations
@@ -20,6 +20,17 @@ def frame_rows(rows: np.ndarray, age: np.ndarray, k: int) -> np.ndarray:
     """The rows whose frames make up each stack, oldest first: int64, the shape of `rows` + [k]."""
     steps_back = np.minimum(np.arange(k - 1, -1, -1), np.asarray(age)[..., None])
     return np.asarray(rows)[..., None] - steps_back
+
+
+def final_stacks(
+    frames: np.ndarray, age: np.ndarray, final_rows: np.ndarray, final: np.ndarray
+) -> np.ndarray:
+    """[K, k, H, W]: each of the final frames [K, H, W] on top of those that its last row saw, which
+    is row t of environment b by `final_rows` = t * B + b, [K]."""
+    k = stack_size(len(frames), len(age))
+    row, env = np.divmod(final_rows, age.shape[1])
+    seen = frame_rows(k - 1 + row, age[row, env], k)[:, 1:]  # without the oldest: [K, k-1]
+    return np.concatenate([frames[seen, env[:, None]], final[:, None]], axis=1)
 
 
 def stack_frames_numpy(frames: np.ndarray, age: np.ndarray, k: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from gymnasium.spaces import Discrete
 from torch import Tensor
 
 from actorrl.data import columns as c
-from actorrl.data.frame_stack import frame_rows
+from actorrl.data.frame_stack import final_stacks
 from actorrl.errors import ConfigError
 from actorrl.models.flat_parameters import Float32
 from actorrl.models.masks import MASKED, mask_size
@@ -168,16 +168,8 @@ class QPolicy(ReplayPolicy):
         if not len(finals):
             return np.empty((0, self.num_actions), np.float32)
         if c.FRAMES in columns:
-            finals = self._final_stacks(columns)
+            finals = final_stacks(columns[c.FRAMES], columns[c.AGE], columns[c.FINAL_ROWS], finals)
         return self.compute_q_values(finals)
-
-    def _final_stacks(self, columns: Mapping[str, Array]) -> Array:
-        """[K, k, H, W]: each final frame on top of the stack of the row that it follows."""
-        k, age = self.frame_stack, columns[c.AGE]
-        row, env = np.divmod(columns[c.FINAL_ROWS], age.shape[1])
-        rows = frame_rows(k - 1 + row, age[row, env], k)[:, 1:]
-        before = columns[c.FRAMES][rows, env[:, None]]
-        return np.concatenate([before, columns[c.FINAL_OBS][:, None]], axis=1)
 
     def q_values(self, obs: Tensor) -> Tensor:
         """Q [N, A] of filtered observations [N, ...] on the device, with gradient."""
