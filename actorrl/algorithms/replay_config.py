@@ -145,7 +145,8 @@ class ReplayConfig(AlgorithmConfig):
         return num_lead_in(self.n_step, self.rows_have_q_values)
 
     def frame_overlap(self, info: EnvInfo) -> int:
-        """Frames with which a worker's fragment repeats the end of its last one."""
+        """Frames with which a worker's fragment repeats the end of its last one, under NEXT_STEP
+        and where fragments have n rows. Replay looks whether they are the same."""
         return (info.frame_stack + self.num_lead_in()) * self.num_envs()
 
     def storage_for(self, info: EnvInfo) -> str:

@@ -1,7 +1,7 @@
-"""Categorical distributions over logits, without torch.distributions (50 us a call in a sampler).
+"""Draws from categorical distributions over logits, without torch.distributions (50 us a call).
 
-A actions on the last axis; the leading axes [...] are free. Torch functions serve learners, the
-NumPy ones serve acting; both take log-probabilities by the same formula in float32.
+A actions on the last axis; the leading axes [...] are free. The NumPy functions serve acting; their
+log-probabilities are the learner's (`Categorical`), by the same formula in float32.
 """
 
 from __future__ import annotations
@@ -16,26 +16,6 @@ from torch import Tensor
 Float32 = NDArray[np.float32]
 
 _SMALLEST = np.float32(1e-30)
-
-
-def log_prob(logits: Tensor, actions: Tensor) -> Tensor:
-    """log pi(action), [..., A] and [...] -> [...]."""
-    assert logits.shape[:-1] == actions.shape
-    normalised = torch.log_softmax(logits, dim=-1)
-    return normalised.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
-
-
-def entropy(logits: Tensor) -> Tensor:
-    """-sum p log p, [..., A] -> [...], in nats."""
-    normalised = torch.log_softmax(logits, dim=-1)
-    return -(normalised.exp() * normalised).sum(-1)
-
-
-def kl(logits: Tensor, other_logits: Tensor) -> Tensor:
-    """KL(p || q) = sum p (log p - log q), [..., A] -> [...], in nats."""
-    assert logits.shape == other_logits.shape
-    p, q = torch.log_softmax(logits, dim=-1), torch.log_softmax(other_logits, dim=-1)
-    return (p.exp() * (p - q)).sum(-1)
 
 
 def sample(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -60,12 +60,3 @@ class SamplesPerInsert:
     def sampled(self, num_rows: int) -> None:
         """Count rows that were sampled."""
         self.num_sampled += num_rows
-
-    def state_dict(self) -> dict[str, int]:
-        """The two counts."""
-        return {"num_inserted": self.num_inserted, "num_sampled": self.num_sampled}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue from `state_dict`."""
-        self.num_inserted = int(state["num_inserted"])
-        self.num_sampled = int(state["num_sampled"])

@@ -80,17 +80,6 @@ class NStep:
         self.clip_rewards = clip_rewards
         self._carried: dict[str, np.ndarray] = {}
 
-    def reset(self) -> None:
-        """Forget the tails: the next fragment does not go on where the last one ended."""
-        self._carried = {}
-
-    def frame_overlap(self, frame_stack: int, with_q_values: bool) -> int:
-        """How many of `frames` repeat the last ones of the call before, from the second call on.
-
-        Holds under NEXT_STEP, for fragments of at least n rows. Replay need not store them twice.
-        """
-        return (frame_stack + self._num_carried(with_q_values)) * self.num_envs
-
     def add(self, columns: Columns, led_frames: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """The rows [N] that are complete with this fragment, oldest first; N may be 0.
 
@@ -189,15 +178,12 @@ class NStep:
         of the carried rows. Copies: the fragment's own arrays are on their way.
         """
         joined[_PENDING] = joined[_PENDING] & ~given
-        keep = slice(max(0, num_rows - self._num_carried(c.Q_VALUES in joined)), num_rows)
+        keep = slice(max(0, num_rows - num_lead_in(self.n, c.Q_VALUES in joined)), num_rows)
         self._carried = {
             name: array[keep].copy()
             for name, array in joined.items()
             if not (name == c.FRAMES and is_led)
         }
-
-    def _num_carried(self, with_q_values: bool) -> int:
-        return num_lead_in(self.n, with_q_values)
 
     def _finals(self, columns: Columns, picked: _Picked, num_rows: int) -> _Finals:
         """SAME_STEP: for each row whose window an end closed, its final observation's number.

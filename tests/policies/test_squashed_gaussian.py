@@ -8,7 +8,7 @@ from gymnasium.spaces import Box, Discrete, MultiBinary
 from actorrl.data import columns as c
 from actorrl.errors import ConfigError
 from actorrl.models import gaussian
-from actorrl.models.distributions import log_prob
+from actorrl.models.action_distribution import Categorical
 from actorrl.models.model_config import ModelConfig
 from actorrl.policies.squashed_gaussian import SquashedGaussianPolicy
 
@@ -50,7 +50,7 @@ def test_a_discrete_space_has_logits_and_all_values():
     obs = observations(40)
     act = policy.act(obs)
     logits = policy.actor(torch.from_numpy(obs))
-    logp = log_prob(logits, torch.from_numpy(act.actions)).detach()
+    logp = Categorical(logits).logp(torch.from_numpy(act.actions)).detach()
     np.testing.assert_allclose(act.extras[c.ACTION_LOGP], logp, atol=1e-5)
     one, two = policy.q_values(torch.from_numpy(obs))
     assert one.shape == two.shape == (40, 3)

@@ -75,15 +75,6 @@ def test_the_ratio_counts_inserts_after_the_least_size_only():
     assert limiter.owed == 0.0
 
 
-def test_counts_are_restored():
-    limiter = SamplesPerInsert(2.0, min_size=10, tolerance=5)
-    limiter.inserted(30)
-    limiter.sampled(7)
-    other = SamplesPerInsert(2.0, min_size=10, tolerance=5)
-    other.load_state_dict(limiter.state_dict())
-    assert other.owed == limiter.owed == 33.0
-
-
 @pytest.mark.parametrize("arguments", [(0.0,), (-1.0,), (float("nan"),), (1.0, -1), (1.0, 1, -0.5)])
 def test_impossible_settings_are_refused(arguments):
     with pytest.raises(ValueError):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from actorrl.data import columns as c
 from actorrl.rollouts.collector import Collector
-from actorrl.rollouts.postprocess import NStep, initial_priorities
+from actorrl.rollouts.postprocess import NStep, initial_priorities, num_lead_in
 from actorrl.testing.probe_envs import reward_of
 from tests.rollouts.conftest import counting_vector
 from tests.rollouts.random_episodes import GAMMA, LENGTHS, MODES, PROPERTY, ROWS
@@ -115,12 +115,12 @@ def test_rows_that_name_frames_show_the_same_stacks_as_the_environment(
 
 
 @pytest.mark.parametrize("with_q_values", [True, False])
-def test_the_overlap_says_how_many_frames_come_again(make_collector, make_policy, with_q_values):
+def test_so_many_frames_of_each_fragment_come_again(make_collector, make_policy, with_q_values):
     policy = make_policy(recurrent=False, with_q_values=with_q_values)
     lengths = [[4, -2, 7], [1, -5]]
     collector = make_collector(lengths, "next_step", 3, policy, frames=True, frame_stack=4)
     n_step = NStep(3, GAMMA, 2)
-    overlap = n_step.frame_overlap(4, with_q_values)
+    overlap = (4 + num_lead_in(3, with_q_values)) * 2
     before = n_step.add(collector.collect().columns)[c.FRAMES]
     for _ in range(5):
         after = n_step.add(collector.collect().columns)[c.FRAMES]
@@ -135,11 +135,11 @@ def test_frames_that_lead_in_give_the_same_rows_as_frames_carried_over(
     make_policy, rows, with_q_values
 ):
     lengths, n = [[4, -2, 7], [1, -5]], 3
-    num_lead_in = n if with_q_values else n - 1
+    lead_in = num_lead_in(n, with_q_values)
     policies = [make_policy(recurrent=False, with_q_values=with_q_values) for _ in range(2)]
     vectors = [counting_vector(lengths, "next_step", True, 4) for _ in range(2)]
     plain = Collector(vectors[0], policies[0], rows)
-    leading = Collector(vectors[1], policies[1], rows, num_lead_in=num_lead_in)
+    leading = Collector(vectors[1], policies[1], rows, num_lead_in=lead_in)
     carried, led = NStep(n, GAMMA, 2), NStep(n, GAMMA, 2)
     for number in range(9):
         fragment = leading.collect()
@@ -147,7 +147,7 @@ def test_frames_that_lead_in_give_the_same_rows_as_frames_carried_over(
         found = led.add(fragment.columns, fragment.led_frames)
         for name in expected:
             np.testing.assert_array_equal(found[name], expected[name], name)
-        if number * rows >= num_lead_in:
+        if number * rows >= lead_in:
             assert found[c.FRAMES].base is not None
             assert np.shares_memory(found[c.FRAMES], fragment.led_frames)
 
@@ -176,14 +176,6 @@ def test_a_truncation_under_same_step_asks_for_the_values_of_its_final_observati
     collector = make_collector([[-2]], "same_step", 5, policy)
     with pytest.raises(ValueError, match="final_q_values"):
         NStep(3, GAMMA, 1).add(collector.collect().columns)
-
-
-def test_after_a_reset_no_tail_of_another_run_is_joined(make_collector):
-    n_step = NStep(3, GAMMA, 1)
-    n_step.add(make_collector([[9]], "next_step", 4).collect().columns)
-    n_step.reset()
-    rows = n_step.add(make_collector([[9]], "next_step", 4).collect().columns)
-    np.testing.assert_array_equal(rows[c.OBS][:, 2], [0, 1])
 
 
 # Three steps ahead from each of ten places: eight sums of three rewards, one of two, one of one;
