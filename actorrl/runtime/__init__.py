@@ -8,8 +8,9 @@ gets back), `host_specs` (a cluster as a value) and `hosts` (how it is read: `ho
 `placement`, `memory_limits`, `supervisor`, `host_states` (pure: who goes where and what it may
 hold, who is started again, which host is there), then the processes. The driver's side: `cluster`,
 `service` (the loop), `cast` and `housing` (what is done with actors and hosts), `fleet` with
-`switchboard`, `tables`, `permissions` and `ways_needed` (its agents, the sockets to them, what is
-told to whom, who listens), `launch` and `launchers` (how an agent is started, or none at all),
+`agent_processes`, `switchboard`, `tables`, `permissions` and `ways_needed` (its agents, their ends,
+the sockets to them, what is told to whom, who listens), `launch` and `launchers` (how an agent is
+started, or none at all),
 `chronicle` (events), `reception` with `desk` and `log_book` (who asks, and what is reported). A
 host's agent: `agent` and `agent_loop` with `driver_line`, `actors_line`, `starter`, `preload`,
 `running`, `vitals` and `progress` (who gets on), `agent_news`,

@@ -1,8 +1,8 @@
 """The hosts of a run as the driver has them: their agents' processes, keys and addresses.
 
 The own host is always there, since the driver reads versioned state out of its agent's memory;
-whether it carries actors is the host list's to say. Preparing another host takes seconds, so a
-thread does it for each, and the service thread hears of it.
+whether it carries actors is the host list's to say. Other hosts are made ready by threads
+(`agent_processes`), and the service thread hears of it.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import dataclasses
 import functools
 import os
 import threading
-import time
-import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from actorrl.errors import ActorRLError, HostError
+from actorrl.errors import HostError
 from actorrl.runtime import memory_limits
+from actorrl.runtime.agent_processes import AgentProcesses
 from actorrl.runtime.failure import exit_code_text
 from actorrl.runtime.host_specs import LOCAL, ClusterSpec, HostSpec
 from actorrl.runtime.host_states import HostPolicy, HostTable
@@ -30,12 +29,11 @@ from actorrl.runtime.launchers.local import LocalAgentProcess
 from actorrl.runtime.offers import offers
 from actorrl.runtime.placement import Host
 from actorrl.runtime.switchboard import Switchboard
-from actorrl.wire.control_messages import AgentConfig, AgentHello, Beat, Control, encode_config
+from actorrl.wire.control_messages import AgentConfig, AgentHello, Beat, Control
 from actorrl.wire.keys import KeyPair
 from actorrl.wire.sockets import TcpDoor
 
 _LOOPBACK = "127.0.0.1"
-_JOIN_S = 5.0  # for hosts that are being made ready when the run ends, and for closing all agents
 
 
 @dataclasses.dataclass
@@ -82,10 +80,7 @@ class Fleet:
         # set by the service thread: (host, incarnation, what went wrong)
         self.on_launched: Callable[[str, int, HostError | None], None] = lambda *_: None
         self.board: Switchboard | None = None
-        self._ending = threading.Lock()  # of `_closed` and `_processes`
-        self._closed = False
-        self._preparing: list[threading.Thread] = []
-        self._processes: list[AgentProcess] = []  # all that were started
+        self._processes = AgentProcesses(run_id, launch)
         self._directory: Path | None = None
         self._base: AgentConfig | None = None
 
@@ -126,19 +121,8 @@ class Fleet:
         return self._launch.way(viewer, host, int(tcp.rpartition(":")[2]))
 
     def close(self, patience_s: float) -> None:
-        """End every agent that is still there, or on its way. However many there are, it takes no
-        longer than the slowest, and what takes too long is left to its thread."""
-        with self._ending:
-            self._closed = True
-        _join(self._preparing, _JOIN_S)
-        with self._ending:
-            ends = [
-                threading.Thread(target=_end, args=(process, patience_s), name="end", daemon=True)
-                for process in self._processes
-            ]
-        for thread in ends:
-            thread.start()
-        _join(ends, patience_s + _JOIN_S)
+        """End every agent that is still there, or on its way."""
+        self._processes.close(patience_s)
 
     def close_sockets(self) -> None:
         if self.board is not None:
@@ -160,51 +144,29 @@ class Fleet:
         agent = self.agents[name]
         self.agents[name] = fresh = AgentState(agent.spec, incarnation, KeyPair.new())
         self._admit()
+        config = functools.partial(self._config, fresh)
         if name == LOCAL:
-            prepared = Prepared(self._local_process(), "")
-            self._start_process(fresh, prepared)
+            assert self._directory is not None
+            process = LocalAgentProcess(self._run_id, LOCAL, self._log_dir or self._directory)
+            prepared = Prepared(process, "")
+            self._processes.start(name, prepared, config)
             self._on_prepared(fresh, prepared)
-            return
-        work = functools.partial(self._prepare, fresh)
-        thread = threading.Thread(target=work, name=f"start {name}", daemon=True)
-        self._preparing = [each for each in self._preparing if each.is_alive()] + [thread]
-        thread.start()
-
-    def _local_process(self) -> AgentProcess:
-        assert self._directory is not None
-        return LocalAgentProcess(self._run_id, LOCAL, self._log_dir or self._directory)
-
-    def _prepare(self, agent: AgentState) -> None:
-        """On a thread of its own."""
-        prepared: Prepared | None = None
-        try:
-            if self._launch is None:
-                raise HostError(f"{agent.spec.name}: nothing here starts agents on other hosts")
-            prepared = self._launch.prepare(agent.spec, self._run_id)
-            self._start_process(agent, prepared)
-        except Exception as error:  # whatever it is: the host would be starting for ever
-            if prepared is not None:
-                prepared.process.close()
-            failure = _not_started(agent.spec.name, error)
-            self.post(
-                functools.partial(self.on_launched, agent.spec.name, agent.incarnation, failure)
+        else:
+            self._processes.prepare(
+                fresh.spec,
+                config,
+                lambda found: self.post(functools.partial(self._on_prepared, fresh, found)),
             )
-            return
-        self.post(functools.partial(self._on_prepared, agent, prepared))
 
-    def _on_prepared(self, agent: AgentState, prepared: Prepared) -> None:
-        if self.agents[agent.spec.name] is not agent:  # given up meanwhile
-            prepared.process.close()
-            return
-        agent.process = prepared.process
-        self.on_launched(agent.spec.name, agent.incarnation, None)
-
-    def _start_process(self, agent: AgentState, prepared: Prepared) -> None:
-        with self._ending:
-            if self._closed:
-                raise HostError(f"{agent.spec.name}: the run is over")
-            self._processes.append(prepared.process)
-        prepared.process.start(encode_config(self._config(agent, prepared)))
+    def _on_prepared(self, agent: AgentState, found: Prepared | HostError) -> None:
+        name = agent.spec.name
+        if isinstance(found, HostError):
+            self.on_launched(name, agent.incarnation, found)
+        elif self.agents[name] is not agent:  # given up meanwhile
+            found.process.close()
+        else:
+            agent.process = found.process
+            self.on_launched(name, agent.incarnation, None)
 
     def _config(self, agent: AgentState, prepared: Prepared) -> AgentConfig:
         assert self._base is not None and self._directory is not None and self.board is not None
@@ -310,26 +272,3 @@ class Fleet:
             "restarts": max(0, host.incarnation - 1),
             "last_error": host.error,
         }
-
-
-def _join(threads: Iterable[threading.Thread], patience_s: float) -> None:
-    """Wait so long for all of them together."""
-    deadline = time.monotonic() + patience_s
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-
-
-def _end(process: AgentProcess, patience_s: float) -> None:
-    if process.wait(patience_s) is None:
-        process.kill()
-    process.close()
-
-
-def _not_started(host: str, error: Exception) -> HostError:
-    if isinstance(error, HostError):
-        return error
-    if isinstance(error, (ActorRLError, OSError)):
-        return HostError(f"{host}: {error}")
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    what = f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
-    return HostError(f"{host}: starting its agent failed: {what}")
