@@ -193,10 +193,15 @@ def test_actors_of_several_hosts_work_together(tmp_path, run_id):
         assert version > 0 and (arrays["w"] == version).all() and reports
         roles = {"agent", "driver", "learner", "worker"}
         wait_until(lambda: cluster.traffic().keys() >= roles, PATIENCE_S)
+        # every process says now and then what it has counted: the first time it may be little
+        least = {"agent": 50_000 * 4, "worker": 100_000}  # of weights, and observations
+        wait_until(
+            lambda: all(cluster.traffic()[role]["bytes_raw"] > n for role, n in least.items()),
+            PATIENCE_S,
+        )
         traffic = cluster.traffic()
-        assert traffic["worker"]["bytes_raw"] > 100_000  # of observations, which are all alike
+        assert traffic["agent"]["bytes_wire"] > 50_000 * 4  # weights are not compressed
         assert traffic["learner"]["bytes_wire_in"] > traffic["agent"]["refused_handshakes"] == 0
-        assert traffic["agent"]["bytes_wire"] > 50_000 * 4  # weights
     assert left_of(run_id) == []
 
 
