@@ -39,7 +39,7 @@ from actorrl.losses import continuous_q as losses
 from actorrl.losses.q_learning import taken
 from actorrl.models.continuous import ActorAndCritics
 from actorrl.models.model_config import ModelConfig
-from actorrl.policies.squashed_gaussian import SquashedGaussianPolicy
+from actorrl.policies.sac import SACPolicy
 from actorrl.roles.settings import Metrics, State
 from actorrl.runtime.program import Program
 from actorrl.topologies import local_replay
@@ -116,10 +116,8 @@ class SACConfig(ReplayConfig):
 # ---- policy ---------------------------------------------------------------------------------
 
 
-def make_policy(
-    config: SACConfig, info: EnvInfo, seed: int, env_indices: np.ndarray
-) -> SquashedGaussianPolicy:
-    return SquashedGaussianPolicy(
+def make_policy(config: SACConfig, info: EnvInfo, seed: int, env_indices: np.ndarray) -> SACPolicy:
+    return SACPolicy(
         info.observation_space,
         info.action_space,
         info.frame_stack,
@@ -230,7 +228,7 @@ class SACUpdate:
         self._random.set_state(torch.tensor(state["random"]))
 
 
-def target_entropy(config: SACConfig, policy: SquashedGaussianPolicy) -> float:
+def target_entropy(config: SACConfig, policy: SACPolicy) -> float:
     """In nats."""
     if config.target_entropy != "auto":
         return config.target_entropy

@@ -22,11 +22,12 @@ from actorrl.models.numpy_forward import NumpyLinear, NumpyMLP, fits_numpy
 Float32 = NDArray[np.float32]
 
 
-class Actor(nn.Module):
-    """obs [N, ...] -> [N, outputs]: body, hidden layers `post_fcnet_hiddens`, a linear layer.
+class BodyAndHead(nn.Module):
+    """obs [N, ...] -> [N, outputs]: body, hidden layers `post_fcnet_hiddens`, a linear layer. An
+    actor, or a critic that gives the values of all discrete actions.
 
     `squash` ends it with tanh (a deterministic actor's actions). An action mask masks the outputs
-    where `mask_size` says so; body and critics never see it.
+    where `mask_size` says so; the body never sees it, nor does a `Critic`.
     """
 
     def __init__(

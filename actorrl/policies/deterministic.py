@@ -15,7 +15,7 @@ from torch import Tensor
 
 from actorrl.errors import ConfigError
 from actorrl.models.action_layout import is_bounded
-from actorrl.models.continuous import Actor, ActorAndCritics, Critic
+from actorrl.models.continuous import ActorAndCritics, BodyAndHead, Critic
 from actorrl.models.masks import mask_size
 from actorrl.models.model_config import ModelConfig
 from actorrl.policies.base import Act, Array, ArrayState, as_tensor, seeded
@@ -74,7 +74,7 @@ class DeterministicPolicy(ReplayPolicy):
     def _make_model(self) -> ActorAndCritics:
         size = math.prod(self.action_layout.shape)
         space, stack, actions = self.observation_space, self.frame_stack, self.action_space
-        actor = Actor(space, size, stack, self.model_config, True, action_space=actions)
+        actor = BodyAndHead(space, size, stack, self.model_config, True, action_space=actions)
         config, each = self.critic_config, range(self._num_critics)
         critics = [Critic(space, size, stack, config, actions) for _ in each]
         return self._with_filter(ActorAndCritics(actor, [*critics]))

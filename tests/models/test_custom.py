@@ -17,7 +17,7 @@ from actorrl.policies.actor_critic import ActorCriticPolicy
 from actorrl.policies.deterministic import DeterministicPolicy
 from actorrl.policies.evolution import EvolutionPolicy
 from actorrl.policies.q_policy import QPolicy
-from actorrl.policies.squashed_gaussian import SquashedGaussianPolicy
+from actorrl.policies.sac import SACPolicy
 from tests.policies.custom_models import Plain, Recurrent, Structured
 from tests.policies.fragments import Stream
 
@@ -167,8 +167,8 @@ def test_the_heads_of_action_values_are_ours_over_the_features_of_the_users_mode
     ("make_policy", "actions"),
     [
         (DeterministicPolicy, CONTINUOUS),
-        (SquashedGaussianPolicy, CONTINUOUS),
-        (SquashedGaussianPolicy, Discrete(3)),
+        (SACPolicy, CONTINUOUS),
+        (SACPolicy, Discrete(3)),
     ],
 )
 def test_actors_and_critics_have_a_model_of_the_users_each(make_policy, actions):

@@ -21,7 +21,7 @@ from actorrl.policies.base import Policy
 from actorrl.policies.deterministic import DeterministicPolicy
 from actorrl.policies.evolution import EvolutionPolicy
 from actorrl.policies.q_policy import QPolicy
-from actorrl.policies.squashed_gaussian import SquashedGaussianPolicy
+from actorrl.policies.sac import SACPolicy
 from tests.policies.custom_models import Plain, Recurrent
 
 torch.set_num_threads(1)
@@ -56,8 +56,8 @@ POLICIES = {
     "distributional": QPolicy(VECTOR, Discrete(3), support=Support(-1.0, 1.0, 5)),
     "noisy": QPolicy(VECTOR, Discrete(3), noisy_sigma=0.5),
     "deterministic": DeterministicPolicy(VECTOR, SLIDER),
-    "squashed": SquashedGaussianPolicy(VECTOR, SLIDER),
-    "discrete sac": SquashedGaussianPolicy(VECTOR, Discrete(3)),
+    "squashed": SACPolicy(VECTOR, SLIDER),
+    "discrete sac": SACPolicy(VECTOR, Discrete(3)),
     "evolution": EvolutionPolicy(VECTOR, SLIDER),
     "evolution, discrete": EvolutionPolicy(VECTOR, Discrete(3)),
 }

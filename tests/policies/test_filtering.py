@@ -18,7 +18,7 @@ from actorrl.policies.deterministic import DeterministicPolicy
 from actorrl.policies.policy_map import PolicyMap
 from actorrl.policies.q_explorers import ParameterNoise
 from actorrl.policies.q_policy import QPolicy
-from actorrl.policies.squashed_gaussian import SquashedGaussianPolicy
+from actorrl.policies.sac import SACPolicy
 
 torch.set_num_threads(1)
 VECTOR, TORQUE = Box(-np.inf, np.inf, (4,)), Box(-2.0, 2.0, (2,))
@@ -27,8 +27,8 @@ POLICIES: dict[str, Any] = {
     "q": lambda **more: QPolicy(VECTOR, Discrete(3), 1, NUMPY, **more),
     "q in torch": lambda **more: QPolicy(VECTOR, Discrete(3), 1, TORCH, **more),
     "deterministic": lambda **more: DeterministicPolicy(VECTOR, TORQUE, 1, NUMPY, **more),
-    "squashed": lambda **more: SquashedGaussianPolicy(VECTOR, TORQUE, 1, TORCH, **more),
-    "discrete": lambda **more: SquashedGaussianPolicy(VECTOR, Discrete(3), 1, NUMPY, **more),
+    "squashed": lambda **more: SACPolicy(VECTOR, TORQUE, 1, TORCH, **more),
+    "discrete": lambda **more: SACPolicy(VECTOR, Discrete(3), 1, NUMPY, **more),
 }
 
 

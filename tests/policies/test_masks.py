@@ -12,7 +12,7 @@ from actorrl.models.model_config import ModelConfig
 from actorrl.models.q_network import Support
 from actorrl.policies.actor_critic import ActorCriticPolicy
 from actorrl.policies.q_policy import QPolicy
-from actorrl.policies.squashed_gaussian import SquashedGaussianPolicy
+from actorrl.policies.sac import SACPolicy
 from tests.policies.fragments import Stream
 
 torch.set_num_threads(1)
@@ -100,7 +100,7 @@ def test_action_values_obey_masks_also_at_random():
 
 def test_discrete_sac_obeys_masks():
     preprocessor = preprocessor_for(SPACES["vector"])
-    policy = SquashedGaussianPolicy(preprocessor.space, Discrete(4), random_steps=100)
+    policy = SACPolicy(preprocessor.space, Discrete(4), random_steps=100)
     obs = np.tile(np.array([[0, 1, 0, 1, 0.1, 0.2, 0.3]], np.float32), (100, 1))
     for timesteps in (0, 100):  # at random, then by the actor
         policy.timesteps = timesteps

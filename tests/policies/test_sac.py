@@ -10,7 +10,7 @@ from actorrl.errors import ConfigError
 from actorrl.models import gaussian
 from actorrl.models.action_distribution import Categorical
 from actorrl.models.model_config import ModelConfig
-from actorrl.policies.squashed_gaussian import SquashedGaussianPolicy
+from actorrl.policies.sac import SACPolicy
 
 torch.set_num_threads(1)
 VECTOR = Box(-np.inf, np.inf, (4,))
@@ -24,7 +24,7 @@ def observations(batch):
 @pytest.mark.parametrize("activation", ["relu", "silu"])  # in NumPy and in torch
 def test_the_stored_log_probability_is_the_learners(activation):
     config = ModelConfig(fcnet_activation=activation)
-    policy = SquashedGaussianPolicy(VECTOR, TORQUE, model_config=config)
+    policy = SACPolicy(VECTOR, TORQUE, model_config=config)
     obs = observations(50)
     act = policy.act(obs)
     assert act.actions.shape == (50, 2) and np.abs(act.actions).max() < 1
@@ -37,7 +37,7 @@ def test_the_stored_log_probability_is_the_learners(activation):
 
 
 def test_samples_for_learning_carry_gradients_into_the_actor():
-    policy = SquashedGaussianPolicy(VECTOR, TORQUE)
+    policy = SACPolicy(VECTOR, TORQUE)
     obs = torch.from_numpy(observations(7))
     actions, logp = policy.sample(obs)
     one, two = policy.q_values(obs, actions)
@@ -46,7 +46,7 @@ def test_samples_for_learning_carry_gradients_into_the_actor():
 
 
 def test_a_discrete_space_has_logits_and_all_values():
-    policy = SquashedGaussianPolicy(VECTOR, Discrete(3))
+    policy = SACPolicy(VECTOR, Discrete(3))
     obs = observations(40)
     act = policy.act(obs)
     logits = policy.actor(torch.from_numpy(obs))
@@ -60,7 +60,7 @@ def test_a_discrete_space_has_logits_and_all_values():
 
 @pytest.mark.parametrize("space", [TORQUE, Discrete(3)])
 def test_the_first_steps_are_evenly_random(space):
-    policy = SquashedGaussianPolicy(VECTOR, space, random_steps=3000)
+    policy = SACPolicy(VECTOR, space, random_steps=3000)
     policy.timesteps = 2999
     act = policy.act(observations(3000))
     if isinstance(space, Discrete):
@@ -73,7 +73,7 @@ def test_the_first_steps_are_evenly_random(space):
 
 def test_the_target_has_the_same_shape_and_follows():
     for space in (TORQUE, Discrete(3)):
-        policy = SquashedGaussianPolicy(VECTOR, space)
+        policy = SACPolicy(VECTOR, space)
         target = policy.make_target()
         np.testing.assert_array_equal(target.flat_weights(), policy.flat_weights())
 
@@ -81,5 +81,5 @@ def test_the_target_has_the_same_shape_and_follows():
 @pytest.mark.parametrize("space", [MultiBinary(2), Box(-np.inf, np.inf, (2,))])
 def test_other_action_spaces_are_refused_by_name(space):
     with pytest.raises(ConfigError) as error:
-        SquashedGaussianPolicy(VECTOR, space)
+        SACPolicy(VECTOR, space)
     assert str(space) in str(error.value)

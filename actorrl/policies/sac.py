@@ -17,7 +17,7 @@ from actorrl.data import columns as c
 from actorrl.errors import ConfigError
 from actorrl.models import gaussian
 from actorrl.models.action_layout import is_bounded
-from actorrl.models.continuous import Actor, ActorAndCritics, Critic
+from actorrl.models.continuous import ActorAndCritics, BodyAndHead, Critic
 from actorrl.models.distributions import sample_numpy
 from actorrl.models.masks import mask_size, masked_numpy
 from actorrl.models.model_config import ModelConfig
@@ -27,7 +27,7 @@ from actorrl.policies.filtering import ReplayPolicy
 from actorrl.policies.target import TargetNetwork
 
 
-class SquashedGaussianPolicy(ReplayPolicy):
+class SACPolicy(ReplayPolicy):
     """Continuous: actions tanh(u) in (-1, 1), u Gaussian (Haarnoja et al. 2018). Discrete: a
     categorical distribution, and critics that give all A values at once (Christodoulou 2019).
 
@@ -64,7 +64,7 @@ class SquashedGaussianPolicy(ReplayPolicy):
             mask_size(observation_space, action_space)  # refuses a mask of a continuous space
         if not self.discrete and not is_bounded(action_space):
             raise ConfigError(
-                f"env: a squashed Gaussian policy cannot act in the action space {action_space}, "
+                f"env: a SAC policy cannot act in the action space {action_space}, "
                 "expected Discrete or a Box with finite bounds"
             )
         self.model_config = model_config or ModelConfig()
@@ -96,10 +96,10 @@ class SquashedGaussianPolicy(ReplayPolicy):
         each = range(self._num_critics)
         if self.discrete:
             mask = mask_size(space, actions)
-            actor = Actor(space, size, stack, self.model_config, False, mask, actions)
-            heads = [Actor(space, size, stack, config, False, mask, actions) for _ in each]
-            return ActorAndCritics(actor, [*heads])
-        actor = Actor(space, 2 * size, stack, self.model_config, False, action_space=actions)
+            actor = BodyAndHead(space, size, stack, self.model_config, False, mask, actions)
+            of_all = [BodyAndHead(space, size, stack, config, False, mask, actions) for _ in each]
+            return ActorAndCritics(actor, [*of_all])
+        actor = BodyAndHead(space, 2 * size, stack, self.model_config, False, action_space=actions)
         critics = [Critic(space, size, stack, config, actions) for _ in each]
         return ActorAndCritics(actor, [*critics])
 
