@@ -63,8 +63,8 @@ def _refuse_for_several(config: AlgorithmConfig) -> None:
     if config.output is not None:
         raise ConfigError("output: only where there is one agent, with several expected null")
     specs = multi_agent.specs_of(config.policies)
-    own = [name for name, spec in specs.items() if spec.policy_class is None]
-    each = [config.model, *(multi_agent.config_for(config, name).model for name in own)]
+    ours = [name for name, spec in specs.items() if not multi_agent.is_policy(spec.policy_class)]
+    each = [config.model, *(multi_agent.config_for(config, name).model for name in ours)]
     for setting in (*_PREVIOUS, "custom_preprocessor"):
         if any(getattr(model, setting) for model in each):
             raise ConfigError(

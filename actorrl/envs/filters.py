@@ -1,9 +1,10 @@
 """Observation filters: running mean and deviation over the observations of all workers.
 
 The life of a MeanStdFilter: workers filter with statistics that came with the weights, under one
-version, and note what they see in a `delta`. Whoever owns the weights merges deltas into the
-statistics and publishes them with the next version. A delta is taken once and merged once, so the
-statistics are exactly those of all rows in one process, whatever was lost or restarted in between.
+version. Who gets each of their rows once (the learner, or the shards of a replay) notes them in a
+`delta`; who owns the weights merges deltas into the statistics and publishes them with the next
+version. A delta is taken once and merged once, so the statistics are exactly those of all rows in
+one process, whatever was lost or restarted in between.
 
 N rows; statistics have the shape of one observation. They are float64: sums of many small numbers.
 """

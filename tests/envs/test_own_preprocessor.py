@@ -12,6 +12,7 @@ import pytest
 from gymnasium import spaces
 
 from actorrl import ModelCatalog, Preprocessor, make_multi_agent
+from actorrl.algorithms.dqn import DQN
 from actorrl.algorithms.ppo import PPO, PPOConfig
 from actorrl.envs.own_preprocessor import WithPreprocessor
 from actorrl.envs.registry import EnvContext
@@ -50,6 +51,9 @@ class OldCounting:
         return np.array([0, 0, 8], np.float32), 1.0, True, {}
 
 
+OWN: dict[str, Any] = {"model": {"custom_preprocessor": LastDigit}}
+
+
 def digit(number: int, extra: float = 0) -> np.ndarray:
     return np.append(np.eye(10)[number], extra)
 
@@ -70,10 +74,11 @@ def test_what_cannot_be_is_refused() -> None:
         WithPreprocessor(CountingEnv, int, {})
     with pytest.raises(NotImplementedError, match="Preprocessor defines no _init_shape"):
         Preprocessor(spaces.Discrete(2))
-    two = PPOConfig().environment(make_multi_agent("CartPole-v1"))
-    two.training(model={"custom_preprocessor": LastDigit})
-    with pytest.raises(ConfigError, match=r"model.custom_preprocessor: one agent only"):
-        two.program()
+    for policies in (["a", "b"], {"a": None, "b": (DQN, None, None, OWN)}):
+        two = PPOConfig().environment(make_multi_agent("CartPole-v1"), env_config={"num_agents": 2})
+        two.multi_agent(policies=policies, policy_mapping_fn=lambda agent: "ab"[agent])
+        with pytest.raises(ConfigError, match=r"model.custom_preprocessor: one agent only"):
+            (two.training(**OWN) if isinstance(policies, list) else two).program()
     both = {"use_lstm": True, "lstm_use_prev_action": True, "custom_preprocessor": LastDigit}
     with pytest.raises(ConfigError, match=r"custom_preprocessor: together with lstm_use_prev"):
         PPOConfig().environment(CountingEnv).training(model=both).program()
