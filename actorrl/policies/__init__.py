@@ -1,5 +1,7 @@
 """Policies: a network, how it acts (NumPy in, NumPy out), and the forward that learners need.
 
 Reading order: base.py (weights, RLlib's methods), actor_critic.py, q_policy.py, deterministic.py,
-sac.py, target.py (slow copies), noise.py and exploration.py (how much at random).
+sac.py, evolution.py, target.py (slow copies), filtering.py (observations), noise.py, exploration.py
+and q_explorers.py (how much at random), policy_map.py (several as one), builder.py (one from a
+user's loss), model_catalog.py (RLlib's registry of models), export.py (a network in a file).
 """

@@ -6,4 +6,8 @@ async_gradients      A3C          workers send gradients to a parameter server
 sample_queue         IMPALA       workers stream fragments to the learner
 distributed_replay   Ape-X        workers fill shards, the learner asks them for batches
 evolution            ES, ARS      the learner hands out seeds, workers answer with returns
+offline              BC           the learner reads a dataset, there are no workers
+
+`learners` puts several in the place of one; `optimizers` has the flows by RLlib's names, for
+another library's evaluators.
 """
