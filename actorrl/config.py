@@ -1,4 +1,4 @@
-"""Settings: typed structs, and the way from a user's text to them with every mistake named at once.
+"""Settings: typed structs, and the way from values to them with every mistake named at once.
 
 A settings class lives beside its consumer and derives from `Config`:
 
@@ -15,28 +15,22 @@ A settings class lives beside its consumer and derives from `Config`:
 the number inside a union, as at `seed`: msgspec refuses them on the union. Fields that hold
 classes or functions are typed `Any`.
 
-Nothing here raises on a user's mistake but the readers of text (`load_mapping`,
-`parse_assignment`), with ConfigError: `apply` returns lines, so that a caller can gather all of
-them. A line is `<key as the user wrote it>: <what is wrong>, <what is accepted>`.
+Nothing here raises on a user's mistake: `apply` returns lines, so that a caller can gather all of
+them. A line is `<key as the user wrote it>: <what is wrong>, <what is accepted>`. How settings are
+written down is read by `cli/settings_text.py`.
 """
 
 from __future__ import annotations
 
 import copy
 import difflib
-import json
 import numbers
-import re
 import types
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
-import yaml
 from msgspec import Meta
-
-from actorrl.errors import ConfigError
 
 __all__ = [
     "Config",
@@ -45,9 +39,8 @@ __all__ = [
     "apply",
     "describe",
     "did_you_mean",
-    "load_mapping",
     "nearest",
-    "parse_assignment",
+    "shown",
     "to_plain",
 ]
 
@@ -97,7 +90,7 @@ def _apply_one(config: Config, key: str, value: Any, written: str) -> list[str]:
         if type(value) is type(current):
             setattr(config, field.name, copy.copy(value))
             return []
-        return [f"{written}: {_shown(value)} is not accepted, expected a mapping of settings"]
+        return [f"{written}: {shown(value)} is not accepted, expected a mapping of settings"]
     if rest:
         if not isinstance(current, dict):
             return [f"{written}: {head!r} has no settings inside, expected {accepted(field.type)}"]
@@ -108,7 +101,7 @@ def _apply_one(config: Config, key: str, value: Any, written: str) -> list[str]:
 def _neutral(value: Any, wanted: Any, written: str) -> list[str]:
     if value == wanted:
         return []
-    return [f"{written}: {_shown(value)} is not supported, expected {_shown(wanted)}"]
+    return [f"{written}: {shown(value)} is not supported, expected {shown(wanted)}"]
 
 
 def _convert_and_set(
@@ -121,7 +114,7 @@ def _convert_and_set(
         converted = msgspec.convert(value, field.type, strict=False)
     except msgspec.ValidationError:
         wanted = accepted(field.type) + did_you_mean(str(value), _choices(field.type))
-        return [f"{written}: {_shown(value)} is not accepted, expected {wanted}"]
+        return [f"{written}: {shown(value)} is not accepted, expected {wanted}"]
     setattr(config, field.name, converted)
     return []
 
@@ -192,7 +185,7 @@ def _choices(annotation: Any) -> list[str]:
     return [choice for argument in get_args(annotation) for choice in _choices(argument)]
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """The value as the user may recognise it, on one line of bearable length."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -209,86 +202,6 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     """The words `, did you mean 'X'?`, or nothing when nothing is close."""
     meant = nearest(word, words)
     return f", did you mean {meant!r}?" if meant is not None else ""
-
-
-# ---- from text to values ------------------------------------------------------------------------
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with `1e-4` as a number (YAML 1.1 takes it for text) and no key given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if key_node.value in seen:
-                problem = f"the key {key_node.value!r} is given twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-            if isinstance(key_node, yaml.ScalarNode) and key_node.value != "<<":
-                seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def parse_assignment(text: str) -> tuple[str, Any]:
-    """`a.b=1` -> ("a.b", 1); the value is read as YAML, `1e-4` as a number."""
-    key, equals, value = text.partition("=")
-    key = key.strip()
-    if not equals or not key:
-        raise ConfigError(f"{text}: no key and value found, expected key=value")
-    try:
-        return key, yaml.load(value, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"{key}: {_shown(value)} cannot be read ({_yaml_problem(error)}), expected a YAML value"
-        ) from None
-
-
-def load_mapping(text_or_path: str, key: str = "config") -> dict[str, Any]:
-    """Settings from inline JSON or YAML (`{...}`), or from a .json, .yaml or .yml file.
-
-    `key` is how the user named the source ("--config"). Raises ConfigError with file and line.
-    """
-    text = text_or_path.strip()
-    if text.startswith("{"):
-        return _parse_mapping(text, key, "", json_only=False)
-    path = Path(text_or_path).expanduser()
-    try:
-        content = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(
-            f"{key}: cannot read {text_or_path!r} ({reason}), "
-            "expected a .json or .yaml file, or settings in braces such as '{lr: 0.001}'"
-        ) from None
-    return _parse_mapping(content, key, f"{path} ", json_only=path.suffix.lower() == ".json")
-
-
-def _parse_mapping(content: str, key: str, where: str, json_only: bool) -> dict[str, Any]:
-    try:
-        # Nearly all JSON is YAML, and YAML's messages carry the line; tabs are what it refuses.
-        loaded = json.loads(content) if json_only else yaml.load(content, Loader=_Loader)
-    except json.JSONDecodeError as error:
-        problem = f"line {error.lineno}: {error.msg}"
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problem = _yaml_problem(error)
-    else:
-        if isinstance(loaded, dict):
-            return loaded
-        problem = f"holds {_NAMES.get(type(loaded), type(loaded).__name__)}"
-    expected = "JSON" if json_only else "YAML or JSON"
-    raise ConfigError(f"{key}: {where}{problem}, expected a mapping of settings in {expected}")
-
-
-def _yaml_problem(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return f"line {mark.line + 1}: {problem}" if mark is not None else problem
 
 
 # ---- from a Config to text ----------------------------------------------------------------------

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actorrl.cli.options import written
+from actorrl.cli.settings_text import load_mapping, parse_assignment
 from actorrl.cli.tuned_file import TunedFile, read_tuned_file
-from actorrl.config import did_you_mean, load_mapping, parse_assignment
+from actorrl.config import did_you_mean
 from actorrl.errors import ConfigError
 
 if TYPE_CHECKING:

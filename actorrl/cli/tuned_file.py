@@ -19,7 +19,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from actorrl.config import did_you_mean, load_mapping
+from actorrl.cli.settings_text import load_mapping
+from actorrl.config import did_you_mean
 from actorrl.errors import ConfigError
 
 KEYS = (
