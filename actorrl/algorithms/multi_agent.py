@@ -55,6 +55,7 @@ def specs_of(policies: Any) -> dict[str, PolicySpec]:
         elif given is None or (isinstance(given, tuple) and len(given) == len(PolicySpec._fields)):
             specs[name] = PolicySpec(*(given or ()))
             errors += class_lines(name, specs[name].policy_class)
+            errors += _settings_lines(name, specs[name].config)
         else:
             errors.append(
                 f"policies.{name}: {given!r} is not accepted, expected None or (None,"
@@ -63,6 +64,14 @@ def specs_of(policies: Any) -> dict[str, PolicySpec]:
     if errors:
         raise ConfigError(errors)
     return specs
+
+
+def _settings_lines(name: str, settings: Any) -> list[str]:
+    if settings is None or hasattr(settings, "keys"):  # a mapping, or another config
+        return []
+    return [
+        f"policies.{name}: its config {settings!r} is not accepted, expected a dict of settings"
+    ]
 
 
 def class_lines(name: str, policy_class: Any) -> list[str]:

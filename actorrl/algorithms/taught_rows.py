@@ -24,7 +24,7 @@ _NUMBERS = (
 _FLOAT32 = np.dtype(np.float32)
 _VECTORS = (c.ACTION_DIST_INPUTS, c.Q_VALUES)
 _FLAGS = (c.TERMINATEDS, c.TRUNCATEDS, c.DONES)
-_PLACES = (c.EPS_ID, c.ENV_ID, c.AGENT_INDEX, c.T)
+_NAMES = (c.EPS_ID, c.ENV_ID, c.AGENT_INDEX)  # numbers or text: they are told apart
 
 
 def taught_rows(policy: Policy, samples: Any) -> SampleBatch:
@@ -57,8 +57,10 @@ def _known(policy: Policy, name: str, column: np.ndarray, count: int) -> np.ndar
         return _finite(name, column, (count, *column.shape[1:2]))
     if name in _FLAGS:
         return _finite(name, column, (count,)).astype(np.bool_)
-    if name in _PLACES:
+    if name == c.T:
         return _finite(name, column, (count,), np.dtype(np.int64))
+    if name in _NAMES:
+        return column if column.shape == (count,) else _refuse_shape(name, column, (count,))
     if c.is_state_in(name):
         return _finite(name, column, column.shape)
     return None
@@ -77,7 +79,7 @@ def _actions(policy: Policy, column: np.ndarray, count: int) -> np.ndarray:
     """As they are stored: [N, *layout.shape], whole numbers counted from 0."""
     layout, choices = policy.action_layout, np.array(_choices(policy.action_space))
     if column.size != count * len(choices):
-        _refuse(f"column {c.ACTIONS!r} has shape {column.shape}, expected {(count, *layout.shape)}")
+        _refuse_shape(c.ACTIONS, column, (count, *layout.shape))
     flat = _finite(c.ACTIONS, column, column.shape).reshape(count, len(choices))
     wrong = np.isfinite(choices) & ((flat < 0) | (flat >= choices) | (flat != np.rint(flat)))
     if wrong.any():
@@ -108,7 +110,7 @@ def _finite(
     if column.dtype.kind not in "biuf":
         _refuse(f"column {name!r} holds {column.dtype}, expected numbers")
     if column.shape != shape:
-        _refuse(f"column {name!r} has shape {column.shape}, expected {shape}")
+        _refuse_shape(name, column, shape)
     with np.errstate(over="ignore", invalid="ignore"):
         found = column.astype(dtype, copy=False)
     wrong = np.argwhere(~(np.isfinite(column) & np.isfinite(found)))
@@ -116,6 +118,10 @@ def _finite(
         at = tuple(wrong[0].tolist())
         _refuse(f"column {name!r} has {column[at]} in row {at[0]}, expected finite numbers")
     return found
+
+
+def _refuse_shape(name: str, column: np.ndarray, shape: tuple[int, ...]) -> NoReturn:
+    _refuse(f"column {name!r} has shape {column.shape}, expected {shape}")
 
 
 def _refuse(what: str) -> NoReturn:

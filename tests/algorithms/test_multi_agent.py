@@ -301,6 +301,8 @@ def test_each_mistake_is_a_sentence_before_anything_starts() -> None:
     assert "policies.ghost: its spaces are neither given nor found" in said
     said = config_error(lambda: plain.copy().multi_agent(policies={"a": 3}))
     assert "policies.a: 3 is not accepted" in said
+    said = config_error(lambda: plain.copy().multi_agent(policies={"a": PolicySpec(config=5)}))
+    assert "policies.a: its config 5 is not accepted, expected a dict of settings" in said
     said = config_error(lambda: ESConfig().environment(Unlike).multi_agent(policies=["a"]))
     able = "A2C, A3C, APPO, DDPG, DQN, IMPALA, PG, PPO, SAC, TD3"
     assert f"policies: ES learns one policy of one agent; {able} learn several" in said
