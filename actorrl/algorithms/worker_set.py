@@ -30,9 +30,7 @@ class WorkerSet:
         """The next fragment of the first worker."""
         first = self._workers[0].apply.within(_TIMEOUT_S)
         parts = first.call(_shipped(_sampled), 1).result()
-        batches = {
-            name: SampleBatch(rows, seq_lens=lens) for name, (rows, lens) in parts["of"].items()
-        }
+        batches = {name: SampleBatch(rows) for name, rows in parts["of"].items()}
         return MultiAgentBatch.wrap_as_needed(batches, parts["count"])
 
     def foreach_worker(
@@ -96,13 +94,9 @@ class _without_index:
 
 
 def _sampled(worker: Any, index: int) -> dict[str, Any]:
-    """A worker's sample as plain values: of each policy the columns, and how they are cut."""
+    """A worker's sample, by policy."""
     whole = worker.sample().as_multi_agent()
-    parts = {
-        name: (dict(batch), None if batch.seq_lens is None else batch.seq_lens)
-        for name, batch in whole.policy_batches.items()
-    }
-    return {"count": whole.count, "of": parts}
+    return {"count": whole.count, "of": whole.policy_batches}
 
 
 def _of_policies(func: Callable[..., Any], worker: Any) -> list[Any]:

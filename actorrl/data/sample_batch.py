@@ -282,6 +282,20 @@ class MultiAgentBatch:
         return cls(batches, fragment.num_env_steps)
 
 
+def to_plain(value: Any) -> Any:
+    """Batches as dicts of columns, `seq_lens` among them, wherever they are in a value of lists,
+    tuples and dicts: so they travel, and `SampleBatch` makes one of such a dict again."""
+    if isinstance(value, SampleBatch):
+        cut = {} if value.seq_lens is None else {c.SEQ_LENS: value.seq_lens}
+        return {**value, **cut}
+    if isinstance(value, dict):
+        return {key: to_plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        parts = [to_plain(part) for part in value]
+        return tuple(parts) if isinstance(value, tuple) else parts
+    return value
+
+
 def summary(columns: Mapping[str, np.ndarray]) -> str:
     """A line for each column: shape, dtype, and what its numbers are like."""
     lines = [f"'{name}': {_summary_of(columns[name])}" for name in sorted(columns)]

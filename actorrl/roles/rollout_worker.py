@@ -10,7 +10,7 @@ from actorrl import copies, failpoints
 from actorrl.data.allocate import Allocate
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.fragment import Fragment
-from actorrl.data.sample_batch import MultiAgentBatch
+from actorrl.data.sample_batch import MultiAgentBatch, to_plain
 from actorrl.envs.base_env import AgentsVector, make_agents_vector
 from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import VectorEnv, make_vector
@@ -232,7 +232,7 @@ class SamplingActor(Actor):
         """Run a user's function that the driver has sent, with the newest weights; see WorkerSet.
         Driver only: nothing that came from elsewhere is unpickled."""
         self._sampling.refresh()
-        return cloudpickle.loads(function)(self._sampling.view, index)
+        return to_plain(cloudpickle.loads(function)(self._sampling.view, index))
 
     @remote
     def get_random_state(self) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from actorrl.algorithms.a2c import A2CConfig
+from actorrl.algorithms.taught_rows import taught_rows
+from actorrl.algorithms.teaching import lanes_of
 from actorrl.data.sample_batch import SampleBatch, concat_samples
 from actorrl.errors import CallError, ConfigError
 
@@ -48,6 +51,26 @@ def test_functions_of_policies_and_environments_run_in_each_process(algo: Any) -
     assert algo.workers.foreach_policy(lambda policy, name: name) == ["default_policy"] * 3
     lengths = algo.workers.foreach_env(lambda env: env.max_length)
     assert lengths == [[], [7, 7, 7], [7, 7, 7]]
+
+
+def test_samples_say_how_they_are_cut_so_that_an_lstms_states_mean_something(
+    tmp_path: Path,
+) -> None:
+    config = A2CConfig().environment(COUNTING).rollouts(num_workers=0, num_envs_per_worker=3)
+    config.training(model={"use_lstm": True, "lstm_cell_size": 8}, rollout_fragment_length=4)
+    with config.build(results=tmp_path, name="run") as algo:
+        for _ in range(2):  # the second one begins within episodes
+            ((found, (same,)),) = algo.workers.foreach_worker(
+                lambda worker: (lambda x: (x, [x]))(worker.sample()), local_worker=False
+            )
+        batch = SampleBatch(found)
+        assert batch.seq_lens is not None and batch.seq_lens.sum() == batch.count > 0
+        states = batch["state_in_0"]
+        assert len(states) == len(batch.seq_lens) and np.abs(states).max() > 0
+        np.testing.assert_array_equal(states, SampleBatch(same)["state_in_0"])
+        taught = taught_rows(algo.newest_policy(), found)
+        columns = lanes_of(algo.newest_policy(), taught)
+        np.testing.assert_array_equal(columns["state_in_0"], states)
 
 
 def test_weights_written_in_the_driver_are_read_back_from_all(algo: Any) -> None:
