@@ -57,9 +57,13 @@ class Learner(Actor):
         self.update: Update = settings.make_update(self.device)
         self._partners: Partners | None = None
         if self.context.has_link("shares"):
-            told = (self.get_state, self._go_on)
             self._partners = Partners(
-                self.context, self.update, self.device, settings.num_gpus, *told
+                self.context,
+                self.update,
+                self.device,
+                settings.num_gpus,
+                state=self.get_state,
+                freed=self._go_on,
             )
         self.num_updates = 0
         self.timesteps_total = 0
