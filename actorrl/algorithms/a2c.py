@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import Meta
 from torch import Tensor
 
-from actorrl.algorithms.actor_critic import GAEConfig, make_policy
+from actorrl.algorithms.actor_critic import GAEConfig, Lambda, make_policy
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.config import Gathers
 from actorrl.algorithms.optimizer import Optimizer
@@ -41,9 +41,10 @@ class A2CConfig(GAEConfig):
     reproducible: ClassVar[bool] = True
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 1e-4})] = 1e-3
+    lambda_: Lambda = 1.0
     rollout_fragment_length: Annotated[
         int, Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"})
-    ] = 16
+    ] = 32
     train_batch_size: Annotated[
         int, Meta(ge=1, description="rows of one update", extra={"unit": "env steps"})
     ] = 100
@@ -103,7 +104,7 @@ def compute_loss(
         returns.advantages,
         returns.value_targets,
         batch[c.VALID],
-        config.vf_loss_coeff,
+        policy.vf_weight(config.vf_loss_coeff),
         config.entropy_at(timesteps),
         group=policy.group,
     )
@@ -122,7 +123,9 @@ class A2CUpdate:
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
         loss, metrics = self._loss(self.policy, batch, timesteps)
-        return {**metrics, **self._optimizer.minimize(loss, timesteps, batch[c.VALID])}
+        stepped = self._optimizer.minimize(loss, timesteps, batch[c.VALID])
+        self.policy.follow_value_targets(metrics["vf_targets_rms"])
+        return {**metrics, **stepped}
 
     def state_dict(self) -> State:
         return {"optimizer": self._optimizer.state_dict()}

@@ -22,6 +22,7 @@ from actorrl.algorithms.actor_critic import (
     Decay,
     Epsilon,
     GAEConfig,
+    Lambda,
     Momentum,
     OptType,
     make_optimizer,
@@ -41,10 +42,11 @@ class A3CConfig(GAEConfig):
     learner_differentiates: ClassVar[bool] = False
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 1e-4})] = 1e-3
+    lambda_: Lambda = 1.0
     rollout_fragment_length: Annotated[
         int,
         Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps", "rllib": 10}),
-    ] = 16
+    ] = 32
     opt_type: OptType = "adam"
     decay: Decay = 0.99
     momentum: Momentum = 0.0
@@ -67,7 +69,8 @@ class A3CConfig(GAEConfig):
 
 
 class A3CUpdate:
-    """A step with the gradient that a worker has sent; the batch is empty."""
+    """A step with the gradient that a worker has sent. Of the batch that it is of, the step needs
+    the size of the value targets alone."""
 
     def __init__(self, config: A3CConfig, info: EnvInfo, seed: int, device: str) -> None:
         self.policy = make_policy(config, info, seed, np.arange(1))
@@ -75,7 +78,10 @@ class A3CUpdate:
         self._optimizer = make_optimizer(self.policy, config)
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
-        return self._optimizer.step(timesteps)
+        stepped = self._optimizer.step(timesteps)
+        if "vf_targets_rms" in batch:
+            self.policy.follow_value_targets(batch["vf_targets_rms"])
+        return stepped
 
     def state_dict(self) -> State:
         return {"optimizer": self._optimizer.state_dict()}

@@ -32,6 +32,9 @@ Epsilon = Annotated[
 ]
 
 
+Lambda = Annotated[float, Meta(ge=0, le=1, description="lambda of the returns (GAE)")]
+
+
 class StochasticConfig(AlgorithmConfig):
     """Of the algorithms whose policy is a distribution over actions of any space."""
 
@@ -82,7 +85,24 @@ class StochasticConfig(AlgorithmConfig):
 
 
 class ActorCriticConfig(StochasticConfig):
-    vf_loss_coeff: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 0.5
+    grad_clip: (
+        Annotated[
+            float,
+            Meta(
+                gt=0,
+                description="largest L2 norm of the gradient of a mean over rows; null: no limit",
+                extra={"rllib": 40.0},
+            ),
+        ]
+        | None
+    ) = 0.5
+    vf_loss_coeff: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="weight of the value loss, in units of the returns (models/value_head.py)",
+        ),
+    ] = 0.5
     entropy_coeff: Annotated[
         float, Meta(ge=0, description="weight of the entropy", extra={"rllib": 0.01})
     ] = 0.0
@@ -106,7 +126,7 @@ class ActorCriticConfig(StochasticConfig):
 
 
 class GAEConfig(ActorCriticConfig):
-    lambda_: Annotated[float, Meta(ge=0, le=1, description="lambda of the returns (GAE)")] = 0.95
+    lambda_: Lambda = 0.95
 
 
 def make_policy(

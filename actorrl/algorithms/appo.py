@@ -27,7 +27,7 @@ from actorrl.algorithms.impala import make_postprocess
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
-from actorrl.losses.policy_gradient import Loss, explained_variance, normalised
+from actorrl.losses.policy_gradient import Loss, normalised, value_metrics
 from actorrl.losses.ppo import adapted_kl_coeff, ppo_loss
 from actorrl.losses.vtrace import vtrace
 from actorrl.models.action_distribution import ActionDistribution
@@ -58,17 +58,6 @@ class APPOConfig(ActorCriticConfig):
     clip_param: Annotated[
         float, Meta(gt=0, description="largest change of a ratio that pays", extra={"rllib": 0.4})
     ] = 0.2
-    grad_clip: (
-        Annotated[
-            float,
-            Meta(
-                gt=0,
-                description="largest L2 norm of the gradient; null: no limit",
-                extra={"rllib": 40.0},
-            ),
-        ]
-        | None
-    ) = 0.5
     vtrace_clip_rho_threshold: Annotated[float, Meta(gt=0, description="rho-bar")] = 1.0
     vtrace_lambda: Annotated[
         float, Meta(ge=0, le=1, description="decay of the traces", extra={"rllib": 1.0})
@@ -144,6 +133,7 @@ class APPOUpdate:
         for _ in range(config.num_sgd_iter):
             loss, metrics = self._loss(batch, old, config.entropy_at(timesteps))
             stepped = self._optimizer.minimize(loss, timesteps, batch[c.VALID])
+            self.policy.follow_value_targets(metrics["vf_targets_rms"])
         if self._kl_coeff:
             num_valid = batch[c.VALID].sum()
             kl = float(self.policy.group.mean(metrics["kl"] * num_valid, num_valid))
@@ -197,12 +187,12 @@ class APPOUpdate:
             valid,
             config.clip_param,
             None,
-            config.vf_loss_coeff,
+            self.policy.vf_weight(config.vf_loss_coeff),
             entropy_coeff,
             self._kl_coeff,
         )
-        explained = explained_variance(values, corrected.vs, valid, self.policy.group)
-        return Loss(loss.total, {**loss.metrics, "vf_explained_var": explained})
+        more = value_metrics(values, corrected.vs, valid, self.policy.group)
+        return Loss(loss.total, {**loss.metrics, **more})
 
     def _sync_target_if_due(self) -> None:
         frequency = self._config.target_network_update_freq

@@ -134,7 +134,7 @@ class IMPALAUpdate:
             batch[c.TRUNCATEDS],
             batch[c.VALID],
             config.gamma,
-            config.vf_loss_coeff,
+            self.policy.vf_weight(config.vf_loss_coeff),
             config.entropy_at(timesteps),
             config.vtrace_clip_rho_threshold,
             1.0,
@@ -142,7 +142,9 @@ class IMPALAUpdate:
             config.vtrace_lambda,
             group=self.policy.group,
         )
-        return {**metrics, **self._optimizer.minimize(loss, timesteps, batch[c.VALID])}
+        stepped = self._optimizer.minimize(loss, timesteps, batch[c.VALID])
+        self.policy.follow_value_targets(metrics["vf_targets_rms"])
+        return {**metrics, **stepped}
 
     def state_dict(self) -> State:
         return {"optimizer": self._optimizer.state_dict()}

@@ -26,7 +26,7 @@ from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment
 from actorrl.envs.check import EnvInfo
-from actorrl.losses.policy_gradient import Loss, explained_variance, normalised
+from actorrl.losses.policy_gradient import Loss, normalised, value_metrics
 from actorrl.losses.ppo import adapted_kl_coeff, ppo_loss
 from actorrl.models.action_distribution import ActionDistribution
 from actorrl.policies.actor_critic import ActorCriticPolicy
@@ -88,10 +88,6 @@ class PPOConfig(GAEConfig):
     kl_target: Annotated[
         float, Meta(gt=0, description="the KL that its weight is adapted to", extra={"unit": "nat"})
     ] = 0.01
-    grad_clip: (
-        Annotated[float, Meta(gt=0, description="largest L2 norm of the gradient; null: no limit")]
-        | None
-    ) = 0.5
     ALIASES: ClassVar[dict[str, str]] = {
         **GAEConfig.ALIASES,
         "sgd_batchsize": "sgd_minibatch_size",
@@ -141,7 +137,7 @@ class PPOUpdate:
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
         config, valid, group = self._config, batch[c.VALID], self.policy.group
         batch[c.ADVANTAGES] = normalised(batch[c.ADVANTAGES], valid, group)
-        explained = explained_variance(batch[c.VF_PREDS], batch[c.VALUE_TARGETS], valid, group)
+        about_values = value_metrics(batch[c.VF_PREDS], batch[c.VALUE_TARGETS], valid, group)
         entropy_coeff = config.entropy_at(timesteps)
         rows = None if self.policy.recurrent else _valid_rows(self.policy, batch)
         steps: list[Metrics] = []
@@ -151,6 +147,7 @@ class PPOUpdate:
             for part in self._minibatches(batch, rows):
                 loss, metrics = self._loss(part, entropy_coeff)
                 stepped = self._optimizer.minimize(loss, timesteps, part[c.VALID])
+                self.policy.follow_value_targets(about_values["vf_targets_rms"])
                 steps.append({**metrics, **stepped})
                 sizes.append(part[c.VALID].sum())
         num_rows = torch.stack(sizes)
@@ -161,7 +158,7 @@ class PPOUpdate:
             **{name: _mean([step[name] for step in steps], num_rows) for name in steps[0]},
             "kl": kl,
             "cur_kl_coeff": self._kl_coeff,
-            "vf_explained_var": explained,
+            **about_values,
             "num_sgd_steps": len(steps),
         }
 
@@ -217,7 +214,7 @@ class PPOUpdate:
             part[c.VALID],
             config.clip_param,
             config.vf_clip_param,
-            config.vf_loss_coeff,
+            self.policy.vf_weight(config.vf_loss_coeff),
             entropy_coeff,
             self._kl_coeff,
         )

@@ -56,7 +56,7 @@ def a2c_loss(
     advantages: Tensor,
     value_targets: Tensor,
     valid: Tensor,
-    vf_loss_coeff: float = 0.5,
+    vf_loss_coeff: Tensor | float = 0.5,
     entropy_coeff: float = 0.01,
     reduction: Reduction = "mean",
     group: Group = ALONE,
@@ -68,7 +68,7 @@ def a2c_loss(
         reduce_valid(entropy, valid, reduction),
         vf_loss_coeff,
         entropy_coeff,
-        {"vf_explained_var": explained_variance(values, value_targets, valid, group)},
+        value_metrics(values, value_targets, valid, group),
     )
 
 
@@ -83,7 +83,7 @@ def impala_loss(
     truncateds: Tensor,
     valid: Tensor,
     gamma: float,
-    vf_loss_coeff: float = 0.5,
+    vf_loss_coeff: Tensor | float = 0.5,
     entropy_coeff: float = 0.01,
     rho_bar: float = 1.0,
     c_bar: float = 1.0,
@@ -118,10 +118,22 @@ def impala_loss(
         vf_loss_coeff,
         entropy_coeff,
         {
-            "vf_explained_var": explained_variance(values, corrected.vs, valid, group),
+            **value_metrics(values, corrected.vs, valid, group),
             **_ratio_metrics(corrected, valid, rho_bar),
         },
     )
+
+
+def value_metrics(
+    values: Tensor, targets: Tensor, valid: Tensor, group: Group = ALONE
+) -> dict[str, Tensor]:
+    """How well the targets are met, and how large they are: over the valid rows of all learners,
+    scalars without gradient."""
+    squares = torch.where(valid, targets.detach(), 0.0).square().sum()
+    return {
+        "vf_explained_var": explained_variance(values, targets, valid, group),
+        "vf_targets_rms": group.mean(squares, valid.sum()).sqrt(),
+    }
 
 
 def explained_variance(
@@ -161,7 +173,7 @@ def combine(
     policy: Tensor,
     value: Tensor,
     entropy_: Tensor,
-    vf_loss_coeff: float,
+    vf_loss_coeff: Tensor | float,
     entropy_coeff: float,
     metrics: dict[str, Tensor],
 ) -> Loss:

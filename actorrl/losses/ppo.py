@@ -24,7 +24,7 @@ def ppo_loss(
     valid: Tensor,
     clip_param: float,
     vf_clip_param: float | None,
-    vf_loss_coeff: float,
+    vf_loss_coeff: Tensor | float,
     entropy_coeff: float,
     kl_coeff: float,
 ) -> Loss:

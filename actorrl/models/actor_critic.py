@@ -19,6 +19,7 @@ from actorrl.models.model_config import ModelConfig
 from actorrl.models.networks import MLP, linear
 from actorrl.models.numpy_forward import NumpyLinear, NumpyMLP, fits_numpy
 from actorrl.models.recurrent import LSTMCore, State
+from actorrl.models.value_head import ValueHead
 
 Float32 = NDArray[np.float32]
 
@@ -52,11 +53,11 @@ class ActorCriticNetwork(nn.Module):
         if not config.shares_layers(is_image=not isinstance(self.body, MLP)):
             self.value_body = body_for(observation_space, frame_stack, config)
             self.value_post = MLP(size, config.post_fcnet_hiddens, config.post_activation)
-        # Nearly equal probabilities at first; values of ordinary size.
+        # Nearly equal probabilities at first.
         means = num_outputs // 2 if config.free_log_std else num_outputs
         self.policy_head = linear(self.post.output_size, means, 0.01)
         self.log_std = nn.Parameter(torch.zeros(means)) if config.free_log_std else None
-        self.value_head = linear(self.post.output_size, 1, 1.0)
+        self.value_head = ValueHead(self.post.output_size)
 
     @staticmethod
     def _make_core(size: int, config: ModelConfig) -> LSTMCore | None:
@@ -117,7 +118,7 @@ class ActorCriticNetwork(nn.Module):
             inputs = torch.cat([inputs, self.log_std.expand_as(inputs)], dim=-1)
         if self.mask_size:
             inputs = masked(inputs, obs)
-        return inputs, self.value_head(own).squeeze(-1)
+        return inputs, self.value_head(own)
 
     def numpy_forward(self) -> Callable[[NDArray[Any]], tuple[Float32, Float32]] | None:
         """obs [B, ...] -> inputs [B, n], values [B] over the same weights, if the network is small.
@@ -131,7 +132,8 @@ class ActorCriticNetwork(nn.Module):
             return None
         policy_parts = _chain(self.body, self.post)
         value_parts = _chain(*own_parts) if own_parts else None
-        policy_head, value_head = NumpyLinear(self.policy_head), NumpyLinear(self.value_head)
+        policy_head, value_head = NumpyLinear(self.policy_head), NumpyLinear(self.value_head.linear)
+        unit = self.value_head.unit.detach().numpy()
         log_std = None if self.log_std is None else self.log_std.detach().numpy()
         mask_size = self.mask_size
 
@@ -144,7 +146,7 @@ class ActorCriticNetwork(nn.Module):
                 inputs = masked_numpy(inputs, obs)
             if log_std is not None:
                 inputs = np.concatenate([inputs, np.broadcast_to(log_std, inputs.shape)], axis=1)
-            return inputs, value_head(own)[:, 0]
+            return inputs, value_head(own)[:, 0] * unit
 
         return forward
 

@@ -89,6 +89,10 @@ class ActorCriticPolicy(FilteringPolicy):
         self._numpy_forward = self.model.numpy_forward()
 
     @property
+    def _network(self) -> ActorCriticNetwork | CustomNetwork:
+        return self.model.network if isinstance(self.model, FilteredNetwork) else self.model
+
+    @property
     def recurrent(self) -> bool:
         return self.model.recurrent
 
@@ -97,7 +101,7 @@ class ActorCriticPolicy(FilteringPolicy):
         dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
         if precision not in dtypes:
             raise ConfigError(f"precision: {precision!r} is not accepted, expected fp32 or bf16")
-        network = self.model.network if isinstance(self.model, FilteredNetwork) else self.model
+        network = self._network
         if isinstance(network, CustomNetwork):
             if precision != "fp32":
                 raise ConfigError("precision: bf16 together with model.custom_model, expected fp32")
@@ -222,6 +226,20 @@ class ActorCriticPolicy(FilteringPolicy):
         if valid is not None:
             obs = obs[: len(valid)][valid]
         self.note(obs.cpu().numpy())
+
+    def vf_weight(self, coeff: float) -> Tensor | float:
+        """Of the loss of values, so that `coeff` weighs it in units of the returns (ValueHead)."""
+        network = self._network
+        if isinstance(network, CustomNetwork):
+            return coeff
+        return coeff / network.value_head.unit.clamp(min=1.0).square().squeeze()
+
+    def follow_value_targets(self, rms: Tensor) -> None:
+        """The learner's, after each update: the size of its value targets (a scalar, the same for
+        all learners of a group) moves the unit in which values are predicted."""
+        network = self._network
+        if not isinstance(network, CustomNetwork):
+            network.value_head.adapt(rms.square())
 
     def distribution(self, inputs: Tensor) -> ActionDistribution:
         """What `forward_sequence` and ACTION_DIST_INPUTS mean: logp, entropy, kl of stored actions.

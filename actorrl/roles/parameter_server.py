@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import time
 
+import torch
+
 from actorrl.models.flat_parameters import Float32
 from actorrl.roles.settings import Arrays, Metrics
 from actorrl.roles.stream_learner import StreamLearner
 from actorrl.runtime.links import Item
+
+_SIZES = "vf_targets_rms"  # of each policy: the step needs them beside the gradient
 
 
 class ParameterServer(StreamLearner):
@@ -31,7 +35,8 @@ class ParameterServer(StreamLearner):
         started = time.monotonic()
         self.update.policy.set_flat_gradient(gradient)
         self.phases.lap("gather")
-        metrics = {**told, **self.update({}, self.timesteps_total)}
+        sizes = {name: torch.tensor([x]) for name, x in told.items() if name.endswith(_SIZES)}
+        metrics = {**told, **self.update(sizes, self.timesteps_total)}
         self.finish_update(metrics, started)
         return metrics
 

@@ -26,12 +26,13 @@ def made(**settings: Any) -> tuple[APPOUpdate, dict[str, torch.Tensor]]:
     batch = update.policy.tensors(Stream(update.policy, B, seed=4).collect(T))
     moved = torch.randn(update.policy.flat.vector.shape, generator=torch.Generator().manual_seed(1))
     update.policy.flat.load((update.policy.flat.vector.detach() + 0.1 * moved).numpy())
+    update.policy.follow_value_targets(torch.tensor(20.0))
     return update, {name: tensor.clone() for name, tensor in batch.items()}
 
 
 def slow_loss(update: APPOUpdate, batch: dict[str, torch.Tensor], old_logp: Any) -> float:
     """From V-trace's and PPO's formulas; `old_logp` [T, B] or None is the target's."""
-    config = update._config
+    config, unit = update._config, float(update.policy.model.value_head.unit)  # type: ignore[union-attr]
     with torch.no_grad():
         inputs, values = update.policy.forward_sequence(batch, T, B)
         dist = update.policy.distribution(inputs)
@@ -58,7 +59,7 @@ def slow_loss(update: APPOUpdate, batch: dict[str, torch.Tensor], old_logp: Any)
     total, _ = reference.ppo_loss(
         *(logp.numpy(), divisor, entropy.numpy(), np.zeros((T, B))),
         *(values[:-1].numpy(), values[:-1].numpy(), advantages, vs, valid),
-        *(config.clip_param, None, config.vf_loss_coeff, config.entropy_coeff, 0.0),
+        *(config.clip_param, None, config.vf_loss_coeff / unit**2, config.entropy_coeff, 0.0),
     )
     return float(total)
 

@@ -34,7 +34,11 @@ def test_learners_take_fragments_of_any_length(name: str, tmp_path: Path) -> Non
 
 def test_env_steps_are_those_of_the_episodes_that_have_ended(tmp_path: Path) -> None:
     config = whole("A2C").environment(env_config={"lengths": [4]})
-    with config.training(train_batch_size=30).build(results=tmp_path, name="run") as algo:
+    with (
+        config.rollouts(rollout_fragment_length=10)
+        .training(train_batch_size=30)
+        .build(results=tmp_path, name="run") as algo
+    ):
         rows = [algo.train() for _ in range(3)]
     assert rows[-1]["timesteps_total"] == 4 * rows[-1]["episodes_total"]
 

@@ -17,7 +17,14 @@ from actorrl.testing.probe_envs import MemoryCue
 from tests.roles import worlds
 
 UPDATES = {"A2C": 250, "IMPALA": 250, "APPO": 250, "PPO": 40}
-SETTINGS = {"PPO": {"train_batch_size": 700, "num_sgd_iter": 4, "lr": 3e-3}}
+SETTINGS = {
+    "PPO": {
+        "train_batch_size": 700,
+        "num_sgd_iter": 4,
+        # at 3e-3 one update may undo what is learned
+        "lr_schedule": [[0, 3e-3], [28_000, 1e-4]],
+    }
+}
 
 # APPO's is IMPALA's role and PPO's loss: the two are enough for every day.
 _OTHERS = ["A2C", "IMPALA", "APPO"]

@@ -37,6 +37,7 @@ class Applied(NamedTuple):
     version: int  # that the gradient was computed from
     newest: int  # before it was applied
     gradient: np.ndarray
+    rms: float  # of the value targets behind it
 
 
 class WatchedServer(ParameterServer):
@@ -56,7 +57,8 @@ class WatchedServer(ParameterServer):
     def take(self, item: Any) -> None:
         gradient = item.arrays["gradient"].copy()
         version = item.body["policy_version"]
-        self.applied.append(Applied(item.source, version, self.version, gradient))
+        rms = item.body["metrics"]["vf_targets_rms"]
+        self.applied.append(Applied(item.source, version, self.version, gradient, rms))
         super().take(item)
 
 
@@ -175,5 +177,5 @@ def test_the_server_alone_has_the_optimizer_and_steps_with_each_gradient_as_it_c
     update = A3CUpdate(config, info, 0, "cpu")
     for applied in server.applied:
         update.policy.set_flat_gradient(applied.gradient)
-        update({}, 0)
+        update({"vf_targets_rms": torch.tensor([applied.rms])}, 0)
     np.testing.assert_array_equal(update.policy.flat_weights(), server.update.policy.flat_weights())
