@@ -26,6 +26,7 @@ from actorrl.runtime.program import PROGRESS_LIMIT_S
 
 if TYPE_CHECKING:
     from actorrl.envs.check import EnvInfo
+    from actorrl.models.action_layout import Units
     from actorrl.replay.footprint import Footprint
     from actorrl.runtime.program import Program
 
@@ -205,6 +206,9 @@ class AlgorithmConfig(EvaluationSettings):
         """Whether workers send fragments of whole episodes alone."""
         return False
 
+    def action_units(self) -> Units:
+        return "normalized"
+
     def num_lead_in(self) -> int:
         """Rows that a worker's postprocess carries over from one fragment to the next."""
         return 0
@@ -267,6 +271,11 @@ class AlgorithmConfig(EvaluationSettings):
     def validate(self) -> list[str]:
         lines = [*super().validate(), *(f"model.{line}" for line in self.model.validate())]
         lines += multi_agent.lines(self)
+        if self.recreate_failed_envs and self.autoreset == "same_step":
+            lines.append(
+                "recreate_failed_envs: true together with autoreset same_step, each of whose rows"
+                " is a decision, expected next_step"
+            )
         if self.num_envs_per_worker == "auto" and self.reproducible and self.seed is not None:
             lines.append(
                 "num_envs_per_worker: auto is measured and may differ from run to run, but with a"

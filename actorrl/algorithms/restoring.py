@@ -78,7 +78,9 @@ def _with_more(config: AlgorithmConfig) -> Any:
     model = config.model
     told = [getattr(model, setting) for setting in _PREVIOUS]
     if model.custom_preprocessor is None:
-        return WithPrevious(config.env, *told) if any(told) else config.env
+        clipped = config.action_units() != "raw"
+        action, reward = told
+        return WithPrevious(config.env, action, reward, clipped) if any(told) else config.env
     if any(told):
         raise ConfigError(
             f"model.custom_preprocessor: together with {' or '.join(_PREVIOUS)}, expected one of"

@@ -23,7 +23,8 @@ _OBS, _ACTION, _REWARD = "obs", "prev_action", "prev_reward"
 class WithPrevious:
     """A creator of such environments, in the place of `env`."""
 
-    def __init__(self, env: Any, action: bool, reward: bool) -> None:
+    def __init__(self, env: Any, action: bool, reward: bool, clipped: bool = True) -> None:
+        """`clipped`: what a Box's actions are before the environment gets them."""
         found = resolve(env)
         if isinstance(found.env, str) and found.env.startswith("ALE/"):
             raise ConfigError(
@@ -32,6 +33,7 @@ class WithPrevious:
             )
         self._env: EnvLike = found.env
         self.__name__, self.action, self.reward = found.name, action, reward
+        self._clipped = clipped
 
     def __call__(self, context: EnvContext) -> gym.Env[Any, Any]:
         return _Telling(make_env(self._env, context), self)
@@ -51,7 +53,7 @@ class WithPrevious:
         if isinstance(obs, spaces.Dict):
             seen = dict(obs.spaces)
         if self.action:
-            seen[_ACTION] = action
+            seen[_ACTION] = action if self._clipped else _without_bounds(action)
         if self.reward:
             seen[_REWARD] = spaces.Box(-np.inf, np.inf, (1,), np.float32)
         return spaces.Dict(seen)
@@ -70,6 +72,17 @@ class _Telling(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> Any:
         obs, reward, *flags, info = self.env.step(action)
         return self._telling.joined(obs, self.action_space, action, reward), reward, *flags, info
+
+
+def _without_bounds(space: gym.Space[Any]) -> gym.Space[Any]:
+    """Of each Box, where an action may be anything."""
+    if isinstance(space, spaces.Box):
+        return spaces.Box(-np.inf, np.inf, space.shape, np.float32)
+    if isinstance(space, spaces.Dict):
+        return spaces.Dict({name: _without_bounds(part) for name, part in space.spaces.items()})
+    if isinstance(space, spaces.Tuple):
+        return spaces.Tuple([_without_bounds(part) for part in space.spaces])
+    return space
 
 
 def nothing_done(space: gym.Space[Any]) -> Any:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from actorrl.algorithms.ppo import PPOConfig
+from actorrl.algorithms.restoring import checked
 from actorrl.envs.previous import WithPrevious, nothing_done
 from actorrl.envs.registry import EnvContext
 from actorrl.errors import ConfigError
@@ -25,6 +27,21 @@ def test_an_observation_has_the_last_action_and_its_reward() -> None:
     assert (obs["obs"][2], obs["prev_action"]) == (1, 2)
     assert obs["prev_reward"] == np.float32(reward_of(0, 0, 1))
     assert env.reset()[0]["prev_action"] == 0, "an episode begins with nothing done"
+
+
+def test_actions_that_nobody_clips_have_no_bounds() -> None:
+    box = spaces.Box(-1, 2, (2,), np.int64)
+    for space in (box, spaces.Dict({"a": spaces.Tuple((spaces.Discrete(2), box))})):
+        raw = WithPrevious(CountingEnv, action=True, reward=False, clipped=False)
+        seen = raw.space(spaces.Discrete(2), space)["prev_action"]
+        told = seen if space is box else seen["a"][1]
+        assert told.shape == (2,) and told.contains(np.array([-9.5, 9.5], np.float32))
+        assert space is box or seen["a"][0] == spaces.Discrete(2)
+    for settings, bounded in (({}, True), ({"normalize_actions": False}, False)):
+        config = PPOConfig().environment("Pendulum-v1")
+        config.training(model={"use_lstm": True, "lstm_use_prev_action": True}, **settings)
+        told = checked(config).raw_observation_space["prev_action"]
+        assert told.is_bounded() == bounded
 
 
 def test_only_what_was_asked_for_is_told() -> None:

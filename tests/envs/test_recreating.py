@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actorrl.algorithms.a2c import A2CConfig
 from actorrl.data import columns as c
 from actorrl.envs.python_vector import PythonVector
 from actorrl.envs.registry import EnvContext
@@ -121,6 +122,11 @@ def test_its_successor_does_not_repeat_its_episodes():
     for _ in range(4):
         vector.step(np.zeros(1, np.int64))
     assert len(set(seeds)) == len(seeds) == 3 and None not in seeds
+
+
+def test_where_each_row_is_a_decision_a_broken_one_has_no_place():
+    (line,) = A2CConfig(autoreset="same_step", recreate_failed_envs=True).validate()
+    assert line.startswith("recreate_failed_envs: true together with autoreset same_step")
 
 
 def test_environments_with_a_vectoriser_of_their_own_are_stepped_by_our_loop():
