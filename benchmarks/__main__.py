@@ -1,4 +1,5 @@
-"""python -m benchmarks [--pairs N] [--peers] [--out DIR] NAME...: measure, print, and keep."""
+"""python -m benchmarks [--pairs N] [--peers] [--budgets] [--out DIR] NAME...: measure, print, and
+keep."""
 
 from __future__ import annotations
 
@@ -22,33 +23,51 @@ RESULTS = Path(__file__).parent / "results"
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1)
 @click.option("--pairs", type=click.IntRange(1), help="Windows of each side (default: the case's).")
 @click.option("--peers", is_flag=True, help="The other libraries too (see benchmarks/peers).")
+@click.option("--budgets", is_flag=True, help="Cases with a budget, of all questions by default.")
 @click.option("--only", default="", help="Cases whose name contains this.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results.")
 def main(
-    names: tuple[str, ...], pairs: int | None, peers: bool, only: str, out: Path | None
+    names: tuple[str, ...],
+    pairs: int | None,
+    peers: bool,
+    budgets: bool,
+    only: str,
+    out: Path | None,
 ) -> None:
-    """Answer the questions NAMES, each a file beside this one."""
+    """Answer the questions NAMES, each a file beside this one. Ends with 1 where a case had no
+    answer."""
+    if not names and not budgets:
+        raise click.UsageError("which questions? scripts/bench lists them")
     about = machine.describe()
     print(f"machine: {about['cpu']}, {about['cores']} cores, load {about['load_before']}")
     if about["load_before"] > 0.5:
         print("warning: others use this machine; the ratios will spread")
     day = datetime.date.today().isoformat()
     folder = out or RESULTS / machine.folder_name(about, day)
-    for name in names:
+    num_asked = num_answered = 0
+    for name in names or _questions():
         question = _question(name)
         title = (question.__doc__ or name).splitlines()[0]
         print(f"\n{title}", flush=True)
-        rows = []
-        for case in question.cases(peers):
-            if only in case.name:
-                with _said(case):  # the answers of the other cases are kept
-                    rows.append({**_answer(case, pairs), "machine": about})
+        asked = [c for c in question.cases(peers) if only in c.name and (c.bar or not budgets)]
+        rows: list[dict[str, object]] = []
+        for case in asked:
+            with _said(case):  # the answers of the other cases are kept
+                rows.append({**_answer(case, pairs), "machine": about})
+        num_asked, num_answered = num_asked + len(asked), num_answered + len(rows)
         if rows:
             report.keep(folder, name, title, rows)
             print(f"\n{report.table(rows)}\n\nkept in {os.path.relpath(folder)}")
+    if num_answered < num_asked:
+        sys.exit(1)
+
+
+def _questions() -> list[str]:
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return [file.stem for file in files if "\ndef cases(" in file.read_text()]
 
 
 def _question(name: str) -> ModuleType:

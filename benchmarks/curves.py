@@ -1,17 +1,20 @@
-"""How did these runs learn? Curves of run folders, as one CSV and one picture for a report.
+"""How did these runs learn? Their curves, as one CSV and one picture for a report.
 
-    python benchmarks/curves.py OUT RUN_FOLDER...
+    python benchmarks/curves.py [--minutes] OUT RUN...
 
-writes OUT.csv (a row for about every hundredth of each run) and OUT.png (reward over env steps).
-Needs matplotlib (the extra `plot`).
+writes OUT.csv (a row for about every hundredth of each run) and OUT.png (reward over env steps, or
+over minutes). RUN is a run folder, or a file of `SECONDS STEPS MEAN` lines as peers write them;
+NAME=RUN gives it another name. Needs matplotlib (the extra `plot`).
 """
 
 from __future__ import annotations
 
 import csv
-import sys
+import math
 from pathlib import Path
 from typing import Any
+
+import click
 
 from actorrl.experiment.results import read_results
 from actorrl.experiment.run_folder import RunFolder
@@ -28,9 +31,18 @@ COLUMNS = (
 POINTS = 100
 
 
-def curve(run: RunFolder) -> list[dict[str, Any]]:
-    """About `POINTS` rows of a run, evenly spaced in env steps, the last one included."""
-    rows = [row for row in read_results(run) if row.get("episode_reward_mean") is not None]
+def rows_of(run: Path) -> list[dict[str, Any]]:
+    """All rows of a run that have a mean reward."""
+    if run.is_dir():
+        found = read_results(RunFolder.open(run))
+        return [row for row in found if row.get("episode_reward_mean") is not None]
+    names = ("time_total_s", "timesteps_total", "episode_reward_mean")
+    lines = [[float(word) for word in line.split()] for line in run.read_text().splitlines()]
+    return [dict(zip(names, line, strict=True)) for line in lines if not math.isnan(line[2])]
+
+
+def curve(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """About `POINTS` of the rows, evenly spaced in env steps, the last one included."""
     if not rows:
         return []
     spacing = rows[-1]["timesteps_total"] / POINTS
@@ -55,7 +67,9 @@ def _short(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
-def write_picture(path: Path, curves: dict[str, list[dict[str, Any]]]) -> None:
+def write_picture(
+    path: Path, curves: dict[str, list[dict[str, Any]]], over_minutes: bool = False
+) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -64,9 +78,10 @@ def write_picture(path: Path, curves: dict[str, list[dict[str, Any]]]) -> None:
     figure, axes = pyplot.subplots(figsize=(8, 4))
     axes.set_prop_cycle(color=pyplot.get_cmap("tab20").colors)
     for name, rows in curves.items():
-        steps = [row["timesteps_total"] for row in rows]
-        axes.plot(steps, [row["episode_reward_mean"] for row in rows], label=name)
-    axes.set_xlabel("env steps")
+        key, unit = ("time_total_s", 60) if over_minutes else ("timesteps_total", 1)
+        x = [row[key] / unit for row in rows]
+        axes.plot(x, [row["episode_reward_mean"] for row in rows], label=name)
+    axes.set_xlabel("minutes" if over_minutes else "env steps")
     axes.set_ylabel("episode_reward_mean")
     axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
@@ -74,17 +89,19 @@ def write_picture(path: Path, curves: dict[str, list[dict[str, Any]]]) -> None:
     figure.savefig(path, dpi=110)
 
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) < 2:
-        print(__doc__)
-        return 2
-    out = Path(arguments[0])
-    curves = {Path(folder).name: curve(RunFolder.open(folder)) for folder in arguments[1:]}
+@click.command(help=__doc__)
+@click.option("--minutes", is_flag=True, help="Over minutes, not env steps.")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True)
+def main(minutes: bool, out: Path, runs: tuple[str, ...]) -> None:
+    curves = {}
+    for run in runs:
+        name, _, path = run.rpartition("=")
+        curves[name or Path(path).name] = curve(rows_of(Path(path)))
     out.parent.mkdir(parents=True, exist_ok=True)
     write_csv(out.with_suffix(".csv"), curves)
-    write_picture(out.with_suffix(".png"), curves)
-    return 0
+    write_picture(out.with_suffix(".png"), curves, minutes)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

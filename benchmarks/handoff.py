@@ -24,10 +24,6 @@ from benchmarks.harness.pairing import Case, Sample, Side, Window
 _SIZES = {"16 kB": 16_384, "128 kB": 131_072, "1.2 MB": 1_228_800, "8 MB": 8_388_608}
 _WINDOW_S = 2.0
 _BARS = {"1.2 MB": (">= 5", ">= 0.4")}
-_PROFILE = (
-    "CPU us per fragment on either side: the copy 35 to 45, Python 40, ZeroMQ's send 17, its own"
-    " thread 19. Two processes that do nothing but copy in turns, and wait by spinning, reach 0.5"
-)
 
 
 def cases(peers: bool) -> list[Case]:
@@ -36,14 +32,7 @@ def cases(peers: bool) -> list[Case]:
         queue_bar, memcpy_bar = _BARS.get(name, ("", ""))
         found += [
             Case(name, "GB/s", _stream(nbytes), _queue(nbytes), queue_bar, together=False),
-            Case(
-                f"{name}, floor",
-                "GB/s",
-                _stream(nbytes),
-                _memcpy(nbytes),
-                memcpy_bar,
-                _PROFILE if memcpy_bar else "",
-            ),
+            Case(f"{name}, floor", "GB/s", _stream(nbytes), _memcpy(nbytes), memcpy_bar),
         ]
     return found
 

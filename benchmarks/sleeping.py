@@ -33,10 +33,11 @@ _BARS = {128: ">= 0.95", 512: ">= 0.95"}
 
 
 def cases(peers: bool) -> list[Case]:
+    found = [_case(*one, "", _ideal(*one), _BARS.get(one[0], "")) for one in _CASES]
     if peers:
         asked = [(workers, step_s) for workers, step_s in _CASES if workers <= _MOST_OF_RAY]
-        return [_case(*one, ", ray", _ray(*one)) for one in asked]
-    return [_case(*one, "", _ideal(*one), _BARS.get(one[0], "")) for one in _CASES]
+        found += [_case(*one, ", ray", _ray(*one)) for one in asked]
+    return found
 
 
 def _case(workers: int, step_s: float, beside: str, other: Side, bar: str = "") -> Case:

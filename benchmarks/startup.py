@@ -28,7 +28,7 @@ _SETTLE_S = 2.0
 
 def cases(peers: bool) -> list[Case]:
     found = [
-        Case(f"first result, {algo}", "s", _first(algo), _import_torch(), "<= 4 s in all")
+        Case(f"first result, {algo}", "s", _first(algo), _import_torch(), "ours <= 4")
         for algo in ("IMPALA", "APEX", "PPO")
     ]
     if peers:

@@ -1,10 +1,12 @@
-"""RLlib 2.6.3's IMPALA, APEX and A3C, counting env steps into a file. Runs under its own Python.
+"""RLlib 2.6.3's IMPALA, APEX and A3C, appending `SECONDS STEPS MEAN` lines to a file. Runs under
+its own Python.
 
 A3C is run with its weight-broadcast defect bypassed: its loop hands an empty list of workers to
 `sync_weights` when no gradient is ready, and an empty list means "all".
 """
 
 import argparse
+import json
 import time
 
 import gymnasium as gym
@@ -110,7 +112,7 @@ def config_of(given):
             num_steps_sampled_before_learning_starts=2000,
             n_step=3,
         )
-    return config
+    return config.update_from_dict(json.loads(given.set))
 
 
 def main():
@@ -120,6 +122,7 @@ def main():
     parser.add_argument("--env")
     parser.add_argument("--workers", type=int)
     parser.add_argument("--envs", type=int)
+    parser.add_argument("--set", default="{}", help="more settings, as JSON")
     given = parser.parse_args()
     ray.init(num_cpus=8, include_dashboard=False)
     register_env("pong", make_pong)
@@ -130,8 +133,8 @@ def main():
     while True:
         result = algo.train()
         with open(given.counts, "a") as file:
-            steps = result["num_env_steps_sampled"]
-            file.write(f"{time.monotonic() - started} {steps}\n")
+            steps, mean = result["num_env_steps_sampled"], result["episode_reward_mean"]
+            file.write(f"{time.monotonic() - started} {steps} {mean}\n")
 
 
 if __name__ == "__main__":
