@@ -435,6 +435,7 @@ def test_a_program_that_left_the_actors_session_ends_with_the_actor():
         child, others = (each.spawn.call(new_session=True).result() for each in (worker, other))
         os.kill(worker.pid.call().result(), signal.SIGKILL)
         wait_until(lambda: not is_alive(child))
+        wait_until(lambda: rows(cluster)["worker/0"]["restarts"] == 1)
         assert worker.add.call().result() == 1 and is_alive(others)
 
 
