@@ -12,10 +12,10 @@ The settings: `config` (what all share) over `evaluation_settings`, `host_settin
 
 A run: `base` (Algorithm: build, train, save, restore, evaluate) over `acting`, `changing` and
 `mirror` (its policies, as a user asks and changes them), `teaching` with `taught_rows` (a user's
-own batches) and `worker_set`. `setup` is what an algorithm's program is told, `multi_agent` which
-policies there are, `envs_measured` how many environments a worker has, `planning` where all of it
-goes. `run` is the run once it is started: `reporting` and `bottleneck` (its rows), `run_record`
-with `described` (its folder), `evaluating` and `playing` (episodes beside training, and on the
-driver), `far_hosts`. Checkpoints: `naming` (classes as paths), `actor_states`, `restoring`,
-`resuming`, `policy_checkpoint`.
+own batches) and `worker_set`. `setup` is what an algorithm's program is told, `multi_agent` and
+`agents_tried` which policies there are, `envs_measured` how many environments a worker has,
+`planning` where all of it goes. `run` is the run once it is started: `reporting` and `bottleneck`
+(its rows), `run_record` with `described` (its folder), `evaluating` and `playing` (episodes beside
+training, and on the driver), `far_hosts`. Checkpoints: `naming` (classes as paths), `actor_states`,
+`restoring`, `resuming`, `policy_checkpoint`.
 """

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from actorrl.algorithms import multi_agent, naming, registry
+from actorrl.algorithms import agents_tried, multi_agent, naming, registry
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.multi_agent import PolicySpec
 from actorrl.config import apply, to_plain
@@ -48,7 +48,7 @@ def _looked_at(config: AlgorithmConfig, errors: list[str]) -> EnvInfo:
         raise ConfigError(errors)
     if config.policies is not None or has_agents(resolve(config.env).env, config.env_config):
         _refuse_for_several(config)
-        return multi_agent.check(config)
+        return agents_tried.check(config)
     info = check_env(_with_more(config), config.env_config)
     _compare_spaces(config, info)
     return info
