@@ -55,7 +55,6 @@ class Gate:
     criterion: Criterion
     budget: str
     quick: bool = False
-    asynchronous: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def read_gates() -> tuple[list[Gate], list[int]]:
 
 
 def _gate(name: str, body: dict[str, Any]) -> Gate:
-    known = {"example", "launch", "script", "before", "stop", "pass", "quick", "asynchronous"}
+    known = {"example", "launch", "script", "before", "stop", "pass", "quick"}
     if len({"example", "launch", "script"} & set(body)) != 1 or set(body) - known:
         raise ValueError(f"{name}: {body} is no gate")
     stop, criterion = body.get("stop", {}), body.get("pass", {})
@@ -100,8 +99,8 @@ def _gate(name: str, body: dict[str, Any]) -> Gate:
         last += ["--most", str(stop["timesteps_total"])]
     before = [_launch("before", shlex.split(body["before"]), {})] if "before" in body else []
     budget = ", ".join(f"{key} {value:g}" for key, value in stop.items())
-    marks = (body.get("quick", False), body.get("asynchronous", False))
-    return Gate(name, [*before, last], Criterion(**criterion), budget, *marks)
+    quick = body.get("quick", False)
+    return Gate(name, [*before, last], Criterion(**criterion), budget, quick)
 
 
 def _launch(name: str, words: Sequence[str], stop: Mapping[str, float]) -> list[str]:
