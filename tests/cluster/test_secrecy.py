@@ -273,7 +273,8 @@ def end_all_of(training: Watched, host: str) -> None:
     assert training.actor("rollout/0")["host"] == host
     incarnation = training.actor("rollout/0")["incarnation"]
     for pid in strays.of_run(training.algo.run_id, host):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended with its agent
+            os.kill(pid, signal.SIGKILL)
     training.wait(lambda: training.actor("rollout/0")["incarnation"] > incarnation)
     training.wait(lambda: training.actor("rollout/0")["state"] == "ready")
     training.wait(lambda: training.actor(f"agent/{host}")["state"] == "up")
