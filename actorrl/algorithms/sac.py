@@ -71,7 +71,16 @@ class SACConfig(ReplayConfig):
     train_batch_size: Annotated[BatchRows, Meta(extra={"rllib": 256})] = 128
     n_step: Annotated[StepsSummed, Meta(extra={"rllib": 1})] = 3
     samples_per_insert: Annotated[SamplesPerInsert, Meta(extra={"rllib": 256.0})] = 64.0
-    replay_capacity: Annotated[Capacity, Meta(extra={"rllib": 1_000_000})] = 200_000
+    replay_capacity: (
+        Annotated[
+            Capacity,
+            Meta(
+                description="rows kept; null: 20,000 with discrete actions, else 200,000",
+                extra={"rllib": 1_000_000},
+            ),
+        ]
+        | None
+    ) = None
     learning_starts: Annotated[LearningStarts, Meta(extra={"rllib": 1500})] = 1000
     random_steps: RandomSteps = 1000
     grad_clip: (

@@ -47,12 +47,13 @@ class ShardedReplayConfig(ReplayConfig):
                 "storage: cuda keeps frames beside the learner's own buffer, and shards are"
                 " processes without a GPU, expected raw or lz4"
             ]
-        capacity = self.replay_capacity // num_shards
+        rows = self.least_capacity()
+        capacity = rows // num_shards
         if self.train_batch_size <= capacity:
             return []
         return [
             f"train_batch_size: {self.train_batch_size} rows cannot come from a shard of"
-            f" {self.replay_capacity} / {num_shards} rows, expected at most {capacity}"
+            f" {rows} / {num_shards} rows, expected at most {capacity}"
         ]
 
     def resolved_num_shards(self) -> int:
@@ -70,10 +71,10 @@ class ShardedReplayConfig(ReplayConfig):
         if info.frame_stack > 1:
             # Several shards: fragments of a worker alternate, and each brings its lead-in along.
             spare = overlap / rows if num_shards > 1 else 0.0
-            wanted = int(self.replay_capacity // num_shards * (1.0 + spare))
+            wanted = int(self.capacity(info) // num_shards * (1.0 + spare))
             num_frames = frames_for(wanted, rows + overlap, self.resolved_num_workers())
         return ShardSettings(
-            capacity=max(1, self.replay_capacity // num_shards),
+            capacity=max(1, self.capacity(info) // num_shards),
             alpha=self.prioritized_replay_alpha if self.prioritized_replay else None,
             eps=self.prioritized_replay_eps,
             min_size=max(1, self.learning_starts // num_shards),

@@ -143,6 +143,21 @@ def test_a_batch_larger_than_the_replay_is_refused(name: str) -> None:
         checked(config)
 
 
+@pytest.mark.parametrize(
+    ("env", "given", "rows"),
+    [
+        ("CartPole-v1", None, 20_000),
+        ("Pendulum-v1", None, 200_000),
+        ("CartPole-v1", 70_000, 70_000),
+    ],
+)
+def test_sac_keeps_fewer_rows_where_actions_are_discrete(
+    env: str, given: int | None, rows: int
+) -> None:
+    config, info = worlds.configured("SAC", env, replay_capacity=given)
+    assert config.local_replay(info, seed=0).capacity == rows
+
+
 class Slider(CountingEnv):
     """CountingEnv whose action is a number; `seen` holds all that it was given."""
 
