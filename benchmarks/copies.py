@@ -6,15 +6,13 @@ Counted by actorrl itself (see actorrl/copies.py), in whole runs on Pong.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from actorrl import copies
+from benchmarks.harness import launching
 from benchmarks.harness.pairing import Case, Sample, Side, Window
 
 _BUDGET = 2.0
@@ -50,16 +48,13 @@ def _ours(algo: str) -> Side:
 def _counted(algo: str) -> Sample:
     settings = ["num_envs_per_worker=8", *_SETTINGS[algo]]
     with tempfile.TemporaryDirectory() as results:
-        words = [sys.executable, "-m", "actorrl", "launch", "--quiet", "--seed", "1"]
-        words += ["--algo", algo, "--env", "ALE/Pong-v5", "--workers", "2"]
-        words += ["--name", "run", "--results", results, "--stop", "timesteps_total=20000"]
-        words += [word for setting in settings for word in ("--set", setting)]
+        more = ["--seed", "1", "--workers", "2", "--stop", "timesteps_total=20000"]
+        words, rows = launching.command(algo, "ALE/Pong-v5", results, *more, settings=settings)
         counting = {**os.environ, copies.VARIABLE: "1"}
         done = subprocess.run(words, env=counting, capture_output=True, timeout=_LIMIT_S)
-        rows = Path(results) / "run" / "result.json"
         if not rows.exists():
             raise RuntimeError(f"{algo} left no result: {done.stderr.decode()[-500:]}")
-        found = json.loads(rows.read_text().splitlines()[-1])["info"]["copies"]
+        found = launching.newest_row(rows)["info"]["copies"]
     ways = {name: float(times) for name, times in found.items() if name.startswith("times_")}
     return Sample(sum(ways.values()), ways)
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.harness import commands, phases
+from benchmarks.harness import commands, launching, phases
 from benchmarks.harness.commands import Counter
 from benchmarks.harness.pairing import Case, Sample, Side, Window
 from benchmarks.peers import setup
@@ -78,11 +77,10 @@ def ours(algo: str, env: str, *more: str) -> Side:
     def opened() -> Iterator[Window]:
         with tempfile.TemporaryDirectory() as results:
             settings = [f"num_envs_per_worker={_ENVS}", *_SETTINGS[algo], *more]
-            words = [sys.executable, "-m", "actorrl", "launch", "--quiet", "--seed", "1"]
-            words += ["--algo", algo, "--env", _ENV[env], "--workers", str(_WORKERS)]
-            words += ["--name", "run", "--results", results, "--stop", "timesteps_total=1000000000"]
-            words += [word for setting in settings for word in ("--set", setting)]
-            rows = Path(results) / "run" / "result.json"
+            more_words = f"--seed 1 --workers {_WORKERS} --stop timesteps_total=1000000000".split()
+            words, rows = launching.command(
+                algo, _ENV[env], results, *more_words, settings=settings
+            )
             counter, log = rows_counter(rows), Path(results) / "log"
             totals = functools.partial(_phases, rows)
             with commands.counting(words, counter, log=log, totals=totals) as window:
@@ -92,7 +90,7 @@ def ours(algo: str, env: str, *more: str) -> Side:
 
 
 def _phases(path: Path) -> dict[str, float]:
-    return phases.of_row(json.loads(path.read_text().splitlines()[-1]), _WORKERS)
+    return phases.of_row(launching.newest_row(path), _WORKERS)
 
 
 def rows_counter(path: Path) -> Counter:
@@ -100,7 +98,7 @@ def rows_counter(path: Path) -> Counter:
 
     def read() -> tuple[float, float] | None:
         with contextlib.suppress(OSError, ValueError, IndexError):
-            row = json.loads(path.read_text().splitlines()[-1])
+            row = launching.newest_row(path)
             return row["time_total_s"], row["timesteps_total"]
         return None
 

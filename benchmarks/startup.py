@@ -13,12 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.examples.counter import Counter
 from actorrl.runtime.program import Program
-from benchmarks.harness import usage
+from benchmarks.harness import launching, usage
 from benchmarks.harness.pairing import Case, Sample, Side, Window
 from benchmarks.peers import peer
 
@@ -48,9 +47,7 @@ def _first(algo: str) -> Side:
 
 def _first_result_s(algo: str) -> float:
     with tempfile.TemporaryDirectory() as results:
-        row = Path(results) / "run" / "result.json"
-        words = [sys.executable, "-m", "actorrl", "launch", "--algo", algo, "--env", "CartPole-v1"]
-        words += ["--name", "run", "--results", results, "--quiet"]
+        words, row = launching.command(algo, "CartPole-v1", results)
         started = time.monotonic()
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not (row.exists() and row.stat().st_size):

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks.harness import launching
 from benchmarks.harness.pairing import Case, Sample, Side, Window
 from benchmarks.peers import setup
 
@@ -60,7 +59,7 @@ def _timed(name: str, command: Callable[[int, str], tuple[list[str], Path]]) -> 
 def _wait_for_goal(rows: Path, process: subprocess.Popen[bytes], started: float) -> float:
     while time.monotonic() - started < _LIMIT_S:
         with contextlib.suppress(OSError, ValueError, IndexError):
-            row = json.loads(rows.read_text().splitlines()[-1])
+            row = launching.newest_row(rows)
             if (row["episode_reward_mean"] or 0.0) >= _GOAL:
                 return float(row["timesteps_total"])
         if process.poll() not in (None, 0):
@@ -71,9 +70,7 @@ def _wait_for_goal(rows: Path, process: subprocess.Popen[bytes], started: float)
 
 def _ours(algo: str) -> Side:
     def command(seed: int, folder: str) -> tuple[list[str], Path]:
-        words = [sys.executable, "-m", "actorrl", "launch", "--algo", algo, "--env", "CartPole-v1"]
-        words += ["--seed", str(seed), "--name", "run", "--results", folder, "--quiet"]
-        return words, Path(folder) / "run" / "result.json"
+        return launching.command(algo, "CartPole-v1", folder, "--seed", str(seed))
 
     return _timed("actorrl" if algo in ("PPO", "IMPALA") else f"actorrl {algo}", command)
 

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from msgspec import Meta
 
-from actorrl.algorithms.config import AlgorithmConfig, ObservationFilter, Schedule, schedule_lines
+from actorrl.algorithms.config import (
+    AlgorithmConfig,
+    GradClip,
+    ObservationFilter,
+    Schedule,
+    schedule_lines,
+)
 from actorrl.algorithms.optimizer import ADAM_EPS, Optimizer
 from actorrl.envs.check import EnvInfo
 from actorrl.models.action_layout import Units, action_layout
@@ -30,8 +36,6 @@ Momentum = Annotated[float, Meta(ge=0, description="of rmsprop")]
 Epsilon = Annotated[
     float, Meta(gt=0, description="added to the root of rmsprop's mean", extra={"rllib": 0.1})
 ]
-
-
 Lambda = Annotated[float, Meta(ge=0, le=1, description="lambda of the returns (GAE)")]
 
 
@@ -87,9 +91,8 @@ class StochasticConfig(AlgorithmConfig):
 class ActorCriticConfig(StochasticConfig):
     grad_clip: (
         Annotated[
-            float,
+            GradClip,
             Meta(
-                gt=0,
                 description="largest L2 norm of the gradient of a mean over rows; null: no limit",
                 extra={"rllib": 40.0},
             ),

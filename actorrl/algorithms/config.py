@@ -38,6 +38,9 @@ ObservationFilter = Annotated[
         "observations; the statistics travel with the weights"
     ),
 ]
+GradClip = Annotated[
+    float, Meta(gt=0, description="largest L2 norm of the gradient; null: no limit")
+]
 Gathers = Literal["rounds", "fragments", "single fragments", "replay", "dataset"]
 _ROOM = 1.1
 _SHORTEST_AUTO = 16  # rows: estimates over fewer are mostly the value function's own
@@ -122,10 +125,7 @@ class AlgorithmConfig(EvaluationSettings):
         Schedule | None,
         Meta(description="[[env steps, lr], ...], linear between; null keeps lr"),
     ] = None
-    grad_clip: (
-        Annotated[float, Meta(gt=0, description="largest L2 norm of the gradient; null: no limit")]
-        | None
-    ) = 40.0
+    grad_clip: GradClip | None = 40.0
     grad_clip_by: Annotated[
         Literal["global_norm", "norm", "value"],
         Meta(

@@ -24,6 +24,7 @@ from actorrl.algorithms.optimizer import Optimizer
 from actorrl.algorithms.replay_config import (
     BatchRows,
     Capacity,
+    EachGradClip,
     RandomSteps,
     ReplayConfig,
     SamplesPerInsert,
@@ -52,10 +53,7 @@ class DeterministicConfig(ReplayConfig):
     samples_per_insert: SamplesPerInsert = 128.0
     replay_capacity: Annotated[Capacity, Meta(extra={"rllib": 50_000})] = 200_000
     random_steps: RandomSteps = 1000
-    grad_clip: (
-        Annotated[float, Meta(gt=0, description="largest L2 norm of each gradient; null: no limit")]
-        | None
-    ) = None
+    grad_clip: EachGradClip | None = None
     model: Annotated[ModelConfig, Meta(description="of the actor and of each critic")] = (
         msgspec.field(
             default_factory=lambda: ModelConfig(fcnet_hiddens=[128, 128], fcnet_activation="relu")

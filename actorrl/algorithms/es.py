@@ -20,7 +20,7 @@ from msgspec import Meta
 from torch import Tensor
 
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.config import AlgorithmConfig, GradClip
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.filters import RunningStat
@@ -66,8 +66,7 @@ class EvolutionConfig(AlgorithmConfig):
         int, Meta(ge=1, description="episodes in episode_reward_mean")
     ] = 20
     grad_clip: (
-        Annotated[float, Meta(gt=0, description="largest L2 norm of the step; null: no limit")]
-        | None
+        Annotated[GradClip, Meta(description="largest L2 norm of the step; null: no limit")] | None
     ) = None
 
     def validate(self) -> list[str]:

@@ -13,6 +13,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
+from actorrl.algorithms.config import GradClip
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.algorithms.replay_config import AdamEpsilon, Prioritized, ReplayConfig, StepsSummed
 from actorrl.data import columns as c
@@ -37,13 +38,7 @@ class QConfig(ReplayConfig):
     """What DQN and Ape-X DQN have in common."""
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
-    grad_clip: (
-        Annotated[
-            float,
-            Meta(gt=0, description="largest L2 norm of the gradient", extra={"rllib": 40.0}),
-        ]
-        | None
-    ) = 10.0
+    grad_clip: Annotated[GradClip, Meta(extra={"rllib": 40.0})] | None = 10.0
     adam_epsilon: AdamEpsilon = 1e-5
     model: Annotated[ModelConfig, Meta(description="the network")] = msgspec.field(
         default_factory=lambda: ModelConfig(fcnet_hiddens=[128, 128], fcnet_activation="relu")

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from msgspec import Meta
 
-from actorrl.algorithms.config import AlgorithmConfig, Gathers, ObservationFilter
+from actorrl.algorithms.config import AlgorithmConfig, Gathers, GradClip, ObservationFilter
 from actorrl.envs.check import EnvInfo
 from actorrl.errors import ConfigError
 from actorrl.models.action_layout import action_layout
@@ -33,6 +33,9 @@ StepsSummed = Annotated[
 # seeds stay at 300, drifting out of the track; with 20,000 they reach 400 by 67,000 env steps.
 _DISCRETE_CAPACITY, _CONTINUOUS_CAPACITY = 20_000, 200_000
 Capacity = Annotated[int, Meta(ge=1, description="rows kept", extra={"unit": "rows"})]
+CapacityBySpace = Annotated[
+    Capacity, Meta(description="rows kept; null: 20,000 with discrete actions, else 200,000")
+]
 LearningStarts = Annotated[
     int, Meta(ge=1, description="rows before any update", extra={"unit": "rows"})
 ]
@@ -53,6 +56,9 @@ Prioritized = Annotated[
 ]
 RandomSteps = Annotated[
     int, Meta(ge=0, description="at the start acts evenly at random", extra={"unit": "env steps"})
+]
+EachGradClip = Annotated[
+    GradClip, Meta(description="largest L2 norm of each gradient; null: no limit")
 ]
 TwinQ = Annotated[bool, Meta(description="two critics, of which the smaller value counts")]
 
@@ -78,7 +84,7 @@ class ReplayConfig(AlgorithmConfig):
     ) = 1
     n_step: StepsSummed = 1
     observation_filter: ObservationFilter = "NoFilter"
-    replay_capacity: Capacity | None = 50_000
+    replay_capacity: CapacityBySpace | None = 50_000
     storage: Annotated[
         Literal["raw", "lz4", "cuda"] | None,
         Meta(

@@ -24,7 +24,8 @@ from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.algorithms.replay_config import (
     BatchRows,
-    Capacity,
+    CapacityBySpace,
+    EachGradClip,
     LearningStarts,
     RandomSteps,
     ReplayConfig,
@@ -71,22 +72,10 @@ class SACConfig(ReplayConfig):
     train_batch_size: Annotated[BatchRows, Meta(extra={"rllib": 256})] = 128
     n_step: Annotated[StepsSummed, Meta(extra={"rllib": 1})] = 3
     samples_per_insert: Annotated[SamplesPerInsert, Meta(extra={"rllib": 256.0})] = 64.0
-    replay_capacity: (
-        Annotated[
-            Capacity,
-            Meta(
-                description="rows kept; null: 20,000 with discrete actions, else 200,000",
-                extra={"rllib": 1_000_000},
-            ),
-        ]
-        | None
-    ) = None
+    replay_capacity: Annotated[CapacityBySpace, Meta(extra={"rllib": 1_000_000})] | None = None
     learning_starts: Annotated[LearningStarts, Meta(extra={"rllib": 1500})] = 1000
     random_steps: RandomSteps = 1000
-    grad_clip: (
-        Annotated[float, Meta(gt=0, description="largest L2 norm of each gradient; null: no limit")]
-        | None
-    ) = None
+    grad_clip: EachGradClip | None = None
     model: Annotated[ModelConfig, Meta(description="of the actor and of each critic")] = (
         msgspec.field(
             default_factory=lambda: ModelConfig(fcnet_hiddens=[128, 128], fcnet_activation="relu")
