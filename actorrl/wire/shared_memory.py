@@ -11,6 +11,7 @@ import contextlib
 import mmap
 import os
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -26,7 +27,8 @@ ALIGN = 64
 _REQUEST_LIMIT = 4096
 _MAX_NBYTES = 2**63 - 1  # of a file
 _TIMEOUT_S = 10.0  # of the agent, for one client's request
-_PATIENCE_S = 60.0  # of a client: hundreds may ask at once, or the agent stand still for a while
+_PATIENCE_S = 60  # of a client: hundreds may ask at once, or the agent stand still for a while
+_QUEUE = 4096  # of clients that wait to be accepted (Linux's own bound of it)
 
 
 def aligned(nbytes: int) -> int:
@@ -59,7 +61,7 @@ class MemoryServer:
         self._memory: dict[str, int] = {}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.bind(address)
-        self._listener.listen(128)
+        self._listener.listen(_QUEUE)
         self._listener.setblocking(False)
         self._connections: dict[int, socket.socket] = {}
 
@@ -199,9 +201,7 @@ class MemoryClient:
             if len(request) > _REQUEST_LIMIT:
                 raise OSError(f"a question of {len(request)} bytes")
             if self._socket is None:
-                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                self._socket.settimeout(_PATIENCE_S)
-                self._socket.connect(self._address)
+                self._socket = self._connected()
             self._socket.send(request)
             answer, fds, _, _ = socket.recv_fds(self._socket, _REQUEST_LIMIT, 1)
             if not answer:
@@ -210,6 +210,18 @@ class MemoryClient:
             self.close()  # a late answer must not be taken for that to the next question
             raise WireError(f"the agent does not hand out shared memory: {error}") from error
         return answer, fds
+
+    def _connected(self) -> socket.socket:
+        found = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # Not `settimeout`: such a socket gives up at once (EAGAIN) where the queue there is full.
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _PATIENCE_S, 0))
+        try:
+            found.connect(self._address)
+        except OSError:
+            found.close()
+            raise
+        found.settimeout(_PATIENCE_S)
+        return found
 
     def close(self) -> None:
         if self._socket is not None:

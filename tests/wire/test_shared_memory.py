@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 
 import msgspec
 import pytest
@@ -30,6 +31,34 @@ def test_a_server_that_has_gone_is_a_wire_error(memory):
     client = MemoryClient("/nonexistent/memory")
     with pytest.raises(WireError, match="does not hand out"):
         client.open("x")
+
+
+def test_a_client_waits_where_the_servers_queue_is_full(tmp_path):
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(str(tmp_path / "memory"))
+    listener.listen(0)
+    first = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    first.connect(str(tmp_path / "memory"))  # fills it
+    client = MemoryClient(str(tmp_path / "memory"))
+    said = []
+
+    def ask():
+        with pytest.raises(WireError) as caught:
+            client.open("x")
+        said.append(str(caught.value))
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    asker.join(0.3)
+    assert asker.is_alive(), f"it has given up: {said}"
+    listener.accept()[0].close()
+    second, _ = listener.accept()
+    assert second.recv(100)  # its question has come
+    second.close()
+    asker.join(10)
+    assert "hung up" in said[0]
+    first.close()
+    listener.close()
 
 
 @pytest.mark.parametrize(
