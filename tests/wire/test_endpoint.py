@@ -249,6 +249,7 @@ def test_no_memory_for_a_slab_means_frames_and_is_counted(world, memory, monkeyp
 
 def test_an_element_filled_where_the_endpoint_said_arrives_without_a_copy(world, monkeypatch):
     monkeypatch.setattr(copies, "COUNTING", True)
+    copies.count("frames")
     a, b = world.add("a"), world.add("b")
     shape, dtype = (SLAB_THRESHOLD_BYTES,), np.dtype(np.uint8)
     for round in range(2):  # the first makes the slab
