@@ -72,6 +72,7 @@ def taken(writer: SlabWriter, slot: int, array: np.ndarray) -> np.ndarray:
 
 def test_an_array_that_was_filled_in_its_slot_is_not_copied(client, monkeypatch):
     monkeypatch.setattr(copies, "COUNTING", True)
+    copies.count("frames", "obs")
     copies.clear()
     writer, reader = SlabWriter(client, NAME, 2), SlabReader(client, CONSUMER)
     frames, small = np.arange(10_000, dtype=np.int32), np.array([3.0])
