@@ -88,24 +88,24 @@ def compute_loss(
     inputs, values = policy.forward_sequence(batch, num_rows, num_envs)
     dist = policy.distribution(inputs)
     returns = lambda_returns(
-        rewards,
-        values[:-1].detach(),
-        policy.next_values(batch, values),
-        batch[c.TERMINATEDS],
-        batch[c.TRUNCATEDS],
-        batch[c.VALID],
-        config.gamma,
-        config.lambda_,
+        rewards=rewards,
+        values=values[:-1].detach(),
+        next_values=policy.next_values(batch, values),
+        terminateds=batch[c.TERMINATEDS],
+        truncateds=batch[c.TRUNCATEDS],
+        valid=batch[c.VALID],
+        gamma=config.gamma,
+        lambda_=config.lambda_,
     )
     return a2c_loss(
-        dist.logp(batch[c.ACTIONS]),
-        dist.entropy(),
-        values[:-1],
-        returns.advantages,
-        returns.value_targets,
-        batch[c.VALID],
-        policy.vf_weight(config.vf_loss_coeff),
-        config.entropy_at(timesteps),
+        logp=dist.logp(batch[c.ACTIONS]),
+        entropy=dist.entropy(),
+        values=values[:-1],
+        advantages=returns.advantages,
+        value_targets=returns.value_targets,
+        valid=batch[c.VALID],
+        vf_loss_coeff=policy.vf_weight(config.vf_loss_coeff),
+        entropy_coeff=config.entropy_at(timesteps),
         group=policy.group,
     )
 

@@ -203,20 +203,20 @@ class PPOUpdate:
         dist, values = self._forward(part)
         old_dist = self.policy.distribution(part[c.ACTION_DIST_INPUTS])
         return ppo_loss(
-            dist.logp(part[c.ACTIONS]),
-            part[c.ACTION_LOGP],
-            dist.entropy(),
-            old_dist.kl(dist),
-            values,
-            part[c.VF_PREDS],
-            part[c.ADVANTAGES],
-            part[c.VALUE_TARGETS],
-            part[c.VALID],
-            config.clip_param,
-            config.vf_clip_param,
-            self.policy.vf_weight(config.vf_loss_coeff),
-            entropy_coeff,
-            self._kl_coeff,
+            logp=dist.logp(part[c.ACTIONS]),
+            old_logp=part[c.ACTION_LOGP],
+            entropy=dist.entropy(),
+            kl=old_dist.kl(dist),
+            values=values,
+            old_values=part[c.VF_PREDS],
+            advantages=part[c.ADVANTAGES],
+            value_targets=part[c.VALUE_TARGETS],
+            valid=part[c.VALID],
+            clip_param=config.clip_param,
+            vf_clip_param=config.vf_clip_param,
+            vf_loss_coeff=self.policy.vf_weight(config.vf_loss_coeff),
+            entropy_coeff=entropy_coeff,
+            kl_coeff=self._kl_coeff,
         )
 
     def state_dict(self) -> State:

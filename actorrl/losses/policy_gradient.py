@@ -50,6 +50,7 @@ def value_loss(
 
 
 def a2c_loss(
+    *,
     logp: Tensor,
     entropy: Tensor,
     values: Tensor,
@@ -73,6 +74,7 @@ def a2c_loss(
 
 
 def impala_loss(
+    *,
     logp: Tensor,
     entropy: Tensor,
     values: Tensor,
@@ -97,19 +99,19 @@ def impala_loss(
     `values` are of the T observations acted on, `next_values` of those after them (see vtrace).
     """
     corrected = vtrace(
-        behaviour_logp,
-        logp.detach(),
-        rewards,
-        values.detach(),
-        next_values.detach(),
-        terminateds,
-        truncateds,
-        valid,
-        gamma,
-        rho_bar,
-        c_bar,
-        pg_rho_bar,
-        lambda_,
+        behaviour_logp=behaviour_logp,
+        target_logp=logp.detach(),
+        rewards=rewards,
+        values=values.detach(),
+        next_values=next_values.detach(),
+        terminateds=terminateds,
+        truncateds=truncateds,
+        valid=valid,
+        gamma=gamma,
+        rho_bar=rho_bar,
+        c_bar=c_bar,
+        pg_rho_bar=pg_rho_bar,
+        lambda_=lambda_,
     )
     return combine(
         policy_gradient_loss(logp, corrected.pg_advantages, valid, reduction),

@@ -13,6 +13,7 @@ from actorrl.losses.policy_gradient import Loss, combine, reduce_valid
 
 
 def ppo_loss(
+    *,
     logp: Tensor,
     old_logp: Tensor,
     entropy: Tensor,

@@ -20,6 +20,7 @@ class Returns(NamedTuple):
 
 @torch.no_grad()
 def lambda_returns(
+    *,
     rewards: Tensor,
     values: Tensor,
     next_values: Tensor,

@@ -29,6 +29,7 @@ class VTrace(NamedTuple):
 
 @torch.no_grad()
 def vtrace(
+    *,
     behaviour_logp: Tensor,
     target_logp: Tensor,
     rewards: Tensor,

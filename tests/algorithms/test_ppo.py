@@ -50,14 +50,14 @@ def test_advantages_from_the_worker_are_those_that_a_learner_would_find(
     with torch.no_grad():
         _, values = policy.forward_sequence(columns, *before[c.VALID].shape)
         found = lambda_returns(
-            columns[c.REWARDS],
-            values[:-1],
-            policy.next_values(columns, values),
-            columns[c.TERMINATEDS],
-            columns[c.TRUNCATEDS],
-            columns[c.VALID],
-            config.gamma,
-            config.lambda_,
+            rewards=columns[c.REWARDS],
+            values=values[:-1],
+            next_values=policy.next_values(columns, values),
+            terminateds=columns[c.TERMINATEDS],
+            truncateds=columns[c.TRUNCATEDS],
+            valid=columns[c.VALID],
+            gamma=config.gamma,
+            lambda_=config.lambda_,
         )
     valid = before[c.VALID]
     np.testing.assert_allclose(after[c.ADVANTAGES][valid], found.advantages[valid], atol=1e-4)

@@ -46,7 +46,8 @@ def fixed_point(columns, targets_of) -> float:
 def vtrace_targets(lambda_, gamma=GAMMA):
     def targets(values, **columns):
         logp = torch.zeros_like(values)
-        return vtrace(logp, logp, values=values, gamma=gamma, lambda_=lambda_, **columns).vs
+        columns |= {"behaviour_logp": logp, "target_logp": logp, "values": values}
+        return vtrace(gamma=gamma, lambda_=lambda_, **columns).vs
 
     return targets
 

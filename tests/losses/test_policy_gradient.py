@@ -30,7 +30,12 @@ def tensor(x, gradient=False):
 def of_actions(logits, actions):
     """What the losses take: log-probabilities of the actions, and entropies."""
     dist = Categorical(logits)
-    return dist.logp(torch.as_tensor(actions)), dist.entropy()
+    return {"logp": dist.logp(torch.as_tensor(actions)), "entropy": dist.entropy()}
+
+
+def constants(advantages, targets, valid):
+    given = {"advantages": advantages, "value_targets": targets, "valid": valid}
+    return {name: tensor(x) for name, x in given.items()}
 
 
 def numeric_gradient(function, x, step=1e-6):
@@ -50,9 +55,14 @@ def test_a2c_loss_and_its_gradient_agree_with_the_slow_reference(reduction, seed
     columns, more = example(seed)
     advantages, targets = reference.lambda_returns(**columns, gamma=0.99, lambda_=0.95)
     logits, values = tensor(more["logits"], True), tensor(columns["values"], True)
-    constants = [tensor(x) for x in (advantages, targets, columns["valid"])]
-    taken = of_actions(logits, more["actions"])
-    loss = pg.a2c_loss(*taken, values, *constants, 0.7, 0.03, reduction)
+    loss = pg.a2c_loss(
+        **of_actions(logits, more["actions"]),
+        values=values,
+        **constants(advantages, targets, columns["valid"]),
+        vf_loss_coeff=0.7,
+        entropy_coeff=0.03,
+        reduction=reduction,
+    )
     loss.total.backward()
 
     def slow(logits, values):
@@ -78,10 +88,8 @@ def test_impala_loss_and_its_gradient_agree_with_the_slow_reference(reduction, n
     logits, values = tensor(more["logits"], True), tensor(columns["values"], True)
     given = {n: tensor(x) for n, x in columns.items() if n != "values"}
     settings = {"gamma": 0.97, "rho_bar": 1.2, "c_bar": 0.9, "pg_rho_bar": 1.5, "lambda_": 0.95}
-    logp, entropy = of_actions(logits, more["actions"])
     loss = pg.impala_loss(
-        logp=logp,
-        entropy=entropy,
+        **of_actions(logits, more["actions"]),
         values=values,
         behaviour_logp=tensor(more["behaviour_logp"]),
         **given,
@@ -117,8 +125,8 @@ def test_float32_losses_agree_to_1e_5():
         more["logits"], columns["values"], more["actions"], *fixed, 0.5, 0.01, "mean"
     )
     taken = of_actions(tensor(more["logits"]).float(), more["actions"])
-    rest = [tensor(x) for x in fixed]
-    loss = pg.a2c_loss(*taken, tensor(columns["values"]).float(), *rest)
+    values = tensor(columns["values"]).float()
+    loss = pg.a2c_loss(**taken, values=values, **constants(*fixed))
     assert loss.total.item() == pytest.approx(expected, abs=1e-5)
 
 
@@ -128,11 +136,11 @@ def test_an_invalid_row_has_no_gradient_and_no_share_in_the_mean():
     assert not valid.all()
     logits, values = tensor(more["logits"], True), tensor(columns["values"], True)
     wild = np.where(valid, 1.0, np.nan)
-    rest = [tensor(x) for x in (wild, wild, valid)]
-    loss = pg.a2c_loss(*of_actions(logits, more["actions"]), values, *rest)
+    taken = of_actions(logits, more["actions"])
+    loss = pg.a2c_loss(**taken, values=values, **constants(wild, wild, valid))
     loss.total.backward()
     assert torch.isfinite(loss.total)
-    assert (logits.grad[~rest[-1]] == 0).all() and (values.grad[~rest[-1]] == 0).all()
+    assert (logits.grad[~valid] == 0).all() and (values.grad[~valid] == 0).all()
 
 
 def test_means_divide_by_valid_rows_and_no_valid_row_gives_zero():

@@ -26,12 +26,17 @@ def example(shape, seed):
         "values": random.normal(size=shape),
         "old_values": random.normal(size=shape),
         "advantages": random.normal(size=shape),
-        "targets": random.normal(size=shape),
+        "value_targets": random.normal(size=shape),
         "valid": random.random(shape) < 0.8,
     }
-    for name in ("old_logp", "old_values", "advantages", "targets"):
+    for name in ("old_logp", "old_values", "advantages", "value_targets"):
         columns[name][~columns["valid"]] = np.nan
     return columns
+
+
+def named(settings):
+    names = ("clip_param", "vf_clip_param", "vf_loss_coeff", "entropy_coeff", "kl_coeff")
+    return dict(zip(names, settings, strict=True))
 
 
 def with_gradient(columns):
@@ -44,7 +49,7 @@ def with_gradient(columns):
 def test_loss_and_gradient_agree_with_the_slow_reference(shape, settings):
     columns = example(shape, seed=len(shape))
     tensors = with_gradient(columns)
-    loss = ppo_loss(*tensors.values(), *settings)
+    loss = ppo_loss(**tensors, **named(settings))
     loss.total.backward()
     total, parts = reference.ppo_loss(*columns.values(), *settings)
     assert loss.total.item() == pytest.approx(total, abs=1e-5)
@@ -74,8 +79,9 @@ def test_a_ratio_beyond_the_clip_in_the_paying_direction_has_no_gradient():
     logp = torch.tensor([np.log(1.5), np.log(1.5), np.log(0.5)]).requires_grad_()
     zeros, valid = torch.zeros(3), torch.ones(3, dtype=torch.bool)
     advantages = torch.tensor([1.0, -1.0, -1.0])
-    rows = (logp, zeros, zeros, zeros, zeros, zeros, advantages, zeros, valid)
-    ppo_loss(*rows, 0.2, None, 0.0, 0.0, 0.0).total.backward()
+    rows = dict.fromkeys(("old_logp", "entropy", "kl", "values", "old_values"), zeros)
+    rows |= {"logp": logp, "advantages": advantages, "value_targets": zeros, "valid": valid}
+    ppo_loss(**rows, **named((0.2, None, 0.0, 0.0, 0.0))).total.backward()
     assert logp.grad is not None
     np.testing.assert_allclose(logp.grad, [0.0, 1.5 / 3, 0.0], atol=1e-6)
 

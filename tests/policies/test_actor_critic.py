@@ -132,15 +132,15 @@ def test_a_learner_can_learn_from_a_fragment(settings):
         logits, values = policy.forward_sequence(tensors, T, B)
         dist = policy.distribution(logits)
         loss = impala_loss(
-            dist.logp(tensors[c.ACTIONS]),
-            dist.entropy(),
-            values[:-1],
-            policy.next_values(tensors, values),
-            tensors[c.ACTION_LOGP],
-            tensors[c.REWARDS],
-            tensors[c.TERMINATEDS],
-            tensors[c.TRUNCATEDS],
-            tensors[c.VALID],
+            logp=dist.logp(tensors[c.ACTIONS]),
+            entropy=dist.entropy(),
+            values=values[:-1],
+            next_values=policy.next_values(tensors, values),
+            behaviour_logp=tensors[c.ACTION_LOGP],
+            rewards=tensors[c.REWARDS],
+            terminateds=tensors[c.TERMINATEDS],
+            truncateds=tensors[c.TRUNCATEDS],
+            valid=tensors[c.VALID],
             gamma=0.0,
         )
         policy.flat.zero_gradient()

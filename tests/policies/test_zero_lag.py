@@ -71,14 +71,14 @@ def test_every_importance_ratio_is_one_on_every_valid_row(case):
         valid = columns[c.VALID]
         logp = policy.distribution(logits).logp(columns[c.ACTIONS])
         result = vtrace(
-            columns[c.ACTION_LOGP],
-            logp,
-            columns[c.REWARDS],
-            values[:-1],
-            policy.next_values(columns, values),
-            columns[c.TERMINATEDS],
-            columns[c.TRUNCATEDS],
-            valid,
+            behaviour_logp=columns[c.ACTION_LOGP],
+            target_logp=logp,
+            rewards=columns[c.REWARDS],
+            values=values[:-1],
+            next_values=policy.next_values(columns, values),
+            terminateds=columns[c.TERMINATEDS],
+            truncateds=columns[c.TRUNCATEDS],
+            valid=valid,
             gamma=0.99,
         )
         assert columns[c.ACTION_DIST_INPUTS].std() > 0.3

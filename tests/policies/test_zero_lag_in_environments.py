@@ -28,14 +28,14 @@ def ratios(env, settings, T, fragments):
         columns = policy.tensors(collector.collect().columns)
         logits, values = policy.forward_sequence(columns, T, env.num_envs)
         result = vtrace(
-            columns[c.ACTION_LOGP],
-            policy.distribution(logits).logp(columns[c.ACTIONS]),
-            columns[c.REWARDS],
-            values[:-1],
-            policy.next_values(columns, values),
-            columns[c.TERMINATEDS],
-            columns[c.TRUNCATEDS],
-            columns[c.VALID],
+            behaviour_logp=columns[c.ACTION_LOGP],
+            target_logp=policy.distribution(logits).logp(columns[c.ACTIONS]),
+            rewards=columns[c.REWARDS],
+            values=values[:-1],
+            next_values=policy.next_values(columns, values),
+            terminateds=columns[c.TERMINATEDS],
+            truncateds=columns[c.TRUNCATEDS],
+            valid=columns[c.VALID],
             gamma=0.99,
         )
         found.append(result.rhos[columns[c.VALID]])
