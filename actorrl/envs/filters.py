@@ -177,10 +177,22 @@ def filter_for(name: str, observation_space: Any, frozen: bool = False) -> NoFil
         raise ConfigError(
             f"observation_filter: {name!r} is not accepted, expected 'NoFilter' or 'MeanStdFilter'"
         )
-    if observation_space.dtype == np.uint8:
-        raise ConfigError(
-            f"observation_filter: MeanStdFilter with the observation space {observation_space}, "
-            "expected NoFilter: bytes are scaled by the network"
-        )
+    _refuse_bytes(observation_space)
     mask_size = int(getattr(observation_space, "mask_size", 0))
     return MeanStdFilter(observation_space.shape, keep=mask_size, frozen=frozen)
+
+
+def _refuse_bytes(space: Any) -> None:
+    """Of images; those inside a Dict, too, whose flat vector is of floats."""
+    expected = "expected NoFilter: bytes are scaled by the network"
+    if space.dtype == np.uint8:
+        raise ConfigError(
+            f"observation_filter: MeanStdFilter with the observation space {space}, {expected}"
+        )
+    for leaf in getattr(space, "leaves", ()):
+        if leaf.dtype == np.uint8 and len(leaf.shape) > 1:
+            entry = ".".join(map(str, leaf.path))
+            raise ConfigError(
+                f"observation_filter: MeanStdFilter with the image '{entry}' of shape {leaf.shape}"
+                f" in the observation space, {expected}"
+            )

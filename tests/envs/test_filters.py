@@ -119,3 +119,12 @@ def test_filters_are_chosen_by_rllibs_names():
         filter_for("MeanStd", Box(-1, 1, (3,)))
     with pytest.raises(ConfigError, match=r"MeanStdFilter with .* Box\(0, 255"):
         filter_for("MeanStdFilter", Box(0, 255, (4, 4), np.uint8))
+
+
+def test_an_image_of_bytes_among_numbers_is_refused_and_a_vector_of_bytes_is_not():
+    numbers, screen = Box(-1, 1, (3,)), Box(0, 255, (8, 8, 3), np.uint8)
+    mixed = preprocessor_for(Dict(inner=Dict(a=numbers, screen=screen), x=numbers)).space
+    with pytest.raises(ConfigError, match=r"image 'inner.screen' of shape \(8, 8, 3\) .* NoFilter"):
+        filter_for("MeanStdFilter", mixed)
+    flat = preprocessor_for(Dict(ram=Box(0, 255, (4,), np.uint8), x=numbers)).space
+    assert isinstance(filter_for("MeanStdFilter", flat), MeanStdFilter)
