@@ -48,7 +48,8 @@ class EvolutionConfig(AlgorithmConfig):
         Meta(gt=0, description="standard deviation of the noise", extra={"rllib": 0.02}),
     ] = 0.1
     action_noise: Annotated[
-        float, Meta(ge=0, description="added to continuous actions when acting with exploration")
+        float,
+        Meta(ge=0, description="added to a Box's actions in episodes of perturbed parameters"),
     ] = 0.0
     observation_filter: Annotated[
         Literal["MeanStdFilter", "NoFilter"],

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from actorrl.errors import ConfigError
 from actorrl.models.action_layout import is_bounded
+from actorrl.models.masks import mask_size, masked, masked_numpy
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.networks import ACTIVATIONS, MLP, linear
 from actorrl.policies.base import Act, Array, ArrayState, Policy, seeded
@@ -32,8 +33,9 @@ def perturbation(seed: int, size: int) -> Float32:
 
 
 class EvolutionPolicy(Policy):
-    """Actions straight from the outputs: the largest of A, or for a Box the outputs themselves,
-    through tanh where it is bounded. With `explore`, `action_noise` is added to a Box's.
+    """Actions straight from the outputs: the largest of A, of those that an action mask allows, or
+    for a Box the outputs themselves, through tanh where it is bounded. With `explore`,
+    `action_noise` is added to a Box's.
 
     `model.net` is what evolves (`flat.span("net")`); the observation filter's mean and scale lie
     beside it, so that they travel and are kept with the weights of the same version.
@@ -71,6 +73,7 @@ class EvolutionPolicy(Policy):
                 f" strategies, expected one of {', '.join(_ACTIVATIONS)}"
             )
         self.discrete = isinstance(action_space, Discrete)
+        self._mask_size = mask_size(observation_space, action_space)
         self._bounded = is_bounded(action_space)
         self._action_noise = action_noise
         self.observation_size = math.prod(observation_space.shape)
@@ -104,18 +107,25 @@ class EvolutionPolicy(Policy):
 
     def act(self, obs: Array, state: ArrayState = (), explore: bool = True) -> Act:
         actions = self.act_with(self.parameters[None], obs)
-        if explore and self._action_noise and not self.discrete:
-            noise = self.random.standard_normal(actions.shape, dtype=np.float32)
-            actions = np.clip(actions + self._action_noise * noise, -1.0, 1.0)
-        return Act(actions, {}, state)
+        return Act(self.explored(actions, np.full(len(obs), explore)), {}, state)
+
+    def explored(self, actions: Array, rows: NDArray[np.bool_]) -> Array:
+        """Actions [B, ...], those of `rows` [B] with noise; stored ones of a bounded Box stay
+        within [-1, 1]."""
+        if self.discrete or not self._action_noise or not rows.any():
+            return actions
+        noise = self.random.standard_normal(actions.shape, dtype=np.float32)
+        noise[~rows] = 0.0
+        noisy: Array = actions + self._action_noise * noise
+        return np.clip(noisy, -1.0, 1.0) if self._bounded else noisy
 
     def act_with(self, parameters: Float32, obs: Array) -> Array:
         """Actions [B, ...] of networks with `parameters` [B, P], or one for all [1, P]."""
-        x = obs.reshape(len(obs), -1).astype(np.float32)
-        x = np.clip((x - self._mean) * self._scale, -_FARTHEST, _FARTHEST)
+        flat = obs.reshape(len(obs), -1).astype(np.float32)
+        x = np.clip((flat - self._mean) * self._scale, -_FARTHEST, _FARTHEST)
         y = self._outputs(parameters, x)
         if self.discrete:
-            return y.argmax(axis=1)
+            return (masked_numpy(y, flat) if self._mask_size else y).argmax(axis=1)
         if self._bounded:
             np.tanh(y, out=y)
         return y.reshape(len(obs), *self.action_layout.shape)
@@ -125,12 +135,15 @@ class EvolutionPolicy(Policy):
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         model = self.model
         assert isinstance(model, _Model)
-        x = (obs.flatten(1).float() - model.filter_mean) * model.filter_scale
+        flat = obs.flatten(1).float()
+        x = (flat - model.filter_mean) * model.filter_scale
         x = x.clamp(-_FARTHEST, _FARTHEST)
         *hidden, last = model.net
         for layer in hidden:
             x = ACTIVATIONS[self.model_config.fcnet_activation](layer(x))
         outputs: Tensor = last(x)
+        if self._mask_size:
+            outputs = masked(outputs, flat)
         if self.discrete:
             return outputs.argmax(dim=1), outputs, state
         return (torch.tanh(outputs) if self._bounded else outputs), outputs, state

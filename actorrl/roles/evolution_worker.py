@@ -69,7 +69,8 @@ class EvolutionWorker(SamplingActor):
             noise = perturbation(int(seeds[pair]), size) * np.float32(self._stddev)
             return self._policy.parameters + (-noise if mirrored else noise)
 
-        return self._population.play(candidate, self._num_plain + 2 * len(seeds), int(seeds[0]))
+        count = self._num_plain + 2 * len(seeds)
+        return self._population.play(candidate, count, int(seeds[0]), self._num_plain)
 
     def _body(self, asked: Body, played: Played) -> Body:
         """Plain episodes under this worker's first environment, the others under none."""

@@ -22,6 +22,7 @@ class Variants(Protocol):
     @property
     def parameters(self) -> np.ndarray: ...
     def act_with(self, parameters: np.ndarray, obs: np.ndarray, /) -> np.ndarray: ...
+    def explored(self, actions: np.ndarray, rows: np.ndarray, /) -> np.ndarray: ...
     def env_actions(self, actions: np.ndarray, /) -> np.ndarray: ...
 
 
@@ -41,9 +42,11 @@ class Population:
         self.num_steps_total = 0
         self.timers = {"env_s": 0.0, "policy_s": 0.0, "total_s": 0.0}
 
-    def play(self, candidate: Callable[[int], np.ndarray], count: int, seed: int) -> Played:
+    def play(
+        self, candidate: Callable[[int], np.ndarray], count: int, seed: int, num_plain: int = 0
+    ) -> Played:
         """`candidate(i)` gives the parameters [P] of number i; all episodes start anew, from
-        `seed`. Raises EnvironmentFailure."""
+        `seed`. The first `num_plain` do not explore. Raises EnvironmentFailure."""
         started = perf_counter()
         env, policy = self._env, self._policy
         returns, lengths = np.zeros(count), np.zeros(count, np.int64)
@@ -57,7 +60,8 @@ class Population:
             counted = (playing < count) & ~resetting
             observed.add(obs.reshape(len(obs), -1)[counted])
             before = perf_counter()
-            actions = policy.env_actions(policy.act_with(parameters, obs))
+            acted = policy.explored(policy.act_with(parameters, obs), playing >= num_plain)
+            actions = policy.env_actions(acted)
             between = perf_counter()
             result = env.step(actions)
             self.timers["policy_s"] += between - before

@@ -4,8 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete
+import torch
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 
+from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.errors import ConfigError
 from actorrl.models.model_config import ModelConfig
 from actorrl.policies.evolution import EvolutionPolicy, perturbation
@@ -61,6 +63,29 @@ def test_discrete_actions_are_the_largest_output_and_noise_is_only_for_a_box():
     box = EvolutionPolicy(VECTOR, TORQUE, action_noise=0.1)
     still, noisy = box.act(obs, explore=False).actions, box.act(obs).actions
     assert not np.array_equal(still, noisy) and np.abs(noisy).max() <= 1.0
+
+
+def test_noise_does_not_clip_the_actions_of_a_box_without_bounds():
+    wide = Box(-np.inf, np.inf, (2,))
+    policy = EvolutionPolicy(VECTOR, wide, action_noise=0.1)
+    policy.parameters[-2:] = [7.0, -9.0]  # biases
+    actions = policy.act(np.zeros((50, 5), np.float32)).actions
+    np.testing.assert_allclose(actions.mean(0), [7.0, -9.0], atol=0.1)
+    assert actions.std(0) == pytest.approx(0.1, abs=0.05)
+
+
+def test_an_action_that_is_masked_is_never_the_largest():
+    space = preprocessor_for(Dict(action_mask=MultiBinary(3), x=Box(-1, 1, (2,)))).space
+    policy = EvolutionPolicy(space, Discrete(3), seed=1)
+    obs = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    obs[:, :3] = np.eye(3, dtype=np.float32)[np.arange(60) % 3]
+    policy.set_filter(np.full(5, 0.3), np.full(5, 0.5))  # the mask is read before it is filtered
+    np.testing.assert_array_equal(policy.act(obs).actions, np.arange(60) % 3)
+    np.testing.assert_array_equal(policy.greedy(torch.from_numpy(obs))[0], np.arange(60) % 3)
+    obs[:, :3] = 1.0
+    assert len(set(policy.act(obs).actions.tolist())) > 1, "else the mask alone says nothing"
+    with pytest.raises(ConfigError, match="action_mask, but the action space"):
+        EvolutionPolicy(space, TORQUE)
 
 
 def test_a_seed_gives_the_same_noise_everywhere():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -69,3 +70,29 @@ def test_every_candidate_is_asked_for_and_moments_are_of_what_was_seen() -> None
     assert found.observed.mean[2] == pytest.approx(
         sum(n * (n - 1) / 2 for n in found.lengths) / found.lengths.sum()
     ), "the third element counts the steps"
+
+
+def test_only_perturbed_candidates_explore() -> None:
+    """Whether noise was added shows in the return: the environment pays what it is told."""
+    info = check_env(Paying, {})
+    policy = EvolutionPolicy(info.observation_space, info.action_space, action_noise=0.2)
+    population = Population(make_vector(info.env, {}, 2, seed=0), policy)
+    found = population.play(lambda number: policy.parameters, 6, seed=1, num_plain=3)
+    plain = float(policy.act(np.ones((1, 1), np.float32), explore=False).actions[0, 0])
+    np.testing.assert_allclose(found.returns[:3], 4 * plain, atol=1e-5)
+    assert (np.abs(found.returns[3:] - 4 * plain) > 1e-3).all()
+
+
+class Paying(gym.Env[Any, Any]):
+    """Four steps, each pays its action."""
+
+    observation_space = gym.spaces.Box(0.0, 1.0, (1,), np.float32)
+    action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+
+    def reset(self, **options: Any) -> Any:
+        self.t = 0
+        return np.ones(1, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.t += 1
+        return np.ones(1, np.float32), float(action[0]), self.t == 4, False, {}
