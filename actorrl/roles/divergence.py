@@ -1,4 +1,4 @@
-"""A loss that is no number: the learner ends, and says what its batch held."""
+"""A loss or gradient that is no number: the learner ends, and says what its batch held."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from actorrl.errors import ActorRLError
 
 
 class LearningDiverged(ActorRLError):
-    """A loss became NaN or infinite; nothing was published from it. Starting again from the same
-    checkpoint would end the same way."""
+    """A loss or gradient became NaN or infinite; nothing was published from it. Starting again from
+    the same checkpoint would end the same way."""
 
     fatal = True
 
 
 def check(metrics: Mapping[str, float], update: int) -> None:
-    """Raises LearningDiverged. `update` is the number of the one that they are of."""
-    for name, number in metrics.items():
-        if name.endswith("loss") and not math.isfinite(number):
-            raise LearningDiverged(
-                f"{name} is {number} at update {update}: lower lr, or set grad_clip"
-            )
+    """Raises LearningDiverged. `update` is the number of the one that they are of. A finite loss
+    may have a gradient that is not (the root of 0): its step has made the weights NaN already."""
+    for ending in ("loss", "grad_gnorm"):
+        for name, number in metrics.items():
+            if name.endswith(ending) and not math.isfinite(number):
+                raise LearningDiverged(
+                    f"{name} is {number} at update {update}: lower lr, or set grad_clip"
+                )
 
 
 def described(batch: Mapping[str, Any]) -> str:

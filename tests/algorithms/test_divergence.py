@@ -8,10 +8,13 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
+from actorrl.algorithms.a2c import A2CConfig
 from actorrl.algorithms.ppo import PPOConfig
 from actorrl.cli.failures import show
 from actorrl.errors import RunFailed
+from tests.policies.custom_models import Plain
 
 BATCH = 64
 TOLD = r"loss is (nan|inf) at update \d+: lower lr, or set grad_clip"
@@ -33,6 +36,29 @@ class Explodes(gym.Env):
         self._good_steps -= 1
         reward = 1.0 if self._good_steps >= 0 else 1e30
         return np.zeros(2, np.float32), reward, False, False, {}
+
+
+class SteepAtZero(Plain):
+    """Its outputs are numbers, their gradient is none: the root of 0."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.steep = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, input_dict, state, seq_lens):
+        outputs, state = super().forward(input_dict, state, seq_lens)
+        return outputs + self.steep.square().sqrt(), state
+
+
+def test_a_gradient_that_is_no_number_ends_the_run_before_its_weights_are_published(tmp_path):
+    """The first step's: the loss is a number until it has been taken."""
+    config = A2CConfig().environment("CartPole-v1").rollouts(num_rollout_workers=0)
+    config.training(train_batch_size=BATCH, model={"custom_model": SteepAtZero})
+    with config.build(results=tmp_path, name="run") as algo:
+        with pytest.raises(RunFailed, match="grad_gnorm is nan at update 1: lower lr"):
+            algo.train()
+        weights = algo.get_policy().get_weights()
+        assert all(np.isfinite(array).all() for array in weights.values())
 
 
 def algorithm(folder: Path, good_steps: int, num_workers: int = 0):
