@@ -37,33 +37,54 @@ class Iteration:
         )
 
 
+@dataclasses.dataclass(slots=True)
+class _Sum:
+    """Numbers of which only the mean is wanted: a run may be long without a report."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, number: float) -> None:
+        self.total += number
+        self.count += 1
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.count if self.count else 0.0
+
+
 class Tally:
     """What has happened since the last report; `seconds` and `num_dropped_stale` since the start.
     It goes on between iterations."""
 
     def __init__(self) -> None:
         self.episodes: collections.deque[list[float]] = collections.deque(maxlen=_MAX_EPISODES)
-        self.lags: list[int] = []  # of the fragments learned from, in updates
+        self._lags = _Sum()  # of the fragments learned from, in updates
+        self._largest_lag = 0
         self.num_dropped_stale = 0
         self.seconds: dict[str, float] = collections.defaultdict(float)
-        self._metrics: dict[str, list[float]] = collections.defaultdict(list)
+        self._metrics: dict[str, _Sum] = collections.defaultdict(_Sum)
 
     def add(self, metrics: Mapping[str, float]) -> None:
         """Of one update."""
         for name, number in metrics.items():
-            self._metrics[name].append(number)
+            self._metrics[name].add(number)
+
+    def note_lag(self, lag: int) -> None:
+        """Of one fragment."""
+        self._lags.add(lag)
+        self._largest_lag = max(self._largest_lag, lag)
 
     def take(self) -> Body:
         """Means of the metrics over the updates, lags, and the episodes that have ended."""
-        lags = self.lags or [0]
         taken = {
-            "policy_lag_mean": sum(lags) / len(lags),
-            "policy_lag_max": max(lags),
+            "policy_lag_mean": self._lags.mean,
+            "policy_lag_max": self._largest_lag,
             "episodes": list(self.episodes),
-            "stats": {name: sum(numbers) / len(numbers) for name, numbers in self._metrics.items()},
+            "stats": {name: numbers.mean for name, numbers in self._metrics.items()},
         }
         self.episodes.clear()
-        self.lags.clear()
+        self._lags, self._largest_lag = _Sum(), 0
         self._metrics.clear()
         return taken
 

@@ -243,7 +243,7 @@ class Learner(Actor):
         if limit is not None and lag > limit:
             self._tally.num_dropped_stale += 1
             return True
-        self._tally.lags.append(lag)
+        self._tally.note_lag(lag)
         return False
 
     def teach(self, columns: Arrays) -> Metrics:

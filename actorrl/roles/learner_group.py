@@ -80,6 +80,13 @@ class LearnerGroup(Group):
             return x
         return total.to(x.device)
 
+    def each(self, x: Tensor) -> Tensor:
+        """Everybody's `x` [n], by rank: [size, n]; after a loss this learner's alone."""
+        found = torch.zeros((self.size, *x.shape), dtype=x.dtype)
+        found[self._rank] = x
+        found = self.sum(found)
+        return x[None] if self.is_lost else found
+
     def place(self, num_rows: int) -> Share:
         counts = torch.zeros(self.size, dtype=torch.float64)
         counts[self._rank] = num_rows

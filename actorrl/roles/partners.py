@@ -187,8 +187,8 @@ def learn_share(
     update: Update, group: LearnerGroup, share: dict[str, Tensor], timesteps: int
 ) -> Metrics:
     """One update from a learner's share; metrics are means over everybody's, weighed by the rows
-    of the policy that each is of. Where the user's callbacks have put others into them than a
-    partner's have, they are the lead's own."""
+    of the policy that each is of, but of those by the name "..._max" the largest. Where the user's
+    callbacks have put others into them than a partner's have, they are the lead's own."""
     metrics = update(share, timesteps)
     if not group.agrees("\n".join(metrics)):
         return metrics
@@ -196,7 +196,11 @@ def learn_share(
     weights = torch.tensor([float(rows[_whose(n, rows)]) for n in metrics], dtype=torch.float64)
     values = torch.tensor([float(value) for value in metrics.values()], dtype=torch.float64)
     weighted, total = group.sum(torch.stack([weights * values, weights]))
-    return dict(zip(metrics, (weighted / total.clamp(min=1)).tolist(), strict=True))
+    found = weighted / total.clamp(min=1)
+    is_largest = torch.tensor([name.endswith("_max") for name in metrics])
+    if is_largest.any():
+        found = torch.where(is_largest, group.each(values).amax(dim=0), found)
+    return dict(zip(metrics, found.tolist(), strict=True))
 
 
 def _whose(name: str, rows: Collection[str]) -> str:
