@@ -50,6 +50,21 @@ class SampleBatch(dict[str, np.ndarray]):
         self.seq_lens: np.ndarray | None = None if seq_lens is None else np.asarray(seq_lens)
         self._check()
 
+    def __missing__(self, name: str) -> np.ndarray:
+        """`seq_lens` by its name among columns, where RLlib's recurrent losses look for it."""
+        if name == c.SEQ_LENS and self.seq_lens is not None:
+            return self.seq_lens
+        raise KeyError(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (name == c.SEQ_LENS and self.seq_lens is not None)
+
     @property
     def count(self) -> int:
         """N."""

@@ -54,6 +54,18 @@ def test_the_flat_view_drops_rows_that_are_no_decision_and_keeps_episodes_apart(
     assert c.VALID not in flat and c.AGE not in flat
 
 
+def test_sequence_lengths_are_found_by_their_name_and_are_no_column():
+    flat = SampleBatch.from_fragment(next_step_fragment())
+    assert flat[SampleBatch.SEQ_LENS].tolist() == [2, 2, 5] == flat.get("seq_lens").tolist()
+    assert SampleBatch.SEQ_LENS in flat and SampleBatch.SEQ_LENS not in list(flat)
+    cut = flat.slice(0, 2)
+    assert cut[SampleBatch.SEQ_LENS].tolist() == [2]
+    without = SampleBatch({c.OBS: np.zeros(3)})
+    assert SampleBatch.SEQ_LENS not in without and without.get("seq_lens") is None
+    with pytest.raises(KeyError, match="seq_lens"):
+        without[SampleBatch.SEQ_LENS]
+
+
 def test_a_fragment_that_starts_with_the_row_of_a_reset_has_no_empty_piece():
     fragment = next_step_fragment()
     group = {
