@@ -140,12 +140,14 @@ class Acting:
         policy_id: str = DEFAULT_POLICY,
         full_fetch: bool = False,
         explore: bool | None = None,
-        **ignored: Any,
+        timestep: float | None = None,
+        episode: Any = None,
     ) -> Any:
         """An action for one observation of the environment; greedy unless told to `explore`. With
         `state` (an LSTM's) or `full_fetch` a tuple (action, state, extras), as RLlib's. The last
         action and reward are for models with `lstm_use_prev_action` and `lstm_use_prev_reward`;
-        none looks at `info`. KeyError for an unknown policy."""
+        none looks at `info` or `episode`. `timestep` is where schedules of exploration stand.
+        KeyError for an unknown policy."""
         policy, seen = self.get_policy(policy_id), self.info
         if seen.policies is not None:
             seen = seen.policies[policy_id]
@@ -156,7 +158,8 @@ class Acting:
             obs = observation = seen.env.joined(obs, seen.action_space, prev_action, prev_reward)
         if seen.frame_stack == 1:
             obs = preprocessor_for(seen.raw_observation_space).transform([observation])[0]
-        found = policy.compute_single_action(obs, state, explore=bool(explore))
+        at = {} if timestep is None else {"timestep": timestep}
+        found = policy.compute_single_action(obs, state, explore=bool(explore), **at)
         return found if full_fetch or state is not None else found[0]
 
     compute_action = compute_single_action  # RLlib's older name
@@ -165,20 +168,28 @@ class Acting:
         self,
         observations: Mapping[Any, Any],
         state: Mapping[Any, Any] | None = None,
+        prev_action: Mapping[Any, Any] | None = None,
+        prev_reward: Mapping[Any, Any] | None = None,
+        info: Any = None,
         policy_id: str = DEFAULT_POLICY,
         full_fetch: bool = False,
         explore: bool | None = None,
-        **ignored: Any,
+        timestep: float | None = None,
+        episodes: Any = None,
     ) -> Any:
         """RLlib's: an action for each observation of a dict, under its key; with `state`, one for
-        each key, or `full_fetch` three dicts (actions, states, extras)."""
+        each key, or `full_fetch` three dicts (actions, states, extras). Of the last actions and
+        rewards those that are missing are of an episode's start."""
         found = {
             key: self.compute_single_action(
                 observation,
                 state[key] if state is not None else None,
+                (prev_action or {}).get(key),
+                (prev_reward or {}).get(key),
                 policy_id=policy_id,
                 full_fetch=full_fetch,
                 explore=explore,
+                timestep=timestep,
             )
             for key, observation in observations.items()
         }

@@ -17,7 +17,7 @@ from gymnasium import spaces
 from actorrl.envs.registry import EnvContext, EnvLike, make_env, resolve
 from actorrl.errors import ConfigError
 
-_OBS, _ACTION, _REWARD = "obs", "prev_action", "prev_reward"
+_OBS, PREV_ACTION, PREV_REWARD = "obs", "prev_action", "prev_reward"
 
 
 class WithPrevious:
@@ -43,9 +43,9 @@ class WithPrevious:
         a Dict, so that a mask of actions stays one."""
         seen = dict(obs) if isinstance(obs, Mapping) else {_OBS: obs}
         if self.action:
-            seen[_ACTION] = nothing_done(space) if action is None else action
+            seen[PREV_ACTION] = nothing_done(space) if action is None else action
         if self.reward:
-            seen[_REWARD] = np.array([reward or 0.0], np.float32)
+            seen[PREV_REWARD] = np.array([reward or 0.0], np.float32)
         return seen
 
     def space(self, obs: gym.Space[Any], action: gym.Space[Any]) -> spaces.Dict:
@@ -53,9 +53,9 @@ class WithPrevious:
         if isinstance(obs, spaces.Dict):
             seen = dict(obs.spaces)
         if self.action:
-            seen[_ACTION] = action if self._clipped else _without_bounds(action)
+            seen[PREV_ACTION] = action if self._clipped else _without_bounds(action)
         if self.reward:
-            seen[_REWARD] = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+            seen[PREV_REWARD] = spaces.Box(-np.inf, np.inf, (1,), np.float32)
         return spaces.Dict(seen)
 
 

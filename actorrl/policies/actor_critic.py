@@ -34,6 +34,7 @@ from actorrl.policies.base import (
     seeded,
 )
 from actorrl.policies.filtering import FilteringPolicy
+from actorrl.policies.previous import with_previous
 
 
 class SequenceOutput(NamedTuple):
@@ -147,11 +148,13 @@ class ActorCriticPolicy(FilteringPolicy):
         actions: Any,
         obs_batch: Any,
         state_batches: Sequence[Array] | None = None,
+        prev_action_batch: Any = None,
+        prev_reward_batch: Any = None,
         actions_normalized: bool = True,
-        **ignored: Any,
     ) -> Array:
         stored = np.asarray(actions) if actions_normalized else self.action_layout.from_env(actions)
         obs = np.asarray(obs_batch)
+        obs = with_previous(self.observation_space, obs, prev_action_batch, prev_reward_batch)
         state = tuple(state_batches) if state_batches else self.initial_state(len(obs))
         inputs, _, _ = self._torch_forward(obs, state)
         logp = self.distribution(torch.from_numpy(inputs)).logp(as_tensor(stored))

@@ -22,6 +22,7 @@ from actorrl.data import columns as c
 from actorrl.models.action_layout import action_layout
 from actorrl.models.flat_parameters import FlatParameters, Float32
 from actorrl.models.group import ALONE, Group
+from actorrl.policies.previous import with_previous
 
 Array = NDArray[Any]
 ArrayState = tuple[Array, ...]
@@ -122,11 +123,12 @@ class Policy:
         episodes: Any = None,
         explore: bool | None = None,
         timestep: float | None = None,
-        **ignored: Any,
     ) -> tuple[Any, list[Array], dict[str, Array]]:
         """RLlib's: environment actions of preprocessed observations [B, ...], the state after them,
-        and extra columns. `timestep` is where schedules of exploration stand."""
+        and extra columns. The last actions and rewards are for policies that are told them, see
+        `with_previous`. `timestep` is where schedules of exploration stand."""
         obs = np.asarray(obs_batch)
+        obs = with_previous(self.observation_space, obs, prev_action_batch, prev_reward_batch)
         state = tuple(state_batches) if state_batches else self.initial_state(len(obs))
         if timestep is not None:
             self.timesteps = timestep
@@ -138,21 +140,36 @@ class Policy:
         input_dict: Mapping[str, Any],
         explore: bool | None = None,
         timestep: float | None = None,
-        **ignored: Any,
+        episodes: Any = None,
     ) -> tuple[Any, list[Array], dict[str, Array]]:
-        """RLlib's: the same with observations and `state_in_i` in a dict or SampleBatch."""
+        """RLlib's: the same with observations, `state_in_i`, `prev_actions` and `prev_rewards` in a
+        dict or SampleBatch."""
         parts = sum(c.is_state_in(name) for name in input_dict)
         state = [np.asarray(input_dict[c.state_in(i)]) for i in range(parts)]
-        return self.compute_actions(input_dict[c.OBS], state, explore=explore, timestep=timestep)
+        last = {
+            f"prev_{name}_batch": input_dict[f"prev_{name}s"]
+            for name in ("action", "reward")
+            if f"prev_{name}s" in input_dict
+        }
+        return self.compute_actions(
+            input_dict[c.OBS], state, **last, explore=explore, timestep=timestep
+        )
 
     def compute_single_action(
         self,
         obs: Any,
         state: Sequence[Array] | None = None,
+        prev_action: Any = None,
+        prev_reward: Any = None,
+        info: Any = None,
+        episode: Any = None,
         explore: bool | None = None,
         **more: Any,
     ) -> tuple[Any, list[Array], dict[str, Any]]:
-        """RLlib's: one observation without a batch axis -> action, state, extras, likewise."""
+        """RLlib's: one observation without a batch axis -> action, state, extras, likewise; `more`
+        of `compute_actions`."""
+        for name, last in (("action", prev_action), ("reward", prev_reward)):
+            more |= {} if last is None else {f"prev_{name}_batch": [last]}
         batched_state = [np.asarray(part)[None] for part in state] if state else None
         actions, states, extras = self.compute_actions(
             np.asarray(obs)[None], batched_state, explore=explore, **more
@@ -164,8 +181,9 @@ class Policy:
         actions: Any,
         obs_batch: Any,
         state_batches: Sequence[Array] | None = None,
+        prev_action_batch: Any = None,
+        prev_reward_batch: Any = None,
         actions_normalized: bool = True,
-        **ignored: Any,
     ) -> Array:
         """RLlib's: log-probabilities [B] of actions as they are stored, or as the environment has
         them (`actions_normalized=False`)."""

@@ -95,6 +95,24 @@ def test_the_last_action_and_reward_are_seen_in_training_and_acting(tmp_path: Pa
         ]
         assert not any(np.array_equal(told[0], other) for other in told[2:])
         np.testing.assert_array_equal(told[0], told[1])  # as nothing done
+        _, states, _ = algo.compute_actions(
+            dict.fromkeys("abc", obs), dict.fromkeys("abc", state),
+            prev_action={"b": 1, "c": 0}, prev_reward={"b": 0.0, "c": 1.0},
+        )  # fmt: skip
+        for key, wanted in zip("abc", (told[0], told[2], told[3]), strict=True):
+            np.testing.assert_array_equal(states[key][0], wanted)
+        policy, batch = algo.get_policy(), [np.tile(part, (4, 1)) for part in state]
+        last = {"prev_action_batch": [0, 0, 1, 0], "prev_reward_batch": [0.0, 0.0, 0.0, 1.0]}
+        for rows in (np.zeros((4, 1)), np.zeros((4, 5))):  # without their places, and with them
+            _, (hidden, _), _ = policy.compute_actions(rows, batch, **last)
+            np.testing.assert_allclose(hidden, told, atol=1e-6)
+        rows = {"obs": np.zeros((4, 1)), "prev_actions": [0, 0, 1, 0], "prev_rewards": [0, 0, 0, 1]}
+        rows |= {f"state_in_{i}": part for i, part in enumerate(batch)}
+        np.testing.assert_allclose(
+            policy.compute_actions_from_input_dict(rows)[1][0], told, atol=1e-6
+        )
+        with pytest.raises(TypeError, match="prev_rewards"):
+            algo.compute_actions({"a": obs}, prev_rewards={"a": 1.0})
         path = algo.save()
     assert evaluate_checkpoint(path, episodes=2, env=Arms)["episodes"] == 2
 
