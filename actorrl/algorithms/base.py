@@ -240,14 +240,14 @@ class Algorithm(Changing):
         explore: bool | None = None,
     ) -> dict[str, Any]:
         """Play `episodes`, or so many env `steps`, on fixed seeds, with the newest weights; or what
-        `evaluation_fn(algorithm, workers)` returns, here or the config's
+        `evaluation_fn(algorithm, eval_workers)` returns, here or the config's
         `custom_evaluation_function`. `duration_fn(0)` is RLlib's way to say how many. Where
         evaluators play beside training, row n has what the weights at the beginning of iteration n
         have reached."""
         self._callbacks.on_evaluate_start(algorithm=self)
         custom = evaluation_fn or self.config.custom_evaluation_function
         if custom is not None:
-            metrics = dict(custom(self, self.workers))
+            metrics = self._evaluations.by_function(custom, self)
         else:
             duration = evaluating.duration_of(steps, episodes, duration_fn)
             metrics = self._evaluations.play(duration, explore)

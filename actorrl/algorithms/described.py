@@ -9,22 +9,23 @@ from actorrl.algorithms import restoring
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.envs.check import EnvInfo
 from actorrl.experiment import provenance
-from actorrl.rollouts.callbacks import overrides
+from actorrl.rollouts.callbacks import OF_FRAGMENTS, overrides
 from actorrl.runtime.program import Program
 
 
 def notices(config: AlgorithmConfig, info: EnvInfo) -> list[str]:
     """What a user may want to know: successors of old names, what was wrapped."""
-    return [*info.notices, *config.notices, *_pieces_not_shown(config)]
+    return [*info.notices, *config.notices, *_not_shown(config)]
 
 
-def _pieces_not_shown(config: AlgorithmConfig) -> list[str]:
-    """Where there is no episode's piece to show."""
+def _not_shown(config: AlgorithmConfig) -> list[str]:
+    """Where there are no episodes to show in training."""
     given = config.callbacks_class
-    if config.collects_fragments or not overrides(given, "on_postprocess_trajectory"):
+    silent = [name for name in OF_FRAGMENTS if overrides(given, name)]
+    if config.collects_fragments or not silent:
         return []
     return [
-        f"callbacks: {given.__name__}.on_postprocess_trajectory is never called by"
+        f"callbacks: {given.__name__}.{', '.join(silent)}: never called in the training of"
         f" {type(config).__name__.removesuffix('Config')}, which collects no fragments"
     ]
 

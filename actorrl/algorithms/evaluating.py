@@ -10,15 +10,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from actorrl.algorithms import multi_agent, playing
+from actorrl.algorithms import playing
+from actorrl.algorithms.acting import policies_of
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.mirror import PolicyMirror
 from actorrl.algorithms.playing import EVALUATION_SEED
 from actorrl.algorithms.setup import acting_policy
+from actorrl.algorithms.worker_set import TIMEOUT_S, WorkerSet
 from actorrl.data.fragment import Episode
 from actorrl.envs.check import EnvInfo
 from actorrl.errors import CallError, ConfigError, EnvironmentFailure
 from actorrl.roles.evaluator import Evaluator
+from actorrl.roles.worker_view import WorkerView
 from actorrl.rollouts import evaluation
 from actorrl.runtime.calls import Future
 from actorrl.runtime.program import Program
@@ -36,12 +39,9 @@ def add_evaluators(program: Program, config: AlgorithmConfig, info: EnvInfo) -> 
     program.add_group(
         ROLE,
         Evaluator,
-        info.env,
-        config.env_config,
+        playing.stage_of(config, info),
         0,
         make_policy,
-        multi_agent.mapping_of(config) if info.policies is not None else None,
-        info.raw_spaces(),
         count=config.evaluation_num_workers,
     )
 
@@ -92,8 +92,9 @@ class Evaluations:
         self._films = config.record_video
 
     def begin(self) -> None:
-        """One with the weights of now, if there are evaluators to play it beside training."""
-        if self._evaluators:
+        """One with the weights of now, if there are evaluators to play it beside training, and no
+        function of the user's that plays otherwise."""
+        if self._evaluators and self._config.custom_evaluation_function is None:
             goes_on = self._config.evaluation_duration == "auto"
             duration = self._duration()
             if goes_on:
@@ -121,6 +122,30 @@ class Evaluations:
             found = play(self._config, self._info, policy, duration.amount, explore)
         return found
 
+    def by_function(self, function: Callable[..., Any], algorithm: Any) -> dict[str, Any]:
+        """What a user's `function(algorithm, workers)` returns. The workers are the evaluators with
+        the newest weights, or where there are none the driver with an environment of its own."""
+        policy, explore = self._policy.refresh(), self._config.evaluation_explore
+        if self._evaluators:
+            self._get_ready(policy.flat_weights(), explore)
+            own = WorkerView(0, policies_of(self._policy, self._info))
+            return dict(function(algorithm, EvaluatorSet(self._evaluators, own)))
+        stage = playing.stage_of(self._config, self._info)
+        env = stage.vector(1, EVALUATION_SEED, native=False)
+        try:
+            own = stage.worker(env, policy, explore, 0)
+            return dict(function(algorithm, EvaluatorSet([], own)))
+        finally:
+            env.close()
+
+    def _get_ready(self, weights: np.ndarray, explore: bool) -> None:
+        ready = [
+            evaluator.get_ready.within(NO_LIMIT).call(weights, explore, EVALUATION_SEED + 1000 * i)
+            for i, evaluator in enumerate(self._evaluators)
+        ]
+        for future in ready:
+            future.result()
+
     def film_if_due(self, iteration: int, folder: Path) -> None:
         """One greedy episode into `folder`. An environment that cannot be rendered costs the
         films, not the run."""
@@ -138,6 +163,20 @@ class Evaluations:
     def _start(self, duration: Duration, explore: bool, goes_on: bool = False) -> Evaluation:
         weights = self._policy.refresh().flat_weights()
         return Evaluation(self._evaluators, weights, duration, explore, goes_on)
+
+
+class EvaluatorSet(WorkerSet):
+    """The driver's copy is among the workers only where there is no other, as RLlib's evaluation
+    workers are."""
+
+    def foreach_worker_with_index(
+        self,
+        func: Callable[[Any, int], Any],
+        local_worker: bool = True,
+        timeout_s: float = TIMEOUT_S,
+    ) -> list[Any]:
+        alone = local_worker and not self.num_remote_workers()
+        return super().foreach_worker_with_index(func, alone, timeout_s)
 
 
 class Evaluation:

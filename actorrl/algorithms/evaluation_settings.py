@@ -59,7 +59,7 @@ class EvaluationSettings(HostSettings):
         ),
     ] = False
     custom_evaluation_function: Annotated[
-        Any, Meta(description="(algorithm, workers) -> metrics, in place of playing episodes")
+        Any, Meta(description="(algorithm, eval_workers) -> metrics, in place of playing episodes")
     ] = None
 
     def for_evaluation(self) -> Self:

@@ -12,17 +12,13 @@ from actorrl.algorithms.restoring import about, checked_to_play, config_of, read
 from actorrl.algorithms.setup import acting_policy
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.fragment import Episode
-from actorrl.envs.base_env import make_agents_vector
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.film import INSTALL, Filmed, missing
-from actorrl.envs.registry import EnvContext
-from actorrl.envs.vector import make_vector
 from actorrl.errors import ConfigError
 from actorrl.policies.base import Policy
 from actorrl.policies.policy_map import PolicyMap
+from actorrl.roles.stage import Stage
 from actorrl.rollouts import evaluation
-from actorrl.rollouts.collector import Collector
-from actorrl.rollouts.multi_agent import MultiAgentCollector
 
 EVALUATION_SEED = 20_000
 _EVALUATION_ENVS = 20
@@ -34,10 +30,10 @@ def play_episodes(
     config: AlgorithmConfig, info: EnvInfo, policy: Any, episodes: int, explore: bool
 ) -> dict[str, Any]:
     """Whole episodes on fixed seeds: the same weights give the same numbers."""
-    num_envs = min(episodes, _EVALUATION_ENVS)
-    vector = _vector(config, info, num_envs, EVALUATION_SEED)
+    stage, num_envs = stage_of(config, info), min(episodes, _EVALUATION_ENVS)
+    vector = stage.vector(num_envs, EVALUATION_SEED)
     try:
-        collector = _collector(config, info, policy, vector, evaluation.ROWS, explore)
+        collector = stage.collector(vector, policy, evaluation.ROWS, explore)
         return evaluation.summary(evaluation.play_on(collector, vector.num_envs, episodes))
     finally:
         vector.close()
@@ -47,7 +43,8 @@ def play_steps(
     config: AlgorithmConfig, info: EnvInfo, policy: Any, steps: int, explore: bool
 ) -> dict[str, Any]:
     """So many env steps, one episode after the other; the last may be cut short."""
-    played, _ = _roll_out(config, info, policy, None, num_steps=steps, explore=explore)
+    stage = stage_of(config, info)
+    played, _ = _roll_out(stage, policy, None, num_steps=steps, explore=explore)
     return evaluation.summary(played)
 
 
@@ -60,8 +57,7 @@ class FilmTitle(NamedTuple):
 
 
 def _roll_out(
-    config: AlgorithmConfig,
-    info: EnvInfo,
+    stage: Stage,
     policy: Any,
     num_episodes: int | None,
     *,
@@ -73,10 +69,11 @@ def _roll_out(
 ) -> tuple[list[Episode], list[str]]:
     """Episodes of one environment, one after the other, and the films of them where there is a
     title. With `num_steps` the last one may be cut short. Raises EnvironmentFailure."""
-    vector = _vector(config, info, 1, seed, render_mode if title is None else "rgb_array")
+    render_mode = render_mode if title is None else "rgb_array"
+    vector: Any = stage.vector(1, seed, render_mode=render_mode)
     filmed = Filmed(vector, *title) if title is not None else None
     try:
-        collector = _collector(config, info, policy, filmed or vector, 1, explore)
+        collector = stage.collector(filmed or vector, policy, 1, explore)
         played = evaluation.roll_out(collector, num_episodes, num_steps)
     finally:
         (filmed or vector).close()
@@ -85,8 +82,8 @@ def _roll_out(
 
 def film(config: AlgorithmConfig, info: EnvInfo, policy: Any, title: FilmTitle) -> str:
     """One greedy episode, of the number's own seed; the path of its film."""
-    seed = EVALUATION_SEED + title.number - 1
-    _, (path,) = _roll_out(config, info, policy, 1, num_steps=_LONGEST_FILM, seed=seed, title=title)
+    stage, seed = stage_of(config, info, watched=False), EVALUATION_SEED + title.number - 1
+    _, (path,) = _roll_out(stage, policy, 1, num_steps=_LONGEST_FILM, seed=seed, title=title)
     return path
 
 
@@ -144,8 +141,7 @@ def rollout(
         require_film("video_dir")
         title = FilmTitle(Path(video_dir).expanduser(), info.name.replace("/", "_"))
     played, _ = _roll_out(
-        config,
-        info,
+        stage_of(config, info, watched=False),
         policy,
         num_episodes,
         num_steps=num_steps,
@@ -202,23 +198,14 @@ def policies_of_checkpoint(path: str | Path, env: Any = None) -> dict[str, Polic
     return dict(policy.policies) if isinstance(policy, PolicyMap) else {DEFAULT_POLICY: policy}
 
 
-def _vector(
-    config: AlgorithmConfig, info: EnvInfo, num_envs: int, seed: int, render_mode: str | None = None
-) -> Any:
-    if info.policies is None:
-        return make_vector(
-            info.env, config.env_config, num_envs, seed=seed, render_mode=render_mode
-        )
-    contexts = [
-        EnvContext(config.env_config, 0, i, render_mode=render_mode) for i in range(num_envs)
-    ]
-    return make_agents_vector(info.env, contexts, seed=seed)
-
-
-def _collector(
-    config: AlgorithmConfig, info: EnvInfo, policy: Any, vector: Any, rows: int, explore: bool
-) -> Collector | MultiAgentCollector:
-    if info.policies is None:
-        return Collector(vector, policy, rows, explore=explore)
-    mapping, spaces = multi_agent.mapping_of(config), info.raw_spaces()
-    return MultiAgentCollector(vector, policy, mapping, spaces, rows, explore=explore)
+def stage_of(config: AlgorithmConfig, info: EnvInfo, watched: bool = True) -> Stage:
+    """`watched`: by the user's callbacks, if there are any. A checkpoint names them by a path, and
+    playing runs no code for that."""
+    watching = config.callbacks_class if isinstance(config.callbacks_class, type) else None
+    return Stage(
+        info.env,
+        config.env_config,
+        multi_agent.mapping_of(config) if info.policies is not None else None,
+        info.raw_spaces(),
+        watching if watched else None,
+    )

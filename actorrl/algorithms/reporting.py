@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from actorrl import copies
 from actorrl.algorithms import bottleneck
 from actorrl.data.fragment import Episode
-from actorrl.rollouts.episodes import EpisodeWindow
+from actorrl.rollouts.episodes import EpisodeWindow, custom_metrics
 
 
 class _Totals(NamedTuple):
@@ -72,7 +72,7 @@ class Reporter:
         """To the window, and their custom metrics to the next row."""
         episodes = [Episode.from_row(row) for row in report["episodes"]]
         self.window.add(episodes)
-        self._custom_metrics = _spread(episode.custom_metrics for episode in episodes)
+        self._custom_metrics = custom_metrics(episodes)
 
     def row(self, report: Mapping[str, Any], elapsed: float) -> dict[str, Any]:
         """The learner's and workers' part of a result row; `elapsed` seconds since the last."""
@@ -136,16 +136,3 @@ class Reporter:
             workers("env_s", sampling_s),
             self._inline,
         )
-
-
-def _spread(of_episodes: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Mean, least and largest of each metric over the episodes that have it, RLlib's names."""
-    values: dict[str, list[float]] = {}
-    for metrics in of_episodes:
-        for name, value in metrics.items():
-            values.setdefault(name, []).append(value)
-    spread = {}
-    for name, found in sorted(values.items()):
-        spread[f"{name}_mean"] = sum(found) / len(found)
-        spread[f"{name}_min"], spread[f"{name}_max"] = min(found), max(found)
-    return spread

@@ -55,6 +55,7 @@ class Setup(NamedTuple):
             num_lead_in=config.num_lead_in(),
             output=config.output,
             callbacks=config.callbacks_class,
+            collects_fragments=config.collects_fragments,
             mapping_fn=multi_agent.mapping_of(config) if self.info.policies is not None else None,
             raw_spaces=self.info.raw_spaces(),
         )

@@ -14,7 +14,7 @@ from actorrl.errors import ConfigError
 from actorrl.roles.worker_view import WorkerView
 from actorrl.runtime.refs import ActorRef
 
-_TIMEOUT_S = 60.0
+TIMEOUT_S = 60.0
 
 
 class WorkerSet:
@@ -28,13 +28,13 @@ class WorkerSet:
 
     def _sample_first(self) -> SampleBatch | MultiAgentBatch:
         """The next fragment of the first worker."""
-        first = self._workers[0].apply.within(_TIMEOUT_S)
+        first = self._workers[0].apply.within(TIMEOUT_S)
         parts = first.call(_shipped(_sampled), 1).result()
         batches = {name: SampleBatch(rows) for name, rows in parts["of"].items()}
         return MultiAgentBatch.wrap_as_needed(batches, parts["count"])
 
     def foreach_worker(
-        self, func: Callable[[Any], Any], local_worker: bool = True, timeout_s: float = _TIMEOUT_S
+        self, func: Callable[[Any], Any], local_worker: bool = True, timeout_s: float = TIMEOUT_S
     ) -> list[Any]:
         """What `func(worker)` returned in each process: numbers, text, lists, dicts, tuples and
         arrays, else an error that names the type. Works between two `train()` as well as during an
@@ -45,7 +45,7 @@ class WorkerSet:
         self,
         func: Callable[[Any, int], Any],
         local_worker: bool = True,
-        timeout_s: float = _TIMEOUT_S,
+        timeout_s: float = TIMEOUT_S,
     ) -> list[Any]:
         """The same with `func(worker, index)`."""
         shipped = _shipped(func)

@@ -6,8 +6,9 @@ Reading order: `settings` (what every role is told), `torch_setup`, `phases` (wh
 tells the driver) and `divergence`; at the end of a stream: `stream_learner`, `queue_learner`,
 `parameter_server`; in rounds: `round_learner`, `synchronous_learner`, `local_replay_learner`
 (frames on a GPU: `device_frames`), `evolution_learner`; `replay_learner`, `offline_learner`;
-`evaluator`. Several learners: `partners` (the lead's side), `learner_partner`, `learner_group`,
-`shares`. Around an update: `several_policies`, `shown_update` (callbacks), `compiling`.
+`stage` (where episodes are played) and `evaluator`. Several learners: `partners` (the lead's side),
+`learner_partner`, `learner_group`, `shares`. Around an update: `several_policies`, `shown_update`
+(callbacks), `compiling`.
 `worker_view` is a worker as users' functions see it, `policy_evaluator` another library's learner
 in our roles.
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
 from typing import Any
 
+import cloudpickle
 import numpy as np
 
-from actorrl.envs.base_env import AgentsVector, make_agents_vector
-from actorrl.envs.registry import EnvContext
-from actorrl.envs.vector import VectorEnv, make_vector
+from actorrl.data.sample_batch import to_plain
+from actorrl.envs.base_env import AgentsVector
+from actorrl.envs.vector import VectorEnv
 from actorrl.roles import torch_setup
 from actorrl.roles.settings import MakePolicy
-from actorrl.rollouts.collector import Collector
+from actorrl.roles.stage import Stage
+from actorrl.roles.worker_view import WorkerView
 from actorrl.rollouts.evaluation import ROWS, Playing, PlayingOn
-from actorrl.rollouts.multi_agent import MultiAgentCollector
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.answering import Later
 
@@ -30,29 +30,27 @@ class _Request:
     goes_on: bool  # round after round, until that is enough
 
 
+@dataclasses.dataclass
+class _Own:
+    """What users' own functions play with."""
+
+    env: VectorEnv | AgentsVector
+    policy: Any
+    worker: WorkerView
+
+
 class Evaluator(Actor):
     """One request at a time, a few rows per step, so that it is seen to go on."""
 
-    def __init__(
-        self,
-        env: Any,
-        env_config: dict[str, Any],
-        seed: int,
-        make_policy: MakePolicy,
-        mapping_fn: Callable[..., str] | None = None,
-        raw_spaces: Mapping[str, Any] | None = None,
-    ) -> None:
-        """The last two where there are several agents, as in WorkerSettings."""
-        self._env = env
-        self._env_config = env_config
+    def __init__(self, stage: Stage, seed: int, make_policy: MakePolicy) -> None:
+        self._stage = stage
         self._seed = seed
         self._make_policy = make_policy
-        self._mapping_fn = mapping_fn
-        self._raw_spaces = raw_spaces or {}
 
     def on_start(self) -> None:
         torch_setup.use_threads(1, self.context.inline)
         self._request: _Request | None = None
+        self._own: _Own | None = None
 
     @remote
     def evaluate(
@@ -71,7 +69,8 @@ class Evaluator(Actor):
         policy = self._make_policy(self._seed, np.arange(1))
         policy.load_flat(weights, version=1)
         num_envs = 1 if in_steps else min(duration, _MOST_ENVS)
-        collector = self._collector(policy, num_envs, 1 if in_steps else ROWS, explore, seed)
+        vector = self._stage.vector(num_envs, seed)
+        collector = self._stage.collector(vector, policy, 1 if in_steps else ROWS, explore)
         playing: Playing | PlayingOn
         if in_steps:
             playing = PlayingOn(collector, duration)
@@ -87,17 +86,20 @@ class Evaluator(Actor):
         if self._request is not None:
             self._request.goes_on = False
 
-    def _collector(
-        self, policy: Any, num_envs: int, rows: int, explore: bool, seed: int
-    ) -> Collector | MultiAgentCollector:
-        if self._mapping_fn is None:
-            env = make_vector(self._env, self._env_config, num_envs, seed=seed)
-            return Collector(env, policy, rows, explore=explore)
-        contexts = [EnvContext(self._env_config, 0, i) for i in range(num_envs)]
-        agents = make_agents_vector(self._env, contexts, seed=seed)
-        return MultiAgentCollector(
-            agents, policy, self._mapping_fn, self._raw_spaces, rows, explore=explore
-        )
+    @remote
+    def get_ready(self, weights: np.ndarray, explore: bool, seed: int) -> None:
+        """For `apply`, with these weights. The environment is made the first time and stays."""
+        if self._own is None:
+            policy, number = self._make_policy(self._seed, np.arange(1)), self.context.index + 1
+            env = self._stage.vector(1, seed, worker_index=number, native=False)
+            self._own = _Own(env, policy, self._stage.worker(env, policy, explore, number))
+        self._own.policy.load_flat(weights, version=1)
+
+    @remote(driver_only=True)
+    def apply(self, function: bytes, index: int) -> Any:
+        """As SamplingActor's: a user's function, with what `get_ready` has made."""
+        assert self._own is not None, "get_ready comes first"
+        return to_plain(cloudpickle.loads(function)(self._own.worker, index))
 
     def has_work(self) -> bool:
         return self._request is not None
@@ -120,3 +122,5 @@ class Evaluator(Actor):
 
     def on_stop(self) -> None:
         self._finish()
+        if self._own is not None:
+            self._own.env.close()

@@ -26,17 +26,16 @@ from actorrl.roles.settings import (
     MakePostprocess,
     WorkerSettings,
 )
+from actorrl.roles.stage import watch
 from actorrl.roles.worker_view import WorkerView
 from actorrl.rollouts.callbacks import (
     call_user,
     introduce_policies,
     overrides,
-    watches_episodes,
 )
 from actorrl.rollouts.collector import Collector
 from actorrl.rollouts.complete_episodes import EpisodeCollector
 from actorrl.rollouts.multi_agent import MultiAgentCollector
-from actorrl.rollouts.watching import AgentsWatcher, EpisodeWatcher, introduce
 from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.context import Context
 from actorrl.runtime.links import Asked, StateIn
@@ -71,13 +70,8 @@ class Sampling:
         self.timesteps = 0  # the learner's global count, as of the weights that act
         self.view = WorkerView(index + 1, self.policies(), self)
         self._sample_ends = overrides(settings.callbacks, "on_sample_end")
-        if self._callbacks is not None and watches_episodes(settings.callbacks):
-            watched = self._callbacks, self.env, self.view
-            introduce(*watched)
-            if isinstance(self.collector, Collector):
-                self.collector.watcher = EpisodeWatcher(*watched)
-            else:
-                self.collector.watcher = AgentsWatcher(*watched)
+        if self._callbacks is not None and settings.watches_episodes():
+            watch(self._callbacks, self.collector, self.view)
 
     def refresh(self) -> int:
         """Load newer weights if there are any; the version that acts from now on. Those of a new
@@ -161,11 +155,11 @@ def _one_agent(
         seed=seed,
         autoreset="next_step" if settings.whole_episodes else settings.autoreset,
         recreate_failed=settings.recreate_failed_envs,
-        native=not watches_episodes(settings.callbacks),
+        native=not settings.watches_episodes(),
     )
     for reason, given in (
         ("recreate_failed_envs", settings.recreate_failed_envs),
-        ("callbacks of episodes", watches_episodes(settings.callbacks)),
+        ("callbacks of episodes", settings.watches_episodes()),
     ):
         if given:
             print(f"{reason}: environments are stepped one by one", flush=True)
@@ -198,7 +192,9 @@ def _several_agents(
         EnvContext(settings.env_config, index + 1, i, False, settings.num_workers)
         for i in range(settings.num_envs_per_worker)
     ]
-    env = make_agents_vector(settings.env, contexts, seed=seed)
+    env = make_agents_vector(
+        settings.env, contexts, seed=seed, recreate_failed=settings.recreate_failed_envs
+    )
     assert settings.mapping_fn is not None
     return env, MultiAgentCollector(
         env,

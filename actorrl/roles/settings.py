@@ -12,7 +12,7 @@ from torch import Tensor
 from actorrl.data.fragment import Fragment
 from actorrl.envs.vector import Autoreset
 from actorrl.roles.batch import FragmentBatch
-from actorrl.rollouts.callbacks import DefaultCallbacks
+from actorrl.rollouts.callbacks import DefaultCallbacks, watches_episodes
 
 Body = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -45,6 +45,7 @@ class WorkerSettings:
     num_lead_in: int = 0  # rows before a fragment whose frames the postprocess needs as well
     output: str | None = None  # folder of the dataset that the workers write
     callbacks: type[DefaultCallbacks] | None = None  # the user's class
+    collects_fragments: bool = True  # else there are no episodes for callbacks to see
     # Where there are several agents: agent -> policy, and what each policy's agents observe.
     mapping_fn: Callable[..., str] | None = None
     raw_spaces: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -58,6 +59,10 @@ class WorkerSettings:
         """The global indices of a worker's environments; a restarted worker keeps them."""
         first = worker * self.num_envs_per_worker
         return np.arange(first, first + self.num_envs_per_worker)
+
+    def watches_episodes(self) -> bool:
+        """Whether callbacks want environments to be at hand one by one."""
+        return watches_episodes(self.callbacks, self.collects_fragments)
 
     def worker_seed(self, worker: int, incarnation: int) -> int:
         """Differs between workers, and between a worker and its successor."""

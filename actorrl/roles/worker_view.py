@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from actorrl.data.columns import DEFAULT_POLICY
+from actorrl.data.fragment import Fragment
 from actorrl.data.sample_batch import MultiAgentBatch, SampleBatch
 from actorrl.errors import ConfigError
 
-if TYPE_CHECKING:
-    from actorrl.roles.rollout_worker import Sampling
+
+class Source(Protocol):
+    """What a worker samples from."""
+
+    @property
+    def env(self) -> Any: ...
+    def collect(self) -> Fragment: ...
 
 
 class WorkerView:
@@ -27,7 +33,7 @@ class WorkerView:
         self,
         worker_index: int,
         policies: Mapping[str, Any],
-        sampling: Sampling | None = None,
+        sampling: Source | None = None,
         learn: Callable[[Any], dict[str, Any]] | None = None,
     ) -> None:
         """`learn` is what the driver's `learn_on_batch` does."""

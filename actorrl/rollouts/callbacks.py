@@ -22,6 +22,8 @@ class DefaultCallbacks:
     Those of episodes and samples run in the workers, one object in each; they have environments
     stepped one by one, which is slower. The others run in the driver. What is put into
     `episode.custom_metrics` comes out of `train()` as `custom_metrics`, with _mean, _min and _max.
+    Those of episodes and environments see evaluations, too, in an object of each evaluation's, and
+    the metrics of these are in `evaluation/custom_metrics`.
     """
 
     def on_algorithm_init(self, *, algorithm: Any, **kwargs: Any) -> None: ...
@@ -124,10 +126,12 @@ class DefaultCallbacks:
         averaged where all have put the same names into `result`, else they are the first one's."""
 
 
+_OF_ENVIRONMENTS = ("on_sub_environment_created", "on_environment_created")
 _OF_EPISODES = (
     "on_episode_created", "on_episode_start", "on_episode_step", "on_episode_end",
-    "on_sub_environment_created", "on_environment_created", "on_postprocess_trajectory",
+    "on_postprocess_trajectory",
 )  # fmt: skip
+OF_FRAGMENTS = (*_OF_EPISODES, "on_sample_end")  # called where workers collect any
 
 
 def overrides(callbacks: type | None, *names: str) -> bool:
@@ -152,9 +156,10 @@ def of_functions(base: type[DefaultCallbacks], functions: Mapping[str, Any]) -> 
     return type("FunctionCallbacks", (base,), methods)
 
 
-def watches_episodes(callbacks: type | None) -> bool:
-    """Whether environments are to be at hand one by one."""
-    return overrides(callbacks, *_OF_EPISODES)
+def watches_episodes(callbacks: type | None, has_episodes: bool = True) -> bool:
+    """Whether environments are to be at hand one by one. `has_episodes`: those of episodes are
+    called, too."""
+    return overrides(callbacks, *_OF_ENVIRONMENTS, *(_OF_EPISODES if has_episodes else ()))
 
 
 def not_called(callbacks: type) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -112,14 +112,7 @@ class EpisodeWindow:
         return _mean(list(self._unfiltered))
 
     def _policy_means(self, of_the_only_one: float) -> dict[str, float]:
-        """Mean return of each policy's agents together, over the episodes that it was in."""
-        names = sorted({name for episode in self._window for name in episode.policy_returns})
-        if not names:
-            return dict.fromkeys(self._policies, of_the_only_one)
-        return {
-            name: _mean([e.policy_returns[name] for e in self._window if name in e.policy_returns])
-            for name in names
-        }
+        return policy_means(self._window) or dict.fromkeys(self._policies, of_the_only_one)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for a checkpoint."""
@@ -154,3 +147,26 @@ class EpisodeWindow:
 
 def _mean(values: list[float] | list[int]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
+
+
+def policy_means(episodes: Collection[Episode]) -> dict[str, float]:
+    """Mean return of each policy's agents together, over the episodes that it was in; {} where
+    there is one agent."""
+    names = sorted({name for episode in episodes for name in episode.policy_returns})
+    return {
+        name: _mean([e.policy_returns[name] for e in episodes if name in e.policy_returns])
+        for name in names
+    }
+
+
+def custom_metrics(episodes: Iterable[Episode]) -> dict[str, float]:
+    """Mean, least and largest of each metric over the episodes that have it, RLlib's names."""
+    values: dict[str, list[float]] = {}
+    for episode in episodes:
+        for name, value in episode.custom_metrics.items():
+            values.setdefault(name, []).append(value)
+    spread = {}
+    for name, found in sorted(values.items()):
+        spread[f"{name}_mean"] = sum(found) / len(found)
+        spread[f"{name}_min"], spread[f"{name}_max"] = min(found), max(found)
+    return spread

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from actorrl.data import columns as c
+from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.fragment import Episode
 from actorrl.envs.vector import VectorEnv
 from actorrl.rollouts.collector import ActingPolicy, Collector
+from actorrl.rollouts.episodes import custom_metrics, policy_means
 from actorrl.rollouts.multi_agent import MultiAgentCollector
 
 ROWS = 50  # of a fragment: how often the count is looked at
@@ -120,10 +122,13 @@ def summary(played: list[Episode]) -> dict[str, Any]:
     """The contract's keys of an evaluation."""
     lengths = [episode.length for episode in played]
     returns = [episode.episode_return for episode in played]
+    mean = math.fsum(returns) / len(returns)
     return {
         "episodes": len(returns),
-        "episode_reward_mean": math.fsum(returns) / len(returns),
+        "episode_reward_mean": mean,
         "episode_reward_min": min(returns),
         "episode_reward_max": max(returns),
         "episode_len_mean": math.fsum(lengths) / len(lengths),
+        "policy_reward_mean": policy_means(played) or {DEFAULT_POLICY: mean},
+        "custom_metrics": custom_metrics(played),
     }

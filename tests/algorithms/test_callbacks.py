@@ -19,6 +19,7 @@ from actorrl.algorithms.a3c import A3CConfig
 from actorrl.algorithms.es import ESConfig
 from actorrl.algorithms.registry import config_class
 from actorrl.envs.multi_agent import make_multi_agent
+from actorrl.envs.native_vector import NativeVector
 from actorrl.errors import ConfigError, EnvironmentFailure
 
 COUNTING = "actorrl.testing.probe_envs:CountingEnv"
@@ -152,7 +153,7 @@ def test_a_function_of_the_users_takes_the_place_of_evaluation(tmp_path: Path) -
     config = A2CConfig().environment(COUNTING).rollouts(num_workers=0)
     config.evaluation(evaluation_interval=1, custom_evaluation_function=evaluate)
     with config.build(results=tmp_path, name="run") as algo:
-        assert algo.train()["evaluation"] == {"counted": 2}
+        assert algo.train()["evaluation"] == {"counted": 1}, "the driver, which evaluates"
         assert algo.evaluate(evaluation_fn=lambda algorithm, workers: {"mine": 1}) == {"mine": 1}
     plain = A2CConfig().environment(COUNTING, env_config={"lengths": LENGTHS})
     with plain.rollouts(num_workers=0).build(results=tmp_path, name="plain") as algo:
@@ -336,12 +337,23 @@ def test_changes_that_would_be_lost_end_the_run(
         algo.train()
 
 
-def test_where_no_piece_is_shown_a_notice_says_so() -> None:
-    config = ESConfig().environment(COUNTING).callbacks(Rewriting)
+class OfEpisodes(Rewriting):
+    def on_episode_step(self, **kwargs: Any) -> None:
+        raise AssertionError("nobody sees steps here")
+
+
+def test_where_training_has_no_episodes_to_show_a_notice_says_so(tmp_path: Path) -> None:
+    config = ESConfig().environment("CartPole-v1").callbacks(OfEpisodes)
     (notice,) = described.notices(config, restoring.checked(config))[-1:]
-    assert notice.endswith(
-        "Rewriting.on_postprocess_trajectory is never called by ES, which collects no fragments"
+    assert notice == (
+        "callbacks: OfEpisodes.on_episode_step, on_postprocess_trajectory: never called in the"
+        " training of ES, which collects no fragments"
     )
+    config.rollouts(num_workers=0).training(episodes_per_batch=4, num_plain_episodes=1)
+    with config.build(results=tmp_path, name="run") as algo:
+        worker = algo.cluster._world.mailboxes["rollout/0"].actor
+        assert isinstance(worker._sampling.env, NativeVector), "no slower than without callbacks"
+        algo.train()
 
 
 class PayingByPolicy(DefaultCallbacks):

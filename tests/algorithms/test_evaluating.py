@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from actorrl import DefaultCallbacks
 from actorrl.algorithms.a2c import A2CConfig
+from actorrl.algorithms.ppo import PPOConfig
+from actorrl.envs.multi_agent import make_multi_agent
 from actorrl.errors import ConfigError
 
 COUNTING = "actorrl.testing.probe_envs:CountingEnv"
@@ -90,6 +93,78 @@ def test_auto_plays_whole_rounds_while_an_iteration_trains(tmp_path: Path) -> No
     assert max(played) > 20, "more than one round"
     with pytest.raises(ConfigError, match="evaluation_duration: auto without"):
         config_of(evaluation_duration="auto", evaluation_num_workers=0).program()
+
+
+def returns_of(algorithm: Any, eval_workers: Any) -> dict[str, Any]:
+    """As in RLlib's example: environments are set up, then each sample is an episode."""
+    eval_workers.foreach_worker(
+        lambda worker: worker.foreach_env(lambda env: setattr(env, "lengths", [4]))
+    )
+    before = eval_workers.foreach_worker(lambda worker: worker.sample().count)
+    samples = eval_workers.foreach_worker(lambda worker: dict(worker.sample()))
+    return {
+        "weights": eval_workers.foreach_worker(lambda w: w.get_policy().flat_weights().sum()),
+        "wanted": algorithm.get_policy().flat_weights().sum(),
+        "counts": [len(rows["rewards"]) for rows in samples],
+        "ended": [bool(rows["terminateds"][-1] or rows["truncateds"][-1]) for rows in samples],
+        "processes": len(set(eval_workers.foreach_worker(lambda worker: os.getpid()))),
+        "before": before,
+    }
+
+
+@pytest.mark.parametrize("evaluators", [0, 2])
+def test_a_function_of_the_users_gets_workers_that_evaluate(
+    tmp_path: Path, evaluators: int
+) -> None:
+    config = config_of(evaluation_num_workers=evaluators, evaluation_interval=1)
+    config.evaluation(custom_evaluation_function=returns_of)
+    config.evaluation(evaluation_duration="auto" if evaluators else 10)
+    with config.environment(env_config={"lengths": [3]}).build(
+        results=tmp_path, name="run"
+    ) as algo:
+        for _ in range(2):
+            found = algo.train()["evaluation"]
+            assert found["weights"] == pytest.approx([found["wanted"]] * max(1, evaluators))
+        assert found["ended"] == [True] * max(1, evaluators)
+        assert found["counts"] == [4] * max(1, evaluators), "the environments that were set up"
+        assert found["processes"] == max(1, evaluators)
+        assert algo._evaluations._under_way is None, "nobody plays what is never asked for"
+
+
+class Measuring(DefaultCallbacks):
+    def on_episode_end(self, *, worker: Any, episode: Any, **kwargs: Any) -> None:
+        episode.custom_metrics["steps"] = episode.length
+        episode.custom_metrics["pid"] = os.getpid()
+
+
+@pytest.mark.parametrize("evaluators", [0, 1])
+def test_callbacks_see_evaluations_and_their_metrics_are_told(
+    tmp_path: Path, evaluators: int
+) -> None:
+    config = config_of(evaluation_num_workers=evaluators, evaluation_duration=4)
+    config.callbacks(Measuring).environment(env_config={"lengths": [3, 5]})
+    with config.build(results=tmp_path, name="run") as algo:
+        found = algo.evaluate()
+        metrics = found["custom_metrics"]
+        assert (metrics["steps_min"], metrics["steps_max"]) == (3, 3), "first episodes of 4 each"
+        assert (metrics["pid_mean"] == os.getpid()) == (evaluators == 0)
+        assert found["policy_reward_mean"] == {"default_policy": found["episode_reward_mean"]}
+        assert algo.evaluate(steps=7)["custom_metrics"]["steps_max"] == 3
+
+
+def test_returns_of_each_policy_are_told_of_evaluations_too(tmp_path: Path) -> None:
+    config = PPOConfig().environment(make_multi_agent("CartPole-v1"), env_config={"num_agents": 3})
+    config.multi_agent(policies=["even", "odd"], policy_mapping_fn=parity).callbacks(Measuring)
+    with config.rollouts(num_workers=0).build(results=tmp_path, name="run") as algo:
+        found = algo.evaluate(episodes=2)
+    parts = found["policy_reward_mean"]
+    assert set(parts) == {"even", "odd"}
+    assert sum(parts.values()) == pytest.approx(found["episode_reward_mean"])
+    assert found["custom_metrics"]["steps_mean"] == found["episode_len_mean"]
+
+
+def parity(agent: Any) -> str:
+    return ("even", "odd")[agent % 2]
 
 
 @pytest.mark.slow
