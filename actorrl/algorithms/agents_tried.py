@@ -72,6 +72,11 @@ def check(config: AlgorithmConfig) -> EnvInfo:
 
 def _check_number(vector: AgentsVector, config: AlgorithmConfig) -> None:
     """A BaseEnv has the environments that it has."""
+    if isinstance(vector, BaseEnvVector) and config.recreate_failed_envs:
+        raise ConfigError(
+            "recreate_failed_envs: true with a BaseEnv, which alone could make one of its"
+            " environments anew, expected false"
+        )
     if isinstance(vector, BaseEnvVector) and vector.num_envs != config.num_envs():
         raise ConfigError(
             f"num_envs_per_worker: {config.num_envs_per_worker}, but this BaseEnv has"

@@ -161,7 +161,11 @@ AgentsVector = MultiAgentVector | BaseEnvVector
 
 
 def make_agents_vector(
-    env: EnvLike, contexts: list[EnvContext], *, seed: int | None = None
+    env: EnvLike,
+    contexts: list[EnvContext],
+    *,
+    seed: int | None = None,
+    recreate_failed: bool = False,
 ) -> AgentsVector:
     """Environments with agents: one for each context, or all that a BaseEnv has."""
     try:
@@ -170,7 +174,7 @@ def make_agents_vector(
         raise failure(error, "make", contexts[0].worker_index, 0) from error
     if isinstance(first, BaseEnv):
         return BaseEnvVector(first, contexts[0].worker_index)
-    return MultiAgentVector(env, contexts, seed=seed, first=first)
+    return MultiAgentVector(env, contexts, seed=seed, first=first, recreate_failed=recreate_failed)
 
 
 def has_agents(env: EnvLike, env_config: Mapping[str, Any]) -> bool:

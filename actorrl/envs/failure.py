@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 import gymnasium as gym
+import numpy as np
 
 import actorrl
 from actorrl.errors import EnvironmentFailure
 
 Phase = Literal["make", "reset", "step"]
+MAX_FAILURES_IN_A_ROW = 3  # of one environment, without a step that went well between them
 
 # Frames of these packages that lead up to the user's code tell the user nothing.
 _OURS = (Path(actorrl.__file__).parent, Path(gym.__file__).parent)
@@ -21,12 +23,24 @@ def failure(
     error: BaseException, phase: Phase, worker_index: int, env_index: int | None
 ) -> EnvironmentFailure:
     """The error to raise from `error`. `env_index` is None where a vectoriser does not tell."""
-    which = "an environment" if env_index is None else f"environment {env_index}"
-    where = f"{which} of worker {worker_index}" if worker_index else which
     return EnvironmentFailure(
-        f"{where} failed in {phase}: {type(error).__name__}: {error}",
+        f"{place(worker_index, env_index)} failed in {phase}: {type(error).__name__}: {error}",
         user_traceback=user_traceback(error),
     )
+
+
+def place(worker_index: int, env_index: int | None) -> str:
+    """Which environment; worker 0 is the driver."""
+    which = "an environment" if env_index is None else f"environment {env_index}"
+    return f"{which} of worker {worker_index}" if worker_index else which
+
+
+def successors_seed(seed: int | None, number: int) -> int | None:
+    """That of an environment which takes the place of one that failed, the `number`-th: not its
+    predecessor's, whose episodes it would repeat."""
+    if seed is None:
+        return None
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 def user_traceback(error: BaseException) -> str:

@@ -9,6 +9,7 @@ turns. `terminateds["__all__"]` or `truncateds["__all__"]` ends the episode for 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from typing import Any
 
 import gymnasium as gym
 
-from actorrl.envs.failure import Phase, failure
+from actorrl.envs.failure import MAX_FAILURES_IN_A_ROW, Phase, failure, successors_seed
 from actorrl.envs.numbers import reward_number
+from actorrl.envs.old_form import todays_form
 from actorrl.envs.registry import EnvContext, EnvLike, make_env, resolve
+from actorrl.errors import EnvironmentFailure
 
 ALL = "__all__"
 AgentId = Hashable
@@ -63,11 +66,10 @@ def make_multi_agent(env_name_or_creator: Any) -> type[MultiAgentEnv]:
 
     class Copies(MultiAgentEnv):
         def __init__(self, config: EnvContext | None = None) -> None:
-            settings = dict(config or {})
-            count = int(settings.pop("num_agents", 1))
-            context = EnvContext(settings)
+            context = _context_like(config)
+            count = int(context.pop("num_agents", 1))
             found = resolve(env_name_or_creator).env
-            self.envs = [make_env(found, context) for _ in range(count)]
+            self.envs = [todays_form(make_env(found, context)) for _ in range(count)]
             self.observation_space = self.envs[0].observation_space
             self.action_space = self.envs[0].action_space
             self._over: set[int] = set()
@@ -100,6 +102,14 @@ def make_multi_agent(env_name_or_creator: Any) -> type[MultiAgentEnv]:
     return Copies
 
 
+def _context_like(config: Mapping[str, Any] | None) -> EnvContext:
+    """A copy that may be changed, with the same place in the run."""
+    context = EnvContext(config)
+    if isinstance(config, EnvContext):
+        vars(context).update(vars(config))
+    return context
+
+
 def space_of(spaces: Any, agent: Any) -> gym.Space[Any] | None:
     """The space of one agent where `spaces` is one for all or one for each; None: not said."""
     if isinstance(spaces, gym.spaces.Dict):
@@ -112,7 +122,8 @@ def space_of(spaces: Any, agent: Any) -> gym.Space[Any] | None:
 
 @dataclass(slots=True)
 class Tick:
-    """What one environment said, in today's form. `ended`: the episode is over for all."""
+    """What one environment said, in today's form. `ended`: the episode is over for all; `broken`:
+    since the environment failed, and was made anew."""
 
     obs: dict[Any, Any]
     rewards: dict[Any, float]
@@ -120,11 +131,13 @@ class Tick:
     truncateds: dict[Any, bool]
     ended: bool = False
     all_terminated: bool = False
+    broken: bool = False
 
 
 class MultiAgentVector:
     """Several environments with several agents each, stepped one by one. `env` is what
-    `registry.resolve` returned."""
+    `registry.resolve` returned. With `recreate_failed` one that fails is made anew, unless it fails
+    again and again, as in PythonVector."""
 
     def __init__(
         self,
@@ -133,19 +146,22 @@ class MultiAgentVector:
         *,
         seed: int | None = None,
         first: Any = None,
+        recreate_failed: bool = False,
     ) -> None:
         """`first`: an environment that was made before, of the first context."""
         self.contexts = contexts
         self._env = env
-        self._seed = seed
+        self._seeds = [None if seed is None else seed + i for i in range(len(contexts))]
         self._started = [False] * len(contexts)
+        self._recreate_failed = recreate_failed
+        self._failures_in_a_row = [0] * len(contexts)
+        self.num_recreated = 0
+        self.last_failure = ""  # for which one was made anew
+        self.on_made_anew: Callable[[int], None] = lambda i: None
         self.last_infos: list[Any] = [{}] * len(contexts)  # by agent, of each one's last step
         self.notices: list[str] = []
         self.envs = [] if first is None else [self._checked(first)]
         self.envs += [self._make(i) for i in range(len(self.envs), len(contexts))]
-
-    num_recreated = 0  # none is made anew: an environment's failure ends the worker
-    last_failure = ""
 
     @property
     def num_envs(self) -> int:
@@ -155,8 +171,9 @@ class MultiAgentVector:
         """A new episode in environment i; its first one starts from the seed."""
         env = self.envs[i]
         try:
-            if self._seed is not None and not self._started[i] and _takes(env.reset, "seed"):
-                returned = env.reset(seed=self._seed + i)
+            seed = self._seeds[i]
+            if seed is not None and not self._started[i] and _takes(env.reset, "seed"):
+                returned = env.reset(seed=seed)
             else:
                 returned = env.reset()
             self._started[i] = True
@@ -168,10 +185,35 @@ class MultiAgentVector:
 
     def advance(self, actions: Sequence[Mapping[Any, Any] | None]) -> list[Tick | None]:
         """What each environment says to its actions; None in their place is a reset."""
-        return [
-            self.reset(i) if given is None else self.step(i, dict(given))
-            for i, given in enumerate(actions)
-        ]
+        return [self._told(i, given) for i, given in enumerate(actions)]
+
+    def _told(self, i: int, actions: Mapping[Any, Any] | None) -> Tick:
+        if actions is not None:
+            try:
+                tick = self.step(i, dict(actions))
+                self._failures_in_a_row[i] = 0
+                return tick
+            except EnvironmentFailure as error:
+                self._recreate(i, error)
+                return Tick({}, {}, {}, {}, ended=True, broken=True)
+        while True:
+            try:
+                return self.reset(i)
+            except EnvironmentFailure as error:
+                self._recreate(i, error)
+
+    def _recreate(self, i: int, failure: EnvironmentFailure) -> None:
+        """Raises the failure unless that is wanted and helps."""
+        self._failures_in_a_row[i] += 1
+        if not self._recreate_failed or self._failures_in_a_row[i] > MAX_FAILURES_IN_A_ROW:
+            raise failure
+        self.num_recreated += 1
+        self.last_failure = str(failure)
+        with contextlib.suppress(Exception):  # it is broken: closing it may fail as well
+            self.envs[i].close()
+        self.envs[i], self._started[i] = self._make(i), False
+        self._seeds[i] = successors_seed(self._seeds[i], self.num_recreated)
+        self.on_made_anew(i)
 
     def step(self, i: int, actions: dict[Any, Any]) -> Tick:
         try:

@@ -11,7 +11,7 @@ import numpy as np
 
 from actorrl import copies
 from actorrl.data.columns import OBS
-from actorrl.envs.failure import Phase, failure
+from actorrl.envs.failure import MAX_FAILURES_IN_A_ROW, Phase, failure, successors_seed
 from actorrl.envs.multi_agent import MultiAgentEnv
 from actorrl.envs.numbers import WrongNumber, check_bounds, check_numbers, reward_number
 from actorrl.envs.old_form import notice_about, todays_form
@@ -19,8 +19,6 @@ from actorrl.envs.preprocessors import Unchanged, preprocessor_for, problem_with
 from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import Autoreset, StepResult
 from actorrl.errors import EnvironmentFailure
-
-_MAX_FAILURES_IN_A_ROW = 3  # of one environment, without a step that went well between them
 
 
 class PythonVector:
@@ -54,6 +52,7 @@ class PythonVector:
         self.last_infos: list[Any] = [{}] * self.num_envs  # of each one's last step
         self.num_recreated = 0
         self.last_failure = ""  # for which one was made anew
+        self.on_made_anew: Callable[[int], None] = lambda i: None
         self.envs = [self._make(i) for i in range(self.num_envs)]
         self._raw_space = self.envs[0].observation_space
         self._preprocessor = preprocessor_for(self._raw_space)
@@ -127,7 +126,7 @@ class PythonVector:
         failure unless that is wanted and helps."""
         while True:
             self._failures_in_a_row[i] += 1
-            if not self._recreate_failed or self._failures_in_a_row[i] > _MAX_FAILURES_IN_A_ROW:
+            if not self._recreate_failed or self._failures_in_a_row[i] > MAX_FAILURES_IN_A_ROW:
                 raise failure
             self.num_recreated += 1
             self.last_failure = str(failure)
@@ -135,16 +134,11 @@ class PythonVector:
                 self.envs[i].close()
             try:
                 self.envs[i] = self._make(i)
-                return self._reset_one(i, self._seed_of_next(i))
+                self.on_made_anew(i)
+                first = None if self._first_seed is None else self._first_seed + i
+                return self._reset_one(i, successors_seed(first, self.num_recreated))
             except EnvironmentFailure as another:
                 failure = another
-
-    def _seed_of_next(self, i: int) -> int | None:
-        """Not that of its predecessor, whose episodes it would repeat."""
-        if self._first_seed is None:
-            return None
-        sequence = np.random.SeedSequence([self._first_seed, i, self.num_recreated])
-        return int(sequence.generate_state(1)[0])
 
     def _make(self, i: int) -> gym.Env[Any, Any]:
         try:

@@ -15,7 +15,7 @@ import numpy as np
 
 from actorrl.data.fragment import Episode, Fragment
 from actorrl.envs.base_env import AgentsVector
-from actorrl.envs.failure import failure
+from actorrl.envs.failure import failure, place
 from actorrl.envs.multi_agent import Tick
 from actorrl.envs.numbers import WrongNumber, check_numbers
 from actorrl.envs.preprocessors import preprocessor_for
@@ -139,6 +139,8 @@ class MultiAgentCollector:
                 continue  # not ready
             if episode is None:
                 self._begin(i, tick)
+            elif tick.broken:
+                self._cut_short(i, tick)
             else:
                 self._hear(i, episode, tick, actions[i])
                 stepped += 1
@@ -185,7 +187,7 @@ class MultiAgentCollector:
 
     def _enter(self, i: int, episode: EpisodeInfo, agent: Any, obs: Any) -> None:
         """An agent's first observation of an episode."""
-        name = self._policy_of(episode, agent)
+        name = self._policy_of(i, episode, agent)
         lane = self._lanes.free(name, i, agent)
         lane.begin(self._transform(i, agent, name, obs), self._fresh[name], episode)
 
@@ -198,14 +200,15 @@ class MultiAgentCollector:
         first: np.ndarray = array[0]
         return first
 
-    def _policy_of(self, episode: EpisodeInfo, agent: Any) -> str:
+    def _policy_of(self, i: int, episode: EpisodeInfo, agent: Any) -> str:
         name = episode.policy_of.get(agent)
         if name is None:
             name = self._map(agent, episode)
             if name not in self.policies.policies:
                 accepted = ", ".join(self.policies.policies)
                 raise EnvironmentFailure(
-                    f"policy_mapping_fn({agent!r}) returned {name!r}, expected one of {accepted}"
+                    f"{place(self.worker_index + 1, i)}: policy_mapping_fn({agent!r}) returned"
+                    f" {name!r}, expected one of {accepted}"
                 )
             episode.policy_of[agent] = name
         return name
@@ -237,7 +240,7 @@ class MultiAgentCollector:
 
     def _reward(self, i: int, episode: EpisodeInfo, agent: Any, reward: float) -> None:
         """For what the agent did last; one that has not acted yet has it in its return only."""
-        name = self._policy_of(episode, agent)
+        name = self._policy_of(i, episode, agent)
         episode.total_reward += reward
         episode.agent_rewards[agent] = episode.agent_rewards.get(agent, 0.0) + reward
         episode.policy_rewards[name] = episode.policy_rewards.get(name, 0.0) + reward
@@ -247,10 +250,14 @@ class MultiAgentCollector:
 
     def _end(self, i: int, episode: EpisodeInfo, tick: Tick) -> None:
         """The episode is over for all: agents that wait for their outcome get it now."""
+        self._cut_short(i, tick)
+        self._ended.append(episode)
+
+    def _cut_short(self, i: int, tick: Tick) -> None:
+        """One whose environment broke has no result; what its agents did last is truncated."""
         for lane in self._lanes.of_environment(i):
             lane.end(tick.all_terminated)
         self._episodes[i] = None
-        self._ended.append(episode)
 
     # ---- the fragment -------------------------------------------------------------------
 

@@ -177,14 +177,21 @@ def metrics_of(episode: Any) -> dict[str, float]:
 
 
 def introduce(callbacks: DefaultCallbacks, vector: Any, worker: Any) -> None:
-    """The environments of a worker that has just made them."""
-    contexts = getattr(vector, "contexts", None) or [None] * len(getattr(vector, "envs", []))
-    for i, (env, context) in enumerate(zip(getattr(vector, "envs", []), contexts, strict=False)):
+    """The environments of a worker that has just made them, and those that it makes anew."""
+    envs = getattr(vector, "envs", [])
+    contexts = getattr(vector, "contexts", None) or [None] * len(envs)
+
+    def tell(i: int) -> None:
         call_user(
             callbacks,
             "on_sub_environment_created",
             worker=worker,
-            sub_environment=env,
-            env_context=context,
+            sub_environment=envs[i],
+            env_context=contexts[i],
             env_index=i,
         )
+
+    for i in range(len(envs)):
+        tell(i)
+    if hasattr(vector, "on_made_anew"):
+        vector.on_made_anew = tell

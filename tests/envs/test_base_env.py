@@ -94,6 +94,8 @@ def test_replay_takes_rows_of_a_base_env(tmp_path: Path) -> None:
 def test_what_cannot_be_is_a_sentence() -> None:
     with pytest.raises(ConfigError, match="num_envs_per_worker: 2, but this BaseEnv has 3"):
         unhurried(PPOConfig()).rollouts(num_envs_per_worker=2).build()
+    with pytest.raises(ConfigError, match="recreate_failed_envs: true with a BaseEnv"):
+        unhurried(PPOConfig()).fault_tolerance(recreate_failed_envs=True).build()
     with pytest.raises(ConfigError, match="policies: ES learns one policy of one agent"):
         unhurried(ESConfig()).build()
 

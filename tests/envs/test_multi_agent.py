@@ -45,6 +45,35 @@ def test_the_first_episode_starts_from_the_seed_and_the_next_goes_on() -> None:
     assert not np.array_equal(one.reset(0).obs[1], vector(env, num_agents=2).reset(0).obs[1])
 
 
+class OldGym:
+    """The old Gym's form; its observation says where it stands in the run."""
+
+    observation_space = gym.spaces.Box(0, 9, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, config: Any) -> None:
+        assert dict(config) == {"other": 5}, "what is the copies' own is taken out"
+        self.place = np.array([config.worker_index, config.vector_index], np.float32)
+
+    def reset(self) -> Any:
+        return self.place
+
+    def step(self, action: Any) -> Any:
+        return self.place, 1.0, True, {}
+
+
+def test_copies_know_their_place_in_the_run_and_may_be_of_the_old_gym() -> None:
+    config = EnvContext({"num_agents": 2, "other": 5}, worker_index=3, vector_index=4)
+    copies = make_multi_agent(OldGym)(config)
+    assert {agent: obs.tolist() for agent, obs in copies.reset()[0].items()} == {
+        0: [3, 4],
+        1: [3, 4],
+    }
+    _, _, terminateds, truncateds, _ = copies.step({0: 0, 1: 1})
+    assert terminateds == {0: True, 1: True, ALL: True} and not any(truncateds.values())
+    assert config["num_agents"] == 2, "the caller's stays as it is"
+
+
 class Old(MultiAgentEnv):
     """RLlib's form before terminations and truncations; no constructor of the base is called."""
 

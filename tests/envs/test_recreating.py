@@ -14,9 +14,11 @@ from actorrl.envs.python_vector import PythonVector
 from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import make_vector
 from actorrl.errors import EnvironmentFailure
+from actorrl.rollouts.callbacks import DefaultCallbacks
 from actorrl.rollouts.collector import Collector
 from actorrl.rollouts.complete_episodes import EpisodeCollector
 from actorrl.rollouts.postprocess import NStep
+from actorrl.rollouts.watching import introduce
 from actorrl.rollouts.whole_episodes import WholeEpisodes
 from actorrl.testing.probe_envs import reward_of
 from tests.rollouts.conftest import ShownPolicy
@@ -90,6 +92,21 @@ def test_the_one_that_fails_is_made_anew_and_the_others_never_noticed():
     assert result.rewards[1] == 0 and not result.terminateds[1] and not result.truncateds[1]
     assert vector.num_recreated == 1 and "KeyError" in vector.last_failure
     assert vector.step(np.zeros(2, np.int64)).broken_envs is None
+
+
+def test_callbacks_hear_of_the_new_one_as_of_the_first_ones():
+    heard = []
+
+    class Hearing(DefaultCallbacks):
+        def on_environment_created(self, *, env, env_context, env_index, **kwargs):
+            heard.append((env.index, env.life, env_context.vector_index, env_index))
+
+    vector = breaking({(1, 0): 2})
+    introduce(Hearing(), vector, None)
+    vector.reset()
+    for _ in range(2):
+        vector.step(np.zeros(2, np.int64))
+    assert heard == [(0, 0, 0, 0), (1, 0, 1, 1), (1, 1, 1, 1)]
 
 
 def test_a_reset_that_fails_is_tried_with_a_new_one():

@@ -216,7 +216,8 @@ def test_mapping_functions_of_all_of_rllibs_ages_work() -> None:
 
 def test_an_unknown_policy_is_named_with_the_agent_and_what_is_accepted() -> None:
     one = collector(Steady, 3, lambda agent: "q", "p")
-    with pytest.raises(EnvironmentFailure, match=r"policy_mapping_fn\('x'\) returned 'q'.* p"):
+    told = r"^environment 0 of worker 1: policy_mapping_fn\('x'\) returned 'q'.* p$"
+    with pytest.raises(EnvironmentFailure, match=told):
         one.collect()
 
 
@@ -233,3 +234,71 @@ def test_an_observation_that_is_no_number_is_refused_naming_environment_and_agen
     ) as e:
         one.collect()
     assert str(e.value).startswith("environment 0 of worker 1 failed in step")
+
+
+class Breaks(Steady):
+    """As Steady, with the number of its life in the first place; some lives break."""
+
+    made: list[int] = []
+    breaks = {0: (0, 3), 1: (1, 0)}  # life -> (episode, step) that raises; step 0: its reset
+
+    def __init__(self, config: Any) -> None:
+        self.life, self.episode = len(self.made), -1
+        self.made.append(self.life)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        self.episode += 1
+        self._break_if(0)
+        return super().reset(seed=seed)
+
+    def step(self, action_dict: Any) -> Any:
+        self._break_if(self.t + 1)
+        return super().step(action_dict)
+
+    def _break_if(self, step: int) -> None:
+        if self.breaks.get(self.life) == (self.episode, step):
+            raise RuntimeError("lost")
+
+    def _obs(self) -> dict[str, np.ndarray]:
+        return {agent: np.array([100 * self.life + self.t, 0.0]) for agent in ("x", "y")}
+
+
+def broken(breaks: Any, rows: int, recreate_failed: bool = True) -> Any:
+    Breaks.made, Breaks.breaks = [], breaks
+    contexts = [EnvContext({}, 1, 0)]
+    vector = MultiAgentVector(Breaks, contexts, seed=0, recreate_failed=recreate_failed)
+    return MultiAgentCollector(vector, Knowers("p"), lambda agent: "p", {"p": SPACE}, rows)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 30])
+def test_an_environment_that_fails_is_made_anew_and_its_episode_has_no_result(rows: int) -> None:
+    one = broken({0: (0, 3), 1: (1, 0)}, rows)
+    heard: list[int] = []
+    one.env.on_made_anew = heard.append
+    fragments = [one.collect() for _ in range(60 // rows)]
+    assert (one.env.num_recreated, heard) == (2, [0, 0]) and "lost" in one.env.last_failure
+    episodes = [episode for fragment in fragments for episode in fragment.episodes]
+    assert {(e.length, e.episode_return) for e in episodes} == {(10, 20.0)}
+    lives: dict[int, list[tuple[int, bool, bool]]] = {}
+    for fragment in fragments:
+        group = fragment.groups.get("p")
+        for t, lane in zip(*np.nonzero(group[c.VALID]), strict=True) if group else ():
+            life, step = divmod(int(group[c.OBS][t, lane, 0]), 100)
+            assert group[c.AGE][t, lane] == step
+            ends = bool(group[c.TERMINATEDS][t, lane]), bool(group[c.TRUNCATEDS][t, lane])
+            lives.setdefault(life, []).append((step, *ends))
+    assert (
+        sorted(lives[0])
+        == [(0, False, False)] * 2 + [(1, False, False)] * 2 + [(2, False, True)] * 2
+    ), "what was done last is cut short, and no row joins two lives"
+    assert sorted({row for row in lives[1] if any(row[1:])}) == [(9, True, False)]
+    assert lives.keys() == {0, 1, 2}
+
+
+def test_one_that_fails_again_and_again_or_unasked_ends_it() -> None:
+    with pytest.raises(EnvironmentFailure, match=r"environment 0 of worker 1 failed in step.*lost"):
+        broken({0: (0, 3)}, 9, recreate_failed=False).collect()
+    hopeless = broken(dict.fromkeys(range(9), (0, 0)), 9)
+    with pytest.raises(EnvironmentFailure, match=r"failed in reset.*lost"):
+        hopeless.collect()
+    assert hopeless.env.num_recreated == 3
