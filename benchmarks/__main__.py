@@ -25,8 +25,8 @@ RESULTS = Path(__file__).parent / "results"
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--pairs", type=click.IntRange(1), help="Windows of each side (default: the case's).")
-@click.option("--peers", is_flag=True, help="The other libraries too (see benchmarks/peers).")
-@click.option("--budgets", is_flag=True, help="Cases with a budget, of all questions by default.")
+@click.option("--peers", is_flag=True, help="The other libraries too, made in .peers.")
+@click.option("--budgets", is_flag=True, help="Only cases with a budget.")
 @click.option("--only", default="", help="Cases whose name contains this.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results.")
 def main(
@@ -37,9 +37,9 @@ def main(
     only: str,
     out: Path | None,
 ) -> None:
-    """Answer the questions NAMES, each a file beside this one. Ends with 1 where a case had no
-    answer."""
-    if not names and not budgets:
+    """Answer the questions NAMES, each a file beside this one; with --peers or --budgets all of
+    them by default. Ends with 1 where a case had no answer."""
+    if not (names or budgets or peers):
         raise click.UsageError("which questions? scripts/bench lists them")
     about = machine.describe()
     print(f"machine: {about['cpu']}, {about['cores']} cores, load {about['load_before']}")

@@ -25,6 +25,8 @@ from benchmarks.peers import peer
 _CALLS = 3000
 _PIPELINED = 10_000
 _IN_FLIGHT = 100
+_PARTS = ("round_trip", "pipelined")  # of ray_calls.py
+_RAY_263, _RAY_NEWEST = ("Ray 2.6.3", "ray263"), ("newest Ray", "raynew")
 
 
 def cases(peers: bool) -> list[Case]:
@@ -33,11 +35,12 @@ def cases(peers: bool) -> list[Case]:
         Case("pipelined calls", "calls/s", _pipelined(), Side("pyzmq", _raw_pipelined)),
     ]
     if peers:
-        ray = "ray 2.6.3", "ray263", "ray_calls.py"
-        found += [
-            Case("round trip, Ray", "us", _round_trip(), peer.side(*ray, "round_trip"), "<= 0.2"),
-            Case("pipelined, Ray", "calls/s", _pipelined(), peer.side(*ray, "pipelined"), ">= 5"),
-        ]
+        for ray, bars in ((_RAY_263, ("<= 0.2", ">= 5")), (_RAY_NEWEST, ("", ""))):
+            once, many = (peer.side(*ray, "ray_calls.py", part) for part in _PARTS)
+            found += [
+                Case(f"round trip, {ray[0]}", "us", _round_trip(), once, bars[0]),
+                Case(f"pipelined, {ray[0]}", "calls/s", _pipelined(), many, bars[1]),
+            ]
     return found
 
 

@@ -94,6 +94,30 @@ def _collector() -> Work:
     return work
 
 
+def _update() -> Work:
+    import torch
+
+    from actorrl.algorithms.impala import IMPALAConfig, IMPALAUpdate, make_policy
+    from actorrl.envs.check import check_env
+    from actorrl.envs.vector import make_vector
+    from actorrl.rollouts.collector import Collector
+
+    torch.set_num_threads(1)
+    info = check_env("CartPole-v1", {})
+    config = IMPALAConfig()
+    vector = make_vector(info.env, {}, 8, worker_index=0, num_workers=1, seed=1)
+    collector = Collector(vector, make_policy(config, info, 1, np.arange(8)), 64, first_env_index=0)
+    columns = collector.collect().columns
+    batch = {name: torch.from_numpy(np.array(array)) for name, array in columns.items()}
+    update = IMPALAUpdate(config, info, 1, "cpu")
+
+    def work() -> None:
+        for timesteps in range(10):
+            update(batch, timesteps)
+
+    return work
+
+
 def _stream() -> Work:
     from actorrl.runtime.cluster import Cluster
     from actorrl.runtime.examples.stream import two_to_one
@@ -112,6 +136,7 @@ _PARTS: dict[str, Callable[[], Work]] = {
     "codec": _codec,
     "replay": _replay,
     "collector": _collector,
+    "update": _update,
     "stream": _stream,
 }
 

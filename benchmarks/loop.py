@@ -1,8 +1,10 @@
 """The same work in one process and one loop: step, act, learn; no actors, no wire. A reference.
 
-    python -m benchmarks.loop --env CartPole-v1 --envs 16 --counts FILE
+    python -m benchmarks.loop --env CartPole-v1 --workers 2 --envs 8 --counts FILE
 
-uses the library's environments, policy, loss and optimizer, and writes its own loop around them.
+uses the library's environments, policy, loss and optimizer, and writes its own loop around them. It
+acts and learns on arrays of the same shapes as a run of so many workers: a fragment of each is a
+batch.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from actorrl.algorithms.impala import IMPALAConfig, IMPALAUpdate, make_policy
 from actorrl.data import columns as c
 from actorrl.envs.check import check_env
 from actorrl.envs.vector import make_vector
+from actorrl.roles.batch import FragmentBatch
 from actorrl.rollouts.collector import Collector
 
 _NOT_LEARNED = (c.ACTION_DIST_INPUTS, c.VF_PREDS)
@@ -24,32 +27,41 @@ _NOT_LEARNED = (c.ACTION_DIST_INPUTS, c.VF_PREDS)
 
 @click.command()
 @click.option("--env", required=True)
-@click.option("--envs", default=16)
-@click.option("--rows", default=32)
-@click.option("--threads", default=2)
+@click.option("--workers", default=2)
+@click.option("--envs", default=8, help="of each worker")
+@click.option("--rows", default=50, help="of a fragment")
 @click.option("--counts", required=True, type=click.Path())
-def main(env: str, envs: int, rows: int, threads: int, counts: str) -> None:
-    """Train IMPALA's update on the newest fragment, for ever."""
-    torch.set_num_threads(threads)
+def main(env: str, workers: int, envs: int, rows: int, counts: str) -> None:
+    """Train IMPALA's update on the newest fragments, for ever."""
+    torch.set_num_threads(1)
     info = check_env(env, {})
     config = IMPALAConfig()
-    vector = make_vector(info.env, {}, envs, worker_index=0, num_workers=1, seed=1)
-    policy = make_policy(config, info, 1, np.arange(envs))
-    collector = Collector(vector, policy, rows, first_env_index=0)
+    policies, collectors = [], []
+    for index in range(workers):
+        vector = make_vector(info.env, {}, envs, worker_index=index, num_workers=workers, seed=1)
+        first = index * envs
+        policies.append(make_policy(config, info, 1, np.arange(envs) + first))
+        collectors.append(Collector(vector, policies[-1], rows, first_env_index=first))
     update = IMPALAUpdate(config, info, 1, "cpu")
+    batch = FragmentBatch()
     started, steps = time.monotonic(), 0
     written = started
     while True:
-        fragment = collector.collect()
-        columns = {k: v for k, v in fragment.columns.items() if k not in _NOT_LEARNED}
-        steps += fragment.num_env_steps
-        update({name: torch.from_numpy(array) for name, array in columns.items()}, steps)
-        policy.load_flat(update.policy.flat_weights(), fragment.policy_version + 1)
+        for collector in collectors:
+            fragment = collector.collect()
+            for name in _NOT_LEARNED:
+                fragment.columns.pop(name)
+            batch.add(fragment.flat_columns(), fragment.num_env_steps)
+            steps += fragment.num_env_steps
+        update(batch.tensors(), steps)
+        batch.clear()
+        for policy in policies:
+            policy.load_flat(update.policy.flat_weights(), steps)
         now = time.monotonic()
         if now - written > 0.5:
             written = now
             with open(counts, "a") as file:
-                file.write(f"{now - started} {steps}\n")
+                file.write(f"{now - started} {steps} nan\n")
 
 
 if __name__ == "__main__":

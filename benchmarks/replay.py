@@ -1,16 +1,17 @@
 """How fast is a round of prioritized replay, and how many bytes does a transition take?
 
 A round inserts 512 transitions in chunks of 64, samples 512 and updates their priorities, in a
-buffer that holds 100,000. Against cpprb (C++) and RLlib's buffer. Budget: at least half of cpprb,
-at least 20 times RLlib, on small observations. Bytes: all columns and the tree, per Atari
-transition, against the 56,448 bytes of two stacked observations; budget a seventh, and a fiftieth
-with `storage: lz4` on the frames of a trained policy: `PONG_CHECKPOINT` names a checkpoint of APEX
-(without it the play is random, whose frames are barer).
+buffer that holds 100,000. Against cpprb (C++) and RLlib's buffer, the round and each of its parts.
+Budget: at least half of cpprb, at least 20 times RLlib, on small observations. Bytes: all columns
+and the tree, per Atari transition, against the 56,448 bytes of two stacked observations; budget a
+seventh, and a fiftieth with `storage: lz4` on the frames of a trained policy: `PONG_CHECKPOINT`
+names a checkpoint of APEX (without it the play is random, whose frames are barer).
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ _CAPACITY = 1_000_000
 _FILLED = 100_000
 _BATCH, _CHUNK = 512, 64
 _WINDOW_S = 2.0
+_PARTS = ("insert", "sample", "update")
 _STACKED_BYTES = 2 * 4 * 84 * 84
 _ATARI_ROWS, _ATARI_FRAGMENT = 20_000, 50
 _CHECKPOINT = "PONG_CHECKPOINT"
@@ -55,15 +57,12 @@ def cases(peers: bool) -> list[Case]:
         Case("the same with lz4", "bytes", _packed(), _two_stacks(), "<= 1/50", _played(), pairs=1),
     ]
     if peers:
-        found += [
-            Case("round, cpprb", "rows/s", _round(), _peer("cpprb", "cpprb"), ">= 0.5"),
-            Case("round, RLlib", "rows/s", _round(), _peer("rllib 2.6.3", "ray263"), ">= 20"),
-        ]
+        for label, name, bar in (("cpprb", "cpprb", ">= 0.5"), ("rllib 2.6.3", "ray263", ">= 20")):
+            for part in ("round", *_PARTS):
+                other = peer.side(label, name, "replay_rounds.py", f"{name} {part}")
+                case = Case(f"{part}, {label}", "rows/s", _ours(part), other)
+                found.append(dataclasses.replace(case, bar=bar if part == "round" else ""))
     return found
-
-
-def _peer(label: str, environment: str) -> Side:
-    return peer.side(label, environment, "replay_rounds.py", environment)
 
 
 def _rows(number: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -76,7 +75,9 @@ def _rows(number: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     }
 
 
-def _round() -> Side:
+def _ours(part: str) -> Side:
+    """Rows per second of one part of the round, or of all three."""
+
     @contextlib.contextmanager
     def opened() -> Iterator[Window]:
         rng = np.random.default_rng(0)
@@ -84,14 +85,27 @@ def _round() -> Side:
         chunk = _rows(_CHUNK, rng)
         for _ in range(_FILLED // _CHUNK):
             replay.add(chunk, rng.random(_CHUNK))
+        indices = replay.sample(_BATCH)[INDICES]
+
+        def insert() -> None:
+            for _ in range(_BATCH // _CHUNK):
+                replay.add(chunk, rng.random(_CHUNK))
+
+        def sample() -> None:
+            nonlocal indices
+            indices = replay.sample(_BATCH)[INDICES]
+
+        def update() -> None:
+            replay.update_priorities(indices, rng.random(_BATCH))
+
+        parts = {"insert": insert, "sample": sample, "update": update}
+        asked = list(parts.values()) if part == "round" else [parts[part]]
 
         def window() -> Sample:
             done, started = 0, time.perf_counter()
             while time.perf_counter() - started < _WINDOW_S:
-                for _ in range(_BATCH // _CHUNK):
-                    replay.add(chunk, rng.random(_CHUNK))
-                batch = replay.sample(_BATCH)
-                replay.update_priorities(batch[INDICES], rng.random(_BATCH))
+                for one in asked:
+                    one()
                 done += _BATCH
             return Sample(done / (time.perf_counter() - started))
 

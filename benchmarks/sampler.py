@@ -40,7 +40,7 @@ def cases(peers: bool) -> list[Case]:
 
 
 def _case(name: str, ours: Side, other: Side) -> Case:
-    return Case(name, "env steps/s", ours, other, pairs=3)
+    return Case(name, "env steps/s", ours, other)
 
 
 class Free:

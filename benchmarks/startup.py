@@ -31,10 +31,15 @@ def cases(peers: bool) -> list[Case]:
         for algo in ("IMPALA", "APEX", "PPO")
     ]
     if peers:
-        ray = peer.side("ray 2.6.3", "ray263", "ray_idle.py", "idle")
-        case = Case("idle, two counters", "MiB", _idle(), ray, "<= 0.2", pairs=1, together=False)
-        found.append(case)  # apart: an open peer is a child of this process
+        found += [_idle_case("Ray 2.6.3", "ray263", "<= 0.2"), _idle_case("newest Ray", "raynew")]
     return found
+
+
+def _idle_case(label: str, environment: str, bar: str = "") -> Case:
+    ray = peer.side(label, environment, "ray_idle.py", "idle")
+    name = f"idle, two counters, {label}"
+    # apart: an open peer is a child of this process
+    return Case(name, "MiB", _idle(), ray, bar, pairs=1, together=False)
 
 
 def _first(algo: str) -> Side:

@@ -1,9 +1,11 @@
-"""How often do weights leave the learner's host, for W workers on two other hosts?
+"""How often do weights leave their host for W workers on H others, and how soon are they there?
 
 Bytes that the agent of the learner's host sends to other hosts for each version, until all workers
 have it, as its sockets' counters say; against one copy for each host. Budget: that, and 5 percent
-of headers, however many workers there are. The hosts are agents of this machine that share nothing
-but TCP; tests/cluster has the same with network namespaces and the interfaces' counters.
+of headers, however many workers there are. Beside it the seconds from one publication until the
+last worker, asked one after the other, has answered with that version. The hosts are agents of this
+machine that share nothing but TCP; tests/cluster has the same with network namespaces and the
+interfaces' counters.
 """
 
 from __future__ import annotations
@@ -23,7 +25,6 @@ from actorrl.runtime.launchers.loopback import LoopbackLauncher
 from actorrl.runtime.program import Program, State
 from benchmarks.harness.pairing import Case, Sample, Side, Window
 
-_HOSTS = 2
 _WEIGHTS = 1_000_000  # float32
 NUM_BYTES = 4 * _WEIGHTS
 _VERSIONS = 10  # of a window
@@ -34,15 +35,15 @@ _QUIET_S = 6.0  # agents tell their counts every 2 s
 def cases(peers: bool) -> list[Case]:
     return [
         Case(
-            f"{count} workers",
+            f"{workers} workers on {hosts} hosts",
             "MB per version",
-            _ours(count),
-            _one_for_each_host(),
+            _ours(workers, hosts),
+            _one_for_each(hosts),
             "<= 1.05",
-            f"one copy for each worker would be {count * NUM_BYTES / 1e6:g} MB",
-            pairs=2,
+            f"one copy for each worker would be {workers * NUM_BYTES / 1e6:g} MB",
+            pairs=3,
         )
-        for count in (2, 8, 32)
+        for workers, hosts in ((2, 2), (8, 2), (32, 2), (8, 1), (8, 4))
     ]
 
 
@@ -94,10 +95,10 @@ def publishing(cluster: Cluster, workers: int) -> Iterator[Callable[[int], None]
     yield publish
 
 
-def _ours(workers: int) -> Side:
+def _ours(workers: int, num_hosts: int) -> Side:
     @contextlib.contextmanager
     def opened() -> Iterator[Window]:
-        hosts = [HostSpec(name=f"host{index}", roles=("rollout",)) for index in range(_HOSTS)]
+        hosts = [HostSpec(name=f"host{index}", roles=("rollout",)) for index in range(num_hosts)]
         spec = ClusterSpec(
             hosts=(HostSpec(name=LOCAL, roles=("learner",)), *hosts),
             network=NetworkSpec(ports=(43000, 43399)),
@@ -109,10 +110,12 @@ def _ours(workers: int) -> Side:
             with made as cluster, publishing(cluster, workers) as publish:
 
                 def window() -> Sample:
-                    before = _settled(cluster)
+                    before, started = _settled(cluster), time.monotonic()
                     publish(_VERSIONS)
-                    sent = _settled(cluster) - before
-                    return Sample(sent / _VERSIONS / 1e6, {"copies": sent / _VERSIONS / NUM_BYTES})
+                    seconds = (time.monotonic() - started) / _VERSIONS
+                    sent = (_settled(cluster) - before) / _VERSIONS
+                    more = {"copies": sent / NUM_BYTES, "seconds_to_the_last": seconds}
+                    return Sample(sent / 1e6, more)
 
                 yield window
 
@@ -130,9 +133,9 @@ def _settled(cluster: Cluster) -> int:
     return sent
 
 
-def _one_for_each_host() -> Side:
+def _one_for_each(hosts: int) -> Side:
     @contextlib.contextmanager
     def opened() -> Iterator[Window]:
-        yield lambda: Sample(_HOSTS * NUM_BYTES / 1e6)
+        yield lambda: Sample(hosts * NUM_BYTES / 1e6)
 
     return Side("one copy for each host", opened)

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 from benchmarks.harness import usage
 from benchmarks.harness.pairing import Sample, Window
@@ -36,7 +37,7 @@ def counting(
     """Counts per second of a command. The counter is the receiver's own; both ends of the window
     are its readings, with their own times, so a counter that moves in jumps loses nothing. Of
     `totals`, read at both ends, the differences are kept beside it."""
-    with open(log, "ab") as output, _process(words, output, env) as process:
+    with open(log, "ab") as output, running(words, output, env) as process:
 
         def window() -> Sample:
             _wait_for_count(process, counter, log)
@@ -55,14 +56,14 @@ def counting(
 
 
 @contextlib.contextmanager
-def _process(
-    words: list[str], output: object, env: Mapping[str, str] | None
+def running(
+    words: list[str], output: IO[bytes], env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """In a session of its own, ended with everything below it."""
     process = subprocess.Popen(
         words,
         stdin=subprocess.DEVNULL,
-        stdout=output,  # type: ignore[call-overload]
+        stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
         env={**os.environ, **(env or {})},
@@ -102,4 +103,4 @@ def _next(counter: Counter, process: subprocess.Popen[bytes], log: Path) -> tupl
 def _check(process: subprocess.Popen[bytes], log: Path) -> None:
     if process.poll() is not None:
         tail = log.read_text(errors="replace")[-2000:]
-        raise RuntimeError(f"{process.args} ended with {process.returncode}:\n{tail}")
+        raise RuntimeError(f"{process.args!r} ended with {process.returncode}:\n{tail}")

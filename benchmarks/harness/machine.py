@@ -28,7 +28,7 @@ def describe() -> dict[str, Any]:
 
 
 def folder_name(machine: dict[str, Any], day: str) -> str:
-    """`2026-11-21_2-cores_cpu`: dated, and named by hardware."""
+    """`2026-11-22_2-cores_cpu`: dated, and named by hardware."""
     device = machine["gpus"][0].replace(" ", "-") if machine["gpus"] else "cpu"
     return f"{day}_{machine['cores']}-cores_{device}"
 

@@ -84,7 +84,8 @@ def _medians(samples: list[Sample]) -> dict[str, float]:
 
 
 def measure(case: Case) -> Outcome:
-    """All pairs of a case. The first window of each side is the warm-up, and is dropped."""
+    """All pairs of a case. Of sides that are open together the first window is the warm-up, and is
+    dropped; sides apart warm up by themselves, before their window."""
     return _together(case) if case.together else _apart(case)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ _HEADER = (
     "| case | unit | ours | other | ratio (min to max) | pairs | budget "
     "| CPU s, MiB: ours / other | load, commit |"
 )
+_TOLD = {
+    "seconds_to_the_last": "{:.3g} s from a publication until the last worker has answered with it",
+}
 _BUDGETS = "| question | case | unit | measured | budget | pairs | load, commit |"
 
 
@@ -20,9 +24,18 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [_HEADER, _rule(_HEADER), *(_line(row) for row in rows)]
     notes = [f"- {row['case']}: {row['note']}" for row in rows if row["note"]]
     for row in rows:
+        notes += [f"- {row['case']}, {side}: {told}" for side, told in _told(row)]
         if shares := phases.sentence(row["ours_more"]):
             notes.append(f"- {row['case']}, CPU by phase: {shares}")
     return "\n".join([*lines, *(["", *notes] if notes else [])])
+
+
+def _told(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a side has beside its value that a reader should not miss."""
+    for side in ("ours", "other"):
+        for name, sentence in _TOLD.items():
+            if name in row[f"{side}_more"]:
+                yield row[side], sentence.format(row[f"{side}_more"][name])
 
 
 def _line(row: dict[str, Any]) -> str:

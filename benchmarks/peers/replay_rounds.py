@@ -1,4 +1,5 @@
-"""A round of prioritized replay as the question `replay` asks it, for cpprb and for RLlib 2.6.3."""
+"""A round of prioritized replay, or a part of it, as the question `replay` asks it, for cpprb and
+for RLlib 2.6.3."""
 
 import json
 import sys
@@ -56,12 +57,17 @@ class RLlib:
         self.buffer.update_priorities(indices, priorities)
 
 
-def window(side, chunk, rng):
+def window(part, side, chunk, rng):
+    indices = side.sample()
     done, started = 0, time.perf_counter()
     while time.perf_counter() - started < WINDOW_S:
-        for _ in range(BATCH // CHUNK):
-            side.add(chunk, rng.random(CHUNK) + 0.01)
-        side.update(side.sample(), rng.random(BATCH) + 0.01)
+        if part in ("round", "insert"):
+            for _ in range(BATCH // CHUNK):
+                side.add(chunk, rng.random(CHUNK) + 0.01)
+        if part in ("round", "sample"):
+            indices = side.sample()
+        if part in ("round", "update"):
+            side.update(indices, rng.random(BATCH) + 0.01)
         done += BATCH
     return {"value": done / (time.perf_counter() - started)}
 
@@ -71,11 +77,12 @@ def main():
     chunk = rows(rng)
     side = None
     for line in sys.stdin:
+        name, part = line.split()
         if side is None:
-            side = {"cpprb": Cpprb, "ray263": RLlib}[line.strip()]()
+            side = {"cpprb": Cpprb, "ray263": RLlib}[name]()
             for _ in range(FILLED // CHUNK):
                 side.add(chunk, rng.random(CHUNK) + 0.01)
-        print(json.dumps(window(side, chunk, rng)), flush=True)
+        print(json.dumps(window(part, side, chunk, rng)), flush=True)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,7 @@ def config_of(given):
             preprocessor_pref=None,
         )
         .resources(num_gpus=0)
+        .debugging(seed=given.seed)
         .reporting(min_time_s_per_iteration=1, min_sample_timesteps_per_iteration=0)
     )
     model = {"fcnet_hiddens": [64, 64]}
@@ -122,6 +123,7 @@ def main():
     parser.add_argument("--env")
     parser.add_argument("--workers", type=int)
     parser.add_argument("--envs", type=int)
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--set", default="{}", help="more settings, as JSON")
     given = parser.parse_args()
     ray.init(num_cpus=8, include_dashboard=False)

@@ -18,10 +18,11 @@ def names() -> list[str]:
 
 
 def python(name: str) -> Path:
-    """The interpreter of a peer's environment. Raises FileNotFoundError saying how to make it."""
+    """The interpreter of a peer's environment, which is made now if there is none. Raises
+    RuntimeError if it does not install."""
     path = ROOT / name / "bin" / "python"
-    if not path.exists():
-        raise FileNotFoundError(f"no {path}: run scripts/bench --setup-peers {name}")
+    if not path.exists() and not make(name):
+        raise RuntimeError(f"{name} does not install, see above; without it: no --peers")
     return path
 
 

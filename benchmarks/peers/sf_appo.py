@@ -1,4 +1,5 @@
-"""Sample Factory's APPO, counting env steps into a file. Runs under Sample Factory's own Python."""
+"""Sample Factory's APPO, appending `SECONDS STEPS MEAN` lines to a file. Runs under its own
+Python."""
 
 import argparse
 import sys
@@ -41,9 +42,11 @@ class Counting(AlgoObserver):
         while True:
             time.sleep(0.5)
             steps = sum(runner.env_steps.values())
+            rewards = runner.policy_avg_stats.get("reward", [()])[0]
+            mean = float(np.mean(rewards)) if len(rewards) else float("nan")
             if steps:
                 with open(self.path, "a") as file:
-                    file.write(f"{time.monotonic() - self.started} {steps}\n")
+                    file.write(f"{time.monotonic() - self.started} {steps} {mean}\n")
 
 
 def main():
@@ -52,6 +55,7 @@ def main():
     parser.add_argument("--env")
     parser.add_argument("--workers", type=int)
     parser.add_argument("--envs", type=int)
+    parser.add_argument("--seed", default="1")
     given = parser.parse_args()
     register_env(given.env, make_env)
     words = [
@@ -61,8 +65,8 @@ def main():
         "--rollout=32", "--num_epochs=1", "--async_rl=True", "--train_for_env_steps=1000000000",
         "--use_rnn=False", "--recurrence=1", "--env_frameskip=1", "--env_framestack=1",
         "--normalize_input=False", "--normalize_returns=False",
-        "--decorrelate_envs_on_one_worker=False", "--serial_mode=False",
-        "--stats_avg=10", "--save_every_sec=100000",
+        "--decorrelate_envs_on_one_worker=False", "--serial_mode=False", f"--seed={given.seed}",
+        "--stats_avg=100", "--save_every_sec=100000",
     ]  # fmt: skip
     if given.env == "cartpole":
         words += ["--encoder_mlp_layers", "64", "64", "--nonlinearity=tanh"]
