@@ -21,7 +21,7 @@ from actorrl.errors import ConfigError
 
 Float64 = NDArray[np.float64]
 
-NAMES = ("NoFilter", "MeanStdFilter")
+_FARTHEST = 10.0  # a filtered number, in deviations
 
 
 class RunningStat:
@@ -106,20 +106,16 @@ class NoFilter:
 
 
 class MeanStdFilter:
-    """(obs - mean) / (std + 1e-8), clipped to [-clip, clip], float32.
+    """(obs - mean) / (std + 1e-8), clipped to [-10, 10], float32.
 
     `keep` leading elements stay as they are: an action mask. Calling it changes nothing; `note`
-    does, unless `frozen` (evaluation). `version` is that of the statistics which filter.
+    does. `version` is that of the statistics which filter.
     """
 
-    def __init__(
-        self, shape: tuple[int, ...], clip: float | None = 10.0, keep: int = 0, frozen: bool = False
-    ) -> None:
+    def __init__(self, shape: tuple[int, ...], keep: int = 0) -> None:
         self.stat = RunningStat(shape)
         self.version = 0
-        self.frozen = frozen
         self._delta = RunningStat(shape)
-        self._clip = clip
         self._keep = keep
         self._derive()
 
@@ -133,14 +129,12 @@ class MeanStdFilter:
     def __call__(self, obs: NDArray[Any]) -> NDArray[np.float32]:
         """Rows [..., *shape]."""
         filtered: NDArray[np.float32] = (np.asarray(obs, np.float32) - self.mean) * self.scale
-        if self._clip is not None:
-            np.clip(filtered, -self._clip, self._clip, out=filtered)
+        np.clip(filtered, -_FARTHEST, _FARTHEST, out=filtered)
         return filtered
 
     def note(self, obs: NDArray[Any]) -> None:
         """Rows [N, ...] go into the delta; they do not yet change what `filter(obs)` gives."""
-        if not self.frozen:
-            self._delta.add(obs)
+        self._delta.add(obs)
 
     def take_delta(self) -> dict[str, NDArray[Any]]:
         """What was noted since the last call, to be merged by the owner; it is forgotten here."""
@@ -166,7 +160,7 @@ class MeanStdFilter:
         self._derive()
 
 
-def filter_for(name: str, observation_space: Any, frozen: bool = False) -> NoFilter | MeanStdFilter:
+def filter_for(name: str, observation_space: Any) -> NoFilter | MeanStdFilter:
     """By RLlib's names. Raises ConfigError for others, and for images (bytes are scaled already).
 
     `observation_space` is that of preprocessed observations.
@@ -179,7 +173,7 @@ def filter_for(name: str, observation_space: Any, frozen: bool = False) -> NoFil
         )
     _refuse_bytes(observation_space)
     mask_size = int(getattr(observation_space, "mask_size", 0))
-    return MeanStdFilter(observation_space.shape, keep=mask_size, frozen=frozen)
+    return MeanStdFilter(observation_space.shape, keep=mask_size)
 
 
 def _refuse_bytes(space: Any) -> None:

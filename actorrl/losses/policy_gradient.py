@@ -1,14 +1,13 @@
 """Policy gradients with a learned value function: A2C, A3C, IMPALA.
 
 T rows in time, B environments. Log-probabilities and entropies come from the policy's
-`ActionDistribution`: the losses know no action space. Whether a loss is a mean over valid rows or
-a sum decides what learning rate and gradient clipping mean: `reduction` names it, and callers keep
-it beside their `grad_clip`.
+`ActionDistribution`: the losses know no action space. Losses are means over valid rows, so that
+learning rate and gradient clipping mean the same for batches of any size.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,37 +15,30 @@ from torch import Tensor
 from actorrl.losses.vtrace import VTrace, vtrace
 from actorrl.models.group import ALONE, Group
 
-Reduction = Literal["mean", "sum"]
-
 
 class Loss(NamedTuple):
     total: Tensor  # scalar, to call `backward` on
     metrics: dict[str, Tensor]  # scalars without gradient
 
 
-def reduce_valid(x: Tensor, valid: Tensor, reduction: Reduction = "mean") -> Tensor:
-    """Sum over valid rows, or that divided by their number; without any valid row it is 0."""
+def mean_valid(x: Tensor, valid: Tensor) -> Tensor:
+    """Mean over valid rows; without any it is 0."""
     assert x.shape == valid.shape, (x.shape, valid.shape)
-    total = torch.where(valid, x, 0.0).sum()
-    return total if reduction == "sum" else total / valid.sum().clamp(min=1)
+    return torch.where(valid, x, 0.0).sum() / valid.sum().clamp(min=1)
 
 
-def policy_gradient_loss(
-    logp: Tensor, advantages: Tensor, valid: Tensor, reduction: Reduction = "mean"
-) -> Tensor:
+def policy_gradient_loss(logp: Tensor, advantages: Tensor, valid: Tensor) -> Tensor:
     """-log pi(a) advantage over the valid rows, all [T, B]; advantages are constants."""
     assert logp.shape == advantages.shape
     constants = torch.where(valid, advantages.detach(), 0.0)  # 0 * nan would be a gradient of nan
-    return reduce_valid(-logp * constants, valid, reduction)
+    return mean_valid(-logp * constants, valid)
 
 
-def value_loss(
-    values: Tensor, targets: Tensor, valid: Tensor, reduction: Reduction = "mean"
-) -> Tensor:
+def value_loss(values: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
     """1/2 (V - target)^2 over the valid rows, all [T, B]; targets are constants."""
     assert values.shape == targets.shape
     errors = torch.where(valid, values - targets.detach(), 0.0)
-    return reduce_valid(0.5 * errors.square(), valid, reduction)
+    return mean_valid(0.5 * errors.square(), valid)
 
 
 def a2c_loss(
@@ -59,14 +51,13 @@ def a2c_loss(
     valid: Tensor,
     vf_loss_coeff: Tensor | float = 0.5,
     entropy_coeff: float = 0.01,
-    reduction: Reduction = "mean",
     group: Group = ALONE,
 ) -> Loss:
     """Mnih et al. 2016, "Asynchronous methods"; all [T, B], `logp` is of the actions taken."""
     return combine(
-        policy_gradient_loss(logp, advantages, valid, reduction),
-        value_loss(values, value_targets, valid, reduction),
-        reduce_valid(entropy, valid, reduction),
+        policy_gradient_loss(logp, advantages, valid),
+        value_loss(values, value_targets, valid),
+        mean_valid(entropy, valid),
         vf_loss_coeff,
         entropy_coeff,
         value_metrics(values, value_targets, valid, group),
@@ -91,7 +82,6 @@ def impala_loss(
     c_bar: float = 1.0,
     pg_rho_bar: float = 1.0,
     lambda_: float = 1.0,
-    reduction: Reduction = "mean",
     group: Group = ALONE,
 ) -> Loss:
     """Espeholt et al. 2018, section 4.2; all [T, B], `logp` is of the actions taken.
@@ -114,9 +104,9 @@ def impala_loss(
         lambda_=lambda_,
     )
     return combine(
-        policy_gradient_loss(logp, corrected.pg_advantages, valid, reduction),
-        value_loss(values, corrected.vs, valid, reduction),
-        reduce_valid(entropy, valid, reduction),
+        policy_gradient_loss(logp, corrected.pg_advantages, valid),
+        value_loss(values, corrected.vs, valid),
+        mean_valid(entropy, valid),
         vf_loss_coeff,
         entropy_coeff,
         {
@@ -165,9 +155,9 @@ def _variance(x: Tensor, valid: Tensor, group: Group) -> Tensor:
 def _ratio_metrics(corrected: VTrace, valid: Tensor, rho_bar: float) -> dict[str, Tensor]:
     clipped = (corrected.rhos > rho_bar).to(corrected.rhos.dtype)
     return {
-        "rho_mean": reduce_valid(corrected.rhos, valid),
+        "rho_mean": mean_valid(corrected.rhos, valid),
         "rho_max": corrected.rhos.max(),
-        "rho_clipped_share": reduce_valid(clipped, valid),
+        "rho_clipped_share": mean_valid(clipped, valid),
     }
 
 

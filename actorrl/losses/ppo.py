@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from actorrl.losses.policy_gradient import Loss, combine, reduce_valid
+from actorrl.losses.policy_gradient import Loss, combine, mean_valid
 
 
 def ppo_loss(
@@ -40,16 +40,16 @@ def ppo_loss(
     ratio = torch.where(valid, logp - old_logp, 0.0).exp()
     advantages = torch.where(valid, advantages, 0.0)
     clipped = ratio.clamp(1.0 - clip_param, 1.0 + clip_param)
-    surrogate = reduce_valid(-torch.minimum(ratio * advantages, clipped * advantages), valid)
+    surrogate = mean_valid(-torch.minimum(ratio * advantages, clipped * advantages), valid)
     loss = combine(
         surrogate,
-        reduce_valid(_squared(values, old_values, value_targets, valid, vf_clip_param), valid),
-        reduce_valid(entropy, valid),
+        mean_valid(_squared(values, old_values, value_targets, valid, vf_clip_param), valid),
+        mean_valid(entropy, valid),
         vf_loss_coeff,
         entropy_coeff,
         {},
     )
-    divergence = reduce_valid(kl, valid)
+    divergence = mean_valid(kl, valid)
     total = loss.total + kl_coeff * divergence if kl_coeff else loss.total
     named = {"total_loss": total.detach(), "kl": divergence.detach()}
     return Loss(total, {**loss.metrics, **named})

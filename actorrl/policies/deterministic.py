@@ -42,7 +42,6 @@ class DeterministicPolicy(ReplayPolicy):
         model_config: ModelConfig | None = None,
         seed: int = 0,
         *,
-        critic_config: ModelConfig | None = None,
         twin_q: bool = False,
         noise: Noise | None = None,
         random_steps: int = 0,
@@ -62,8 +61,7 @@ class DeterministicPolicy(ReplayPolicy):
                 "expected a Box with finite bounds"
             )
         self.model_config = model_config or ModelConfig()
-        self.critic_config = critic_config or self.model_config
-        refuse_lstm(self.model_config, self.critic_config)
+        refuse_lstm(self.model_config)
         self._num_critics = 2 if twin_q else 1
         self.noise = GaussianNoise() if noise is None else noise
         self.random_steps = random_steps
@@ -74,8 +72,8 @@ class DeterministicPolicy(ReplayPolicy):
     def _make_model(self) -> ActorAndCritics:
         size = math.prod(self.action_layout.shape)
         space, stack, actions = self.observation_space, self.frame_stack, self.action_space
-        actor = BodyAndHead(space, size, stack, self.model_config, True, action_space=actions)
-        config, each = self.critic_config, range(self._num_critics)
+        config, each = self.model_config, range(self._num_critics)
+        actor = BodyAndHead(space, size, stack, config, True, action_space=actions)
         critics = [Critic(space, size, stack, config, actions) for _ in each]
         return self._with_filter(ActorAndCritics(actor, [*critics]))
 
@@ -127,7 +125,7 @@ class DeterministicPolicy(ReplayPolicy):
             return TargetNetwork(self, self._make_model())
 
 
-def refuse_lstm(*configs: ModelConfig) -> None:
+def refuse_lstm(config: ModelConfig) -> None:
     """Replay keeps single transitions: no state to start an LSTM from."""
-    if any(config.use_lstm for config in configs):
+    if config.use_lstm:
         raise ConfigError("model.use_lstm: true is not accepted by this policy, expected false")

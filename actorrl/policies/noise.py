@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
+_THETA = 0.15  # of Ornstein-Uhlenbeck noise, the share of the way back in a step (the paper's)
+
+
 class Noise(Protocol):
     """What `act` adds to actions [B, K]; its scale may differ between environments."""
 
@@ -33,20 +36,20 @@ class GaussianNoise:
 class OUNoise:
     """Ornstein-Uhlenbeck: noise with inertia (Lillicrap et al. 2016, DDPG).
 
-    x += theta (0 - x) + sigma N(0, 1), and `scale` x is added; sigma is one number or [B].
+    x += theta (0 - x) + sigma N(0, 1), and x is added; sigma is one number or [B].
     It runs on over the ends of episodes, as RLlib's does.
     """
 
-    def __init__(self, sigma: float | Array = 0.2, theta: float = 0.15, scale: float = 1.0) -> None:
-        self._sigma, self._theta, self._factor = _scale(sigma), theta, np.float32(scale)
+    def __init__(self, sigma: float | Array = 0.2) -> None:
+        self._sigma = _scale(sigma)
         self._x: Array | None = None
 
     def __call__(self, actions: Array, random: np.random.Generator) -> Array:
         if self._x is None or self._x.shape != actions.shape:
             self._x = np.zeros(actions.shape, np.float32)
         kick = self._sigma * random.standard_normal(actions.shape, dtype=np.float32)
-        self._x = (1.0 - self._theta) * self._x + kick
-        return self._factor * self._x
+        self._x = (1.0 - _THETA) * self._x + kick
+        return self._x
 
 
 def _scale(value: float | Array) -> Array:

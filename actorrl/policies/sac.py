@@ -46,7 +46,6 @@ class SACPolicy(ReplayPolicy):
         model_config: ModelConfig | None = None,
         seed: int = 0,
         *,
-        critic_config: ModelConfig | None = None,
         twin_q: bool = True,
         random_steps: int = 0,
         initial_alpha: float = 1.0,
@@ -68,8 +67,7 @@ class SACPolicy(ReplayPolicy):
                 "expected Discrete or a Box with finite bounds"
             )
         self.model_config = model_config or ModelConfig()
-        self.critic_config = critic_config or self.model_config
-        refuse_lstm(self.model_config, self.critic_config)
+        refuse_lstm(self.model_config)
         self._num_critics = 2 if twin_q else 1
         self.random_steps = random_steps
         self._initial_alpha = initial_alpha
@@ -92,14 +90,14 @@ class SACPolicy(ReplayPolicy):
 
     def _make_networks(self) -> ActorAndCritics:
         size, stack = self.action_size, self.frame_stack
-        space, actions, config = self.observation_space, self.action_space, self.critic_config
+        space, actions, config = self.observation_space, self.action_space, self.model_config
         each = range(self._num_critics)
         if self.discrete:
             mask = mask_size(space, actions)
-            actor = BodyAndHead(space, size, stack, self.model_config, False, mask, actions)
+            actor = BodyAndHead(space, size, stack, config, False, mask, actions)
             of_all = [BodyAndHead(space, size, stack, config, False, mask, actions) for _ in each]
             return ActorAndCritics(actor, [*of_all])
-        actor = BodyAndHead(space, 2 * size, stack, self.model_config, False, action_space=actions)
+        actor = BodyAndHead(space, 2 * size, stack, config, False, action_space=actions)
         critics = [Critic(space, size, stack, config, actions) for _ in each]
         return ActorAndCritics(actor, [*critics])
 

@@ -92,12 +92,6 @@ def test_wild_values_are_clipped_and_masks_are_kept():
     assert seen(np.array([[0, 1, 1e9]], np.float32)).tolist() == [[0, 1, 10.0]]
 
 
-def test_a_frozen_filter_notes_nothing():
-    frozen = filter_for("MeanStdFilter", Box(-1, 1, (3,)), frozen=True)
-    frozen.note(rows(10))
-    assert frozen.take_delta()["count"] == 0
-
-
 def test_statistics_travel_as_arrays_and_nonsense_is_refused():
     seen = MeanStdFilter((3,))
     seen.note(rows(10))

@@ -78,17 +78,16 @@ def lambda_returns(rewards, values, next_values, terminateds, truncateds, valid,
 
 
 def actor_critic_loss(
-    logits, values, actions, advantages, targets, valid, vf_loss_coeff, entropy_coeff, reduction
+    logits, values, actions, advantages, targets, valid, vf_loss_coeff, entropy_coeff
 ):
-    """-log pi(a) A + vf/2 (V - target)^2 - beta H, over the valid rows one by one."""
+    """-log pi(a) A + vf/2 (V - target)^2 - beta H, the mean over valid rows, one by one."""
     parts = {"policy": 0.0, "value": 0.0, "entropy": 0.0}
     for t, b in zip(*np.nonzero(valid), strict=True):
         p = np.exp(logits[t, b]) / np.exp(logits[t, b]).sum()
         parts["policy"] -= np.log(p[actions[t, b]]) * advantages[t, b]
         parts["value"] += 0.5 * (values[t, b] - targets[t, b]) ** 2
         parts["entropy"] -= sum(x * np.log(x) for x in p)
-    divisor = valid.sum() if reduction == "mean" else 1
-    parts = {name: x / divisor for name, x in parts.items()}
+    parts = {name: x / valid.sum() for name, x in parts.items()}
     total = parts["policy"] + vf_loss_coeff * parts["value"] - entropy_coeff * parts["entropy"]
     return total, parts
 

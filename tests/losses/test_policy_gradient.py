@@ -49,9 +49,8 @@ def numeric_gradient(function, x, step=1e-6):
     return gradient
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("seed", range(3))
-def test_a2c_loss_and_its_gradient_agree_with_the_slow_reference(reduction, seed):
+def test_a2c_loss_and_its_gradient_agree_with_the_slow_reference(seed):
     columns, more = example(seed)
     advantages, targets = reference.lambda_returns(**columns, gamma=0.99, lambda_=0.95)
     logits, values = tensor(more["logits"], True), tensor(columns["values"], True)
@@ -61,12 +60,11 @@ def test_a2c_loss_and_its_gradient_agree_with_the_slow_reference(reduction, seed
         **constants(advantages, targets, columns["valid"]),
         vf_loss_coeff=0.7,
         entropy_coeff=0.03,
-        reduction=reduction,
     )
     loss.total.backward()
 
     def slow(logits, values):
-        fixed = (more["actions"], advantages, targets, columns["valid"], 0.7, 0.03, reduction)
+        fixed = (more["actions"], advantages, targets, columns["valid"], 0.7, 0.03)
         return reference.actor_critic_loss(logits, values, *fixed)
 
     total, parts = slow(more["logits"], columns["values"])
@@ -80,10 +78,9 @@ def test_a2c_loss_and_its_gradient_agree_with_the_slow_reference(reduction, seed
     np.testing.assert_allclose(values.grad, by_values, atol=1e-6)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("next_step", [True, False])
 @pytest.mark.parametrize("seed", range(3))
-def test_impala_loss_and_its_gradient_agree_with_the_slow_reference(reduction, next_step, seed):
+def test_impala_loss_and_its_gradient_agree_with_the_slow_reference(next_step, seed):
     columns, more = example(seed, next_step)
     logits, values = tensor(more["logits"], True), tensor(columns["values"], True)
     given = {n: tensor(x) for n, x in columns.items() if n != "values"}
@@ -96,7 +93,6 @@ def test_impala_loss_and_its_gradient_agree_with_the_slow_reference(reduction, n
         **settings,
         vf_loss_coeff=0.4,
         entropy_coeff=0.02,
-        reduction=reduction,
     )
     loss.total.backward()
 
@@ -105,7 +101,7 @@ def test_impala_loss_and_its_gradient_agree_with_the_slow_reference(reduction, n
     vs, advantages, rhos, _ = reference.vtrace(more["behaviour_logp"], logp, **columns, **settings)
 
     def slow(logits, values):  # targets and advantages are constants of the gradient
-        fixed = (more["actions"], advantages, vs, columns["valid"], 0.4, 0.02, reduction)
+        fixed = (more["actions"], advantages, vs, columns["valid"], 0.4, 0.02)
         return reference.actor_critic_loss(logits, values, *fixed)[0]
 
     assert loss.total.item() == pytest.approx(slow(more["logits"], columns["values"]), abs=1e-9)
@@ -122,7 +118,7 @@ def test_float32_losses_agree_to_1e_5():
     advantages, targets = reference.lambda_returns(**columns, gamma=0.99, lambda_=0.95)
     fixed = (advantages, targets, columns["valid"])
     expected, _ = reference.actor_critic_loss(
-        more["logits"], columns["values"], more["actions"], *fixed, 0.5, 0.01, "mean"
+        more["logits"], columns["values"], more["actions"], *fixed, 0.5, 0.01
     )
     taken = of_actions(tensor(more["logits"]).float(), more["actions"])
     values = tensor(columns["values"]).float()
@@ -146,9 +142,8 @@ def test_an_invalid_row_has_no_gradient_and_no_share_in_the_mean():
 def test_means_divide_by_valid_rows_and_no_valid_row_gives_zero():
     x = torch.tensor([[1.0, 2.0], [3.0, float("inf")]])
     valid = torch.tensor([[True, True], [True, False]])
-    assert pg.reduce_valid(x, valid).item() == 2.0
-    assert pg.reduce_valid(x, valid, "sum").item() == 6.0
-    assert pg.reduce_valid(x, torch.zeros_like(valid)).item() == 0.0
+    assert pg.mean_valid(x, valid).item() == 2.0
+    assert pg.mean_valid(x, torch.zeros_like(valid)).item() == 0.0
 
 
 def test_explained_variance_is_1_for_targets_and_0_for_a_constant():

@@ -71,7 +71,7 @@ def test_the_first_steps_are_evenly_random():
 
 def test_ornstein_uhlenbeck_noise_has_inertia():
     """The stationary deviation is sigma / sqrt(1 - (1 - theta)^2), neighbours correlate 1-theta."""
-    noise, random = OUNoise(sigma=0.2, theta=0.15), np.random.default_rng(0)
+    noise, random = OUNoise(sigma=0.2), np.random.default_rng(0)
     x = np.stack([noise(np.zeros((100, 2)), random) for _ in range(600)])[100:]
     assert x.std() == pytest.approx(0.2 / np.sqrt(1 - 0.85**2), rel=0.05)
     correlation = (x[1:] * x[:-1]).mean() / x.var()
