@@ -42,10 +42,11 @@ __all__ = [
     "nearest",
     "shown",
     "to_plain",
+    "unshared",
 ]
 
 
-class Config(msgspec.Struct, kw_only=True):
+class Config(msgspec.Struct, kw_only=True, dict=True):
     """Base of all settings. Every field needs a default, a description and, if any, a unit."""
 
     ALIASES: ClassVar[dict[str, str]] = {}  # other spelling -> field, e.g. RLlib's older names
@@ -55,6 +56,38 @@ class Config(msgspec.Struct, kw_only=True):
     def validate(self) -> list[str]:
         """Lines about settings that contradict each other; single values are checked by `apply`."""
         return []
+
+    def freeze(self) -> None:
+        """From now on setting anything raises, within nested settings too. Copies are not frozen:
+        `unshared`, `copy.deepcopy`, pickle."""
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, Config):
+                value.freeze()
+        self.__dict__["frozen"] = True
+
+    @property
+    def is_frozen(self) -> bool:
+        return bool(self.__dict__.get("frozen"))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self.is_frozen:
+            raise AttributeError(
+                f"{name}: a run was built from this config, and changing it would change nothing;"
+                " `config.copy()` can be changed and built"
+            )
+        super().__setattr__(name, value)
+
+
+def unshared(value: Any) -> Any:
+    """A copy, one level deep, of what can be changed in place: settings (not frozen), dicts, lists.
+    Other values as they are."""
+    if not isinstance(value, Config | dict | list):
+        return value
+    copied = copy.copy(value)
+    if isinstance(copied, Config):
+        copied.__dict__.pop("frozen", None)
+    return copied
 
 
 # ---- from values to a Config --------------------------------------------------------------------
@@ -88,7 +121,7 @@ def _apply_one(config: Config, key: str, value: Any, written: str) -> list[str]:
         if isinstance(value, Mapping):
             return apply(current, value, prefix)
         if type(value) is type(current):
-            setattr(config, field.name, copy.copy(value))
+            setattr(config, field.name, unshared(value))
             return []
         return [f"{written}: {shown(value)} is not accepted, expected a mapping of settings"]
     if rest:

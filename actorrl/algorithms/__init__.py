@@ -7,8 +7,9 @@ shards); `es`, `ars`, `bc`. `optimizer` steps all that torch differentiates, `re
 names.
 
 The settings: `config` (what all share) over `evaluation_settings`, `host_settings` and `fluent`
-(how they are said), with `spellings` and `foreign_settings` (how RLlib says them) and
-`batch_arithmetic` (what they come to).
+(how they are said), with `spellings` and `foreign_settings` (how RLlib says them), `schedules`,
+`without_effect` (those that say nothing to an algorithm) and `batch_arithmetic` (what they come
+to).
 
 A run: `base` (Algorithm: build, train, save, restore, evaluate) over `acting`, `changing` and
 `mirror` (its policies, as a user asks and changes them), `teaching` with `taught_rows` (a user's

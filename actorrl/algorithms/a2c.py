@@ -97,7 +97,8 @@ def compute_loss(
         gamma=config.gamma,
         lambda_=config.lambda_,
     )
-    return a2c_loss(
+    entropy_coeff = config.entropy_at(timesteps)
+    loss, metrics = a2c_loss(
         logp=dist.logp(batch[c.ACTIONS]),
         entropy=dist.entropy(),
         values=values[:-1],
@@ -105,9 +106,10 @@ def compute_loss(
         value_targets=returns.value_targets,
         valid=batch[c.VALID],
         vf_loss_coeff=policy.vf_weight(config.vf_loss_coeff),
-        entropy_coeff=config.entropy_at(timesteps),
+        entropy_coeff=entropy_coeff,
         group=policy.group,
     )
+    return loss, {**metrics, "entropy_coeff": entropy_coeff}
 
 
 class A2CUpdate:

@@ -40,6 +40,9 @@ class A3CConfig(GAEConfig):
     several_policies: ClassVar[bool] = True
     gathers: ClassVar[Gathers] = "single fragments"
     learner_differentiates: ClassVar[bool] = False
+    WITHOUT_EFFECT: ClassVar[dict[str, str]] = {
+        "train_batch_size": "each step follows the gradient of one worker's fragment"
+    }
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 1e-4})] = 1e-3
     lambda_: Lambda = 1.0

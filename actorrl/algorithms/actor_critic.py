@@ -5,7 +5,7 @@ T rows of a fragment, B environments.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from msgspec import Meta
@@ -14,10 +14,9 @@ from actorrl.algorithms.config import (
     AlgorithmConfig,
     GradClip,
     ObservationFilter,
-    Schedule,
-    schedule_lines,
 )
 from actorrl.algorithms.optimizer import ADAM_EPS, Optimizer
+from actorrl.algorithms.schedules import Schedule, schedule_lines
 from actorrl.envs.check import EnvInfo
 from actorrl.models.action_layout import Units, action_layout
 from actorrl.policies.actor_critic import ActorCriticPolicy
@@ -41,6 +40,8 @@ Lambda = Annotated[float, Meta(ge=0, le=1, description="lambda of the returns (G
 
 class StochasticConfig(AlgorithmConfig):
     """Of the algorithms whose policy is a distribution over actions of any space."""
+
+    OF_THE_RUN: ClassVar[frozenset[str]] = AlgorithmConfig.OF_THE_RUN | {"batch_mode"}
 
     normalize_actions: Annotated[
         bool,
@@ -123,9 +124,13 @@ class ActorCriticConfig(StochasticConfig):
         return PiecewiseSchedule(self.entropy_coeff_schedule)(timesteps)
 
     def validate(self) -> list[str]:
-        return super().validate() + schedule_lines(
-            "entropy_coeff_schedule", self.entropy_coeff_schedule
-        )
+        lines = super().validate()
+        if self.model.use_lstm and self.autoreset == "same_step":
+            lines.append(
+                "autoreset: same_step together with model.use_lstm, which needs the row behind each"
+                " end, expected next_step"
+            )
+        return lines + schedule_lines("entropy_coeff_schedule", self.entropy_coeff_schedule)
 
 
 class GAEConfig(ActorCriticConfig):

@@ -27,7 +27,7 @@ from actorrl.data.fragment import Fragment
 from actorrl.envs.check import EnvInfo
 from actorrl.losses import continuous_q as losses
 from actorrl.policies.deterministic import DeterministicPolicy
-from actorrl.policies.exploration import epsilon_ladder
+from actorrl.policies.exploration import exploration_ladder
 from actorrl.roles.settings import Arrays, Body, Postprocess
 from actorrl.rollouts.postprocess import NStep
 from actorrl.runtime.program import Program
@@ -62,7 +62,7 @@ def make_policy(
     config: APEXDDPGConfig, info: EnvInfo, seed: int, env_indices: np.ndarray
 ) -> DeterministicPolicy:
     """A restarted worker has the same environments, and so the same noise."""
-    ladder = epsilon_ladder(config.num_envs_total(), config.noise_scale, config.noise_exponent)
+    ladder = exploration_ladder(config.num_envs_total(), config.noise_scale, config.noise_exponent)
     return policy_with_noise(config, info, seed, ladder[env_indices])
 
 
@@ -117,7 +117,7 @@ class APEX_DDPG(Algorithm):
             shards,
             setup.acting(config, make_policy),
             functools.partial(make_postprocess, config, clip),
-            config.prioritized_replay_beta,
+            config.beta(),
         )
 
     @staticmethod

@@ -30,7 +30,7 @@ from actorrl.algorithms.sharded_replay import ReplayShards, ShardedReplayConfig
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment
 from actorrl.envs.check import EnvInfo
-from actorrl.policies.exploration import epsilon_ladder
+from actorrl.policies.exploration import exploration_ladder
 from actorrl.policies.q_policy import QPolicy
 from actorrl.roles.settings import Arrays, Body, Postprocess
 from actorrl.rollouts.postprocess import NStep, initial_priorities
@@ -78,7 +78,7 @@ def make_policy(config: APEXConfig, info: EnvInfo, seed: int, env_indices: np.nd
 
 
 def _epsilons(config: APEXConfig) -> np.ndarray:
-    return epsilon_ladder(config.num_envs_total(), config.epsilon_base, config.epsilon_exponent)
+    return exploration_ladder(config.num_envs_total(), config.epsilon_base, config.epsilon_exponent)
 
 
 # ---- postprocess ----------------------------------------------------------------------------
@@ -131,7 +131,7 @@ class APEX(Algorithm):
             config.resolved_num_shards(),
             setup.acting(config, make_policy),
             functools.partial(make_postprocess, config, clip),
-            config.prioritized_replay_beta,
+            config.beta(),
         )
 
     @staticmethod

@@ -41,6 +41,8 @@ _LARGEST_RATIO = 2.0  # of mu to the target, as IMPACT's 1/beta: older data weig
 class APPOConfig(ActorCriticConfig):
     several_policies: ClassVar[bool] = True
     several_learners: ClassVar[bool] = True
+    OF_THE_RUN: ClassVar[frozenset[str]] = ActorCriticConfig.OF_THE_RUN | {"max_policy_lag"}
+
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
     rollout_fragment_length: Annotated[
         int,
@@ -129,9 +131,9 @@ class APPOUpdate:
         config = self._config
         if self._clip_rewards:
             batch[c.REWARDS] = batch[c.REWARDS].clamp(-1.0, 1.0)
-        old = self._old(batch)
+        old, entropy_coeff = self._old(batch), config.entropy_at(timesteps)
         for _ in range(config.num_sgd_iter):
-            loss, metrics = self._loss(batch, old, config.entropy_at(timesteps))
+            loss, metrics = self._loss(batch, old, entropy_coeff)
             stepped = self._optimizer.minimize(loss, timesteps, batch[c.VALID])
             self.policy.follow_value_targets(metrics["vf_targets_rms"])
         if self._kl_coeff:
@@ -140,7 +142,8 @@ class APPOUpdate:
             self._kl_coeff = adapted_kl_coeff(self._kl_coeff, kl, config.kl_target)
         self._num_updates += 1
         self._sync_target_if_due()
-        return {**metrics, **stepped, "cur_kl_coeff": self._kl_coeff}
+        told = {"cur_kl_coeff": self._kl_coeff, "entropy_coeff": entropy_coeff}
+        return {**metrics, **stepped, **told}
 
     @torch.no_grad()
     def _old(self, batch: dict[str, Tensor]) -> _Old | None:

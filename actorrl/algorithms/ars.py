@@ -81,19 +81,26 @@ class ARSUpdate:
         self.policy = make_policy(config, info, seed, np.arange(1))
         self._filter = ObservationFilter(self.policy, config.observation_filter != "NoFilter")
         self._lr = PiecewiseSchedule(config.lr_schedule or [(0.0, config.lr)])
+        self._clip = config.gradient_clip()
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
         returns, seeds = batch[RETURNS].numpy(), batch[SEEDS].numpy()
         parameters, lr = self.policy.parameters, self._lr(timesteps)
         used = best_directions(returns, self._config.rollouts_used)
         noises = (perturbation(int(seed), len(parameters)) for seed in seeds[used])
-        step = lr * ars_step(returns[used], noises)
-        parameters += step.astype(np.float32)
+        flat = self.policy.flat
+        span = flat.span("net")
+        ascent = flat.gradient[span].numpy()
+        ascent[:] = ars_step(returns[used], noises)
+        norm = flat.clip_gradient(self._clip.limit, span, self._clip.by)
+        step = lr * ascent
+        parameters += step
         self._filter.take(batch)
         return {
             "noisy_return_mean": returns.mean(),
             "noisy_return_max": returns.max(),
             "step_norm": float(np.linalg.norm(step)),
+            "grad_gnorm": float(norm),
             "cur_lr": lr,
         }
 

@@ -8,17 +8,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from actorrl.algorithms.config import AlgorithmConfig
 
+SHORTEST_AUTO = 16  # rows: estimates over fewer are mostly the value function's own
 _MOST_FILLED = 2  # times what was asked for: beyond, the setting would mean nothing
 
 
 def told(config: AlgorithmConfig) -> str:
     """In one line."""
-    return _filled(config) + _shared(config)
+    return _filled(config) + _shared(config) + _spared(config)
 
 
 def _shared(config: AlgorithmConfig) -> str:
     learners = config.resolved_num_learners()
     return f", shared by {learners} learners" if learners > 1 else ""
+
+
+def _spared(config: AlgorithmConfig) -> str:
+    """What more cores would be good for."""
+    most = config.most_workers()
+    if config.gathers != "rounds" or config.num_workers is not None:
+        return ""
+    if config.resolved_num_workers() >= most:
+        return ""
+    return f"; there are cores for {most} workers, expected more rows or num_workers to use them"
 
 
 def _filled(config: AlgorithmConfig) -> str:
@@ -51,21 +62,30 @@ def unfillable(config: AlgorithmConfig) -> list[str]:
     """A train batch that was asked for and is smaller than what comes at once."""
     if not _is_asked(config) or not overfills(config):
         return []
-    envs, rows, size = config.num_envs(), config.fragment_length(), _at_once(config)
+    envs, rows, workers = config.num_envs(), config.fragment_length(), _workers_at_once(config)
     return [
-        f"train_batch_size: {config.train_batch_size} is less than the {size} env steps that come"
-        f" at once ({envs} envs x {rows} rows"
-        f"{f' x {config.num_workers} workers' if size > envs * rows else ''}), expected a multiple"
-        " of these, or a shorter rollout_fragment_length"
+        f"train_batch_size: {config.train_batch_size} is less than the {_at_once(config)} env steps"
+        f" that come at once ({envs} envs x {rows} rows{f' x {workers} workers' * (workers > 1)}),"
+        " expected a multiple of these, or a shorter rollout_fragment_length"
     ]
+
+
+def workers_that_fit(config: AlgorithmConfig, most: int) -> int:
+    """Where nobody has said how many: `most`, or fewer where a round of all would be more than a
+    train batch. How much is learned from at once must not depend on the number of cores."""
+    if config.gathers != "rounds":
+        return most
+    envs = 1 if config.num_envs_per_worker == "auto" else config.num_envs_per_worker
+    rows = envs * _shortest_fragment(config)
+    return max(1, min(most, config.train_batch_size // rows))
 
 
 def envs_that_fit(config: AlgorithmConfig, most: int) -> int:
     """Of a worker, where nobody has said how many: `most`, or fewer where a train batch that was
     asked for would be less than what comes at once (RLlib has one environment per worker)."""
-    if not _is_asked(config) or not _is_cut_to_rows(config):
+    if not _is_asked(config) or not _is_of_rows(config):
         return most
-    rows = config.fragment_length() * _workers_at_once(config)
+    rows = _shortest_fragment(config) * _workers_at_once(config)
     if most * rows <= _MOST_FILLED * config.train_batch_size:
         return most
     return max(1, config.train_batch_size // rows)
@@ -88,18 +108,24 @@ def unshareable(config: AlgorithmConfig) -> list[str]:
 
 def overfills(config: AlgorithmConfig) -> bool:
     """Whether what comes at once is far more than a train batch."""
-    if not _is_cut_to_rows(config):
+    if not _is_of_rows(config):
         return False
     return _at_once(config) > _MOST_FILLED * config.train_batch_size
 
 
 def _is_asked(config: AlgorithmConfig) -> bool:
-    return bool(config.train_batch_size != type(config)().train_batch_size)
+    return config.is_given("train_batch_size")
 
 
-def _is_cut_to_rows(config: AlgorithmConfig) -> bool:
-    is_said = config.rollout_fragment_length != "auto"
-    return is_said and config.gathers in ("rounds", "fragments")
+def _is_of_rows(config: AlgorithmConfig) -> bool:
+    """Whether a train batch is made up of env steps that come together."""
+    return config.gathers in ("rounds", "fragments") and config.collects_fragments
+
+
+def _shortest_fragment(config: AlgorithmConfig) -> int:
+    """Rows."""
+    said = config.rollout_fragment_length
+    return SHORTEST_AUTO if said == "auto" else said
 
 
 def _at_once(config: AlgorithmConfig) -> int:
@@ -108,7 +134,7 @@ def _at_once(config: AlgorithmConfig) -> int:
 
 
 def _workers_at_once(config: AlgorithmConfig) -> int:
-    return max(1, config.num_workers or 1) if config.gathers == "rounds" else 1
+    return config.resolved_num_workers() if config.gathers == "rounds" else 1
 
 
 def _count(batch: int, size: int) -> str:

@@ -38,6 +38,14 @@ class BCConfig(ActorCriticConfig):
     reproducible: ClassVar[bool] = True
     gathers: ClassVar[Gathers] = "dataset"
     collects_fragments: ClassVar[bool] = False
+    WITHOUT_EFFECT: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(
+            ("entropy_coeff", "entropy_coeff_schedule", "vf_loss_coeff"),
+            "the loss is the likelihood of recorded actions alone",
+        ),
+        **dict.fromkeys(("gamma", "clip_rewards"), "nothing is learned from rewards"),
+        "explore": "nobody acts but in evaluations",
+    }
 
     ALIASES: ClassVar[dict[str, str]] = {**ActorCriticConfig.ALIASES, "input": "input_"}
 

@@ -60,7 +60,7 @@ class Changing(Acting):
         wrong = multi_agent.class_lines(policy_id, policy_cls)
         if wrong:
             raise ConfigError(wrong)
-        own = config.to_dict() if isinstance(config, AlgorithmConfig) else dict(config or {})
+        own: Any = config if isinstance(config, AlgorithmConfig) else dict(config or {})
         spec = PolicySpec(policy_cls, observation_space, action_space, own)
         specs[policy_id] = self._with_spaces(spec, policy_mapping_fn is None)
         weights = _weights_of(policy, policy_state)

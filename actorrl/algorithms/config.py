@@ -7,7 +7,6 @@ started before `build`.
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
@@ -19,6 +18,7 @@ from msgspec import Meta
 from actorrl import import_paths
 from actorrl.algorithms import batch_arithmetic, multi_agent, spellings
 from actorrl.algorithms.evaluation_settings import EvaluationSettings
+from actorrl.algorithms.schedules import Schedule, schedule_lines
 from actorrl.models.model_config import ModelConfig
 from actorrl.rollouts.callbacks import DefaultCallbacks, not_called, overrides
 from actorrl.runtime.counts import learner_cores
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from actorrl.replay.footprint import Footprint
     from actorrl.runtime.program import Program
 
-Schedule = list[tuple[float, float]]
 ObservationFilter = Annotated[
     Literal["NoFilter", "MeanStdFilter"],
     Meta(
@@ -43,7 +42,6 @@ GradClip = Annotated[
 ]
 Gathers = Literal["rounds", "fragments", "single fragments", "replay", "dataset"]
 _ROOM = 1.1
-_SHORTEST_AUTO = 16  # rows: estimates over fewer are mostly the value function's own
 
 
 class GradientClip(NamedTuple):
@@ -65,6 +63,7 @@ class AlgorithmConfig(EvaluationSettings):
     several_policies: ClassVar[bool] = False  # whether it can learn more than one
     collects_fragments: ClassVar[bool] = True  # else whole populations, or a dataset
     learns_from_rows: ClassVar[bool] = False  # single decisions, not fragments of [T, B]
+    OF_THE_RUN: ClassVar[frozenset[str]]  # settings that policies cannot have of their own
 
     env: Annotated[
         Any, Meta(description="environment: id, registered name, class or import path")
@@ -190,6 +189,9 @@ class AlgorithmConfig(EvaluationSettings):
 
     # ---- derived ------------------------------------------------------------------------
 
+    def default_num_workers(self) -> int:
+        return batch_arithmetic.workers_that_fit(self, self.most_workers())
+
     def num_envs_total(self) -> int:
         """Environments of all workers."""
         return self.resolved_num_workers() * self.num_envs()
@@ -219,7 +221,7 @@ class AlgorithmConfig(EvaluationSettings):
         if self.rollout_fragment_length != "auto":
             return self.rollout_fragment_length
         rows = math.ceil(_ROOM * self.train_batch_size / self.num_envs_total())
-        return max(_SHORTEST_AUTO, rows)
+        return max(batch_arithmetic.SHORTEST_AUTO, rows)
 
     def memory_needs(self, info: EnvInfo) -> dict[str, Footprint]:
         """By role, what each of its actors will need, where that is much."""
@@ -281,18 +283,14 @@ class AlgorithmConfig(EvaluationSettings):
                 "num_envs_per_worker: auto is measured and may differ from run to run, but with a"
                 " seed the rows of this algorithm repeat, expected a number or no seed"
             )
-        return (
-            lines + schedule_lines("lr_schedule", self.lr_schedule) + batch_arithmetic.lines(self)
-        )
+        lines += schedule_lines("lr_schedule", self.lr_schedule)
+        return lines + batch_arithmetic.lines(self)
 
     def arithmetic(self) -> str:
         """How fragments make up a train batch, in one line: shown when a run starts."""
         return batch_arithmetic.told(self)
 
 
-def schedule_lines(key: str, schedule: Schedule | None) -> list[str]:
-    """What is wrong with a schedule over env steps."""
-    steps = [step for step, _ in schedule or [(0.0, 0.0)]]
-    if steps and all(b > a for a, b in itertools.pairwise(steps)):
-        return []
-    return [f"{key}: env steps {steps} must rise, as in [[0, 1e-3], [1e6, 0]]"]
+AlgorithmConfig.OF_THE_RUN = frozenset(AlgorithmConfig.__struct_fields__) - {
+    "explore", "gamma", "lr", "lr_schedule", "grad_clip", "grad_clip_by", "clip_rewards", "model"
+}  # fmt: skip

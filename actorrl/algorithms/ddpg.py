@@ -42,9 +42,18 @@ from actorrl.roles.settings import Metrics, State
 from actorrl.runtime.program import Program
 from actorrl.topologies import local_replay
 
+NoiseKind = Annotated[
+    Literal["gaussian", "ou"], Meta(description="independent, or Ornstein-Uhlenbeck")
+]
+NoiseScale = Annotated[
+    float, Meta(ge=0, description="of exploration: standard deviation, or OU's sigma")
+]
+
 
 class DeterministicConfig(ReplayConfig):
     """What DDPG, TD3 and Ape-X DDPG have in common."""
+
+    step_sizes_of_parts: ClassVar[tuple[str, ...]] = ("actor_lr", "critic_lr")
 
     lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
     actor_lr: Annotated[float, Meta(gt=0, description="of the actor; null: lr")] | None = None
@@ -74,24 +83,16 @@ class DeterministicConfig(ReplayConfig):
         bool, Meta(description="the critics' loss is linear beyond huber_threshold, else squared")
     ] = False
     huber_threshold: Annotated[float, Meta(gt=0, description="difference to the target")] = 1.0
-    exploration_noise: Annotated[
-        Literal["gaussian", "ou"], Meta(description="independent, or Ornstein-Uhlenbeck")
-    ] = "gaussian"
-    noise_scale: Annotated[
-        float, Meta(ge=0, description="of exploration: standard deviation, or OU's sigma")
-    ] = 0.1
+    exploration_noise: NoiseKind = "gaussian"
+    noise_scale: NoiseScale = 0.1
 
 
 class DDPGConfig(DeterministicConfig):
     reproducible: ClassVar[bool] = True
     several_policies: ClassVar[bool] = True
 
-    exploration_noise: Annotated[
-        Literal["gaussian", "ou"], Meta(description="independent, or Ornstein-Uhlenbeck")
-    ] = "ou"
-    noise_scale: Annotated[
-        float, Meta(ge=0, description="of exploration: standard deviation, or OU's sigma")
-    ] = 0.2
+    exploration_noise: NoiseKind = "ou"
+    noise_scale: NoiseScale = 0.2
 
 
 # ---- policy ---------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from actorrl.algorithms import restoring
+from actorrl.algorithms import restoring, without_effect
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.envs.check import EnvInfo
 from actorrl.experiment import provenance
@@ -15,7 +15,8 @@ from actorrl.runtime.program import Program
 
 def notices(config: AlgorithmConfig, info: EnvInfo) -> list[str]:
     """What a user may want to know: successors of old names, what was wrapped."""
-    return [*info.notices, *config.notices, *_not_shown(config)]
+    told = [*info.notices, *config.notices, *without_effect.notices(config)]
+    return told + _not_shown(config)
 
 
 def _not_shown(config: AlgorithmConfig) -> list[str]:

@@ -102,6 +102,20 @@ class DQNConfig(QConfig):
             )
         return lines
 
+    def without_effect(self) -> dict[str, str]:
+        found = super().without_effect()
+        if self.noisy:
+            found = found | dict.fromkeys(
+                ("initial_epsilon", "final_epsilon", "epsilon_timesteps"), "noisy layers explore"
+            )
+        return found
+
+    def epsilon_schedule(self) -> EpsilonSchedule | None:
+        """None where something else explores."""
+        if self.noisy or self.exploration_type == "soft_q":
+            return None
+        return EpsilonSchedule(self.initial_epsilon, self.final_epsilon, self.epsilon_timesteps)
+
     def make_explorer(self) -> Explorer | None:
         """None: epsilon-greedy."""
         if self.exploration_type == "soft_q":
@@ -114,9 +128,6 @@ class DQNConfig(QConfig):
 
 
 def make_policy(config: DQNConfig, info: EnvInfo, seed: int, env_indices: np.ndarray) -> QPolicy:
-    initial, final = config.initial_epsilon, config.final_epsilon
-    if config.noisy:
-        initial = final = 0.0
     support = Support(config.v_min, config.v_max, config.num_atoms)
     return QPolicy(
         info.observation_space,
@@ -126,7 +137,7 @@ def make_policy(config: DQNConfig, info: EnvInfo, seed: int, env_indices: np.nda
         seed,
         dueling=config.dueling,
         double=config.double_q,
-        epsilon_schedule=EpsilonSchedule(initial, final, config.epsilon_timesteps),
+        epsilon_schedule=config.epsilon_schedule(),
         support=support if config.num_atoms > 1 else None,
         noisy_sigma=config.sigma0 if config.noisy else None,
         explorer=config.make_explorer(),

@@ -39,6 +39,11 @@ class EvolutionConfig(AlgorithmConfig):
     reproducible: ClassVar[bool] = True
     learner_differentiates: ClassVar[bool] = False
     collects_fragments: ClassVar[bool] = False
+    WITHOUT_EFFECT: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(("gamma", "clip_rewards"), "returns are plain sums of rewards"),
+        "train_batch_size": "an update follows from a round of episodes",
+        "rollout_fragment_length": "workers play whole episodes",
+    }
 
     num_envs_per_worker: Annotated[
         int, Meta(ge=1, description="environments stepped together", extra={"unit": "envs"})
@@ -67,7 +72,8 @@ class EvolutionConfig(AlgorithmConfig):
         int, Meta(ge=1, description="episodes in episode_reward_mean")
     ] = 20
     grad_clip: (
-        Annotated[GradClip, Meta(description="largest L2 norm of the step; null: no limit")] | None
+        Annotated[GradClip, Meta(description="largest L2 norm of the direction; null: no limit")]
+        | None
     ) = None
 
     def validate(self) -> list[str]:
@@ -89,6 +95,13 @@ class EvolutionConfig(AlgorithmConfig):
                 " round, expected at most one per pair"
             )
         return lines
+
+    def default_num_workers(self) -> int:
+        """One for each pair would be the most that have something to do."""
+        return min(self.most_workers(), self.num_pairs())
+
+    def arithmetic(self) -> str:
+        return f"{self.resolved_num_workers()} workers play {self.num_pairs()} pairs per update"
 
     def num_pairs(self) -> int:
         """Mirrored pairs of a round."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import msgspec
 
 from actorrl.algorithms.foreign_settings import FIXED, NO_EFFECT
 from actorrl.algorithms.spellings import MEANT, OLD, flattened
-from actorrl.config import Config, apply, to_plain
+from actorrl.config import Config, apply, unshared
 from actorrl.errors import ConfigError
 from actorrl.rollouts.callbacks import DefaultCallbacks, of_functions
 
@@ -44,6 +44,9 @@ class _ByAlgorithm(msgspec.StructMeta):
 
 class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
     """Base of AlgorithmConfig. A config that a run was built from is frozen: `copy()` is not."""
+
+    # Settings that the algorithm has no use for -> why.
+    WITHOUT_EFFECT: ClassVar[dict[str, str]] = {}
 
     def environment(self, env: Any = None, **settings: Any) -> Self:
         if env is not None:
@@ -95,8 +98,9 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
         return cls().update_from_dict(settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """All settings as plain values; the environment as it was given."""
-        return {**to_plain(self), "env": getattr(self, "env", None)}
+        """All settings by name, which `from_dict` takes. Spaces, functions, classes and policies
+        are in it as they were given, for they have no plain form: params.json names them."""
+        return _entries(self)
 
     def copy(self, copy_frozen: bool | None = None) -> Self:
         """An independent copy, not frozen unless that is asked for."""
@@ -105,16 +109,15 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
         kept = {key: value for key, value in self.__dict__.items() if key != "frozen"}
         other.__dict__.update(kept)
         for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if isinstance(value, Config | dict | list):
-                # One level: what an environment's settings hold is the user's, as is.
-                setattr(other, name, copy.copy(value))
+            # One level: what an environment's settings hold is the user's, as is.
+            setattr(other, name, unshared(getattr(self, name)))
         if copy_frozen:
             other.freeze()
         return other
 
     def change(self, settings: Mapping[str, Any]) -> list[str]:
         """Set what is good; a line for each mistake, by the key as it was written."""
+        is_whole = set(self.__struct_fields__) <= settings.keys()  # nobody has said each of them
         found, lines = flattened(settings, self.__struct_fields__)
         for written, key, value in found:
             known = self._field(key)
@@ -125,7 +128,8 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
             else:
                 wrong = apply(self, {key: value})
                 lines += [f"{written}{line.removeprefix(key)}" for line in wrong]
-                self.__dict__["given"] = (*self.__dict__.get("given", ()), *self._field(key))
+                if not is_whole:
+                    self.__dict__["given"] = (*self.__dict__.get("given", ()), *self._field(key))
                 if key in MEANT and not wrong:
                     self.note(f"{written}: {MEANT[key]}")
                 if key in OLD and not wrong:
@@ -136,10 +140,23 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
         name = self.ALIASES.get(key, key)
         return [name] if name in self.__struct_fields__ else []
 
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing as the others stand -> why."""
+        return self.WITHOUT_EFFECT
+
     def is_given(self, name: str) -> bool:
-        """Whether somebody has said what this setting is, be it the default."""
+        """Whether somebody has said what this setting is, be it the default; of one within another
+        (`model.free_log_std`), whether it is not the default."""
+        head, _, inner = name.partition(".")
+        if inner:
+            own: bool = getattr(getattr(self, head), inner) != getattr(self._fresh(head), inner)
+            return own
+        return name in self.__dict__.get("given", ()) or getattr(self, name) != self._fresh(name)
+
+    def _fresh(self, name: str) -> Any:
+        """A setting's default."""
         default = type(self).__struct_defaults__[self.__struct_fields__.index(name)]
-        return name in self.__dict__.get("given", ()) or getattr(self, name) != default
+        return default.factory() if hasattr(default, "factory") else default
 
     @property
     def notices(self) -> list[str]:
@@ -207,16 +224,6 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
     def update(self, settings: Mapping[str, Any]) -> None:
         self._set(dict(settings))
 
-    # ---- freezing -----------------------------------------------------------------------
-
-    def freeze(self) -> None:
-        """From now on setting anything raises."""
-        self.__dict__["frozen"] = True
-
-    @property
-    def is_frozen(self) -> bool:
-        return bool(self.__dict__.get("frozen"))
-
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
@@ -226,13 +233,10 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
                 raise AttributeError(f"{type(self).__name__} has no setting {name!r}")
             return getattr(self, known)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if self.is_frozen:
-            raise AttributeError(
-                f"{name}: a run was built from this config, and changing it would change nothing;"
-                " `config.copy()` can be changed and built"
-            )
-        super().__setattr__(name, value)
+
+def _entries(config: Config) -> dict[str, Any]:
+    values = {name: unshared(getattr(config, name)) for name in config.__struct_fields__}
+    return {n: _entries(x) if isinstance(x, Config) else x for n, x in values.items()}
 
 
 def _unless_fixed(written: str, value: Any, accepted: tuple[Any, ...]) -> list[str]:

@@ -38,7 +38,7 @@ class HostSettings(FluentConfig):
         Count | None,
         Meta(
             description="rollout workers; 0 runs everything in one process, null: the host list's "
-            "`rollout`, else the cores that the learner leaves",
+            "`rollout`, else the cores that the learner leaves, as far as a batch has room",
             extra={"unit": "processes", "rllib": 2},
         ),
     ] = None
@@ -161,6 +161,10 @@ class HostSettings(FluentConfig):
 
     def default_num_workers(self) -> int:
         """What `num_workers: null` means where the host list has no count."""
+        return self.most_workers()
+
+    def most_workers(self) -> int:
+        """As many as there are cores that the learners leave."""
         cores_here = len(os.sched_getaffinity(0))
         return default_workers(self.cluster_spec(), cores_here, self.resolved_num_learners())
 

@@ -40,6 +40,8 @@ from actorrl.topologies import sample_queue
 class IMPALAConfig(ActorCriticConfig):
     several_policies: ClassVar[bool] = True
     several_learners: ClassVar[bool] = True
+    OF_THE_RUN: ClassVar[frozenset[str]] = ActorCriticConfig.OF_THE_RUN | {"max_policy_lag"}
+
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
     rollout_fragment_length: Annotated[
         int,
@@ -121,6 +123,7 @@ class IMPALAUpdate:
         num_rows, num_envs = rewards.shape
         if self._clip_rewards:
             rewards = rewards.clamp(-1.0, 1.0)
+        entropy_coeff = config.entropy_at(timesteps)
         inputs, values = self.policy.forward_sequence(batch, num_rows, num_envs)
         dist = self.policy.distribution(inputs)
         loss, metrics = impala_loss(
@@ -135,7 +138,7 @@ class IMPALAUpdate:
             valid=batch[c.VALID],
             gamma=config.gamma,
             vf_loss_coeff=self.policy.vf_weight(config.vf_loss_coeff),
-            entropy_coeff=config.entropy_at(timesteps),
+            entropy_coeff=entropy_coeff,
             rho_bar=config.vtrace_clip_rho_threshold,
             pg_rho_bar=config.vtrace_clip_pg_rho_threshold,
             lambda_=config.vtrace_lambda,
@@ -143,7 +146,7 @@ class IMPALAUpdate:
         )
         stepped = self._optimizer.minimize(loss, timesteps, batch[c.VALID])
         self.policy.follow_value_targets(metrics["vf_targets_rms"])
-        return {**metrics, **stepped}
+        return {**metrics, **stepped, "entropy_coeff": entropy_coeff}
 
     def state_dict(self) -> State:
         return {"optimizer": self._optimizer.state_dict()}

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Mapping
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium as gym
@@ -42,7 +43,8 @@ def specs_of(policies: Any) -> dict[str, PolicySpec]:
         if not isinstance(name, str) or not name or "/" in name:
             errors.append(f"policies: {name!r} is no policy id, expected a text without '/'")
         elif given is None or (isinstance(given, tuple) and len(given) == len(PolicySpec._fields)):
-            specs[name] = PolicySpec(*(given or ()))
+            spec = PolicySpec(*(given or ()))
+            specs[name] = spec._replace(config=_of_a_policy(spec.config))
             errors += class_lines(name, specs[name].policy_class)
             errors += _settings_lines(name, specs[name].config)
         else:
@@ -53,6 +55,14 @@ def specs_of(policies: Any) -> dict[str, PolicySpec]:
     if errors:
         raise ConfigError(errors)
     return specs
+
+
+def _of_a_policy(settings: Any) -> Any:
+    """Of a whole config, which RLlib takes too, what a policy can have of its own."""
+    of_the_run = getattr(settings, "OF_THE_RUN", None)
+    if of_the_run is None:
+        return settings
+    return {key: value for key, value in settings.items() if key not in of_the_run}
 
 
 def _settings_lines(name: str, settings: Any) -> list[str]:
@@ -87,21 +97,58 @@ def learning(config: AlgorithmConfig, names: Iterable[str]) -> list[str]:
     specs, wanted = specs_of(config.policies), config.policies_to_train
     names = list(names)
     if callable(wanted):
-        wanted = [name for name in names if wanted(name)]
+        wanted = [name for name in names if _learns(wanted, name)]
     own = [name for name in names if specs.get(name, PolicySpec()).policy_class is None]
     return own if wanted is None else [name for name in own if name in wanted]
+
+
+def _learns(function: Callable[..., Any], name: str) -> bool:
+    """RLlib's functions may want a batch beside the id: who learns is settled before any."""
+    try:
+        inspect.signature(function).bind(name)
+    except TypeError:
+        return bool(function(name, None))
+    except ValueError:  # one of Python's own that does not say what it takes
+        pass
+    return bool(function(name))
 
 
 def config_for(config: AlgorithmConfig, name: str) -> Any:
     """The run's settings, or another algorithm's own where its policy plays, with those of one
     policy over them; models that are named are classes in it. Raises ConfigError."""
     spec = specs_of(config.policies).get(name, PolicySpec())
-    found = spec.policy_class.config_class() if is_algorithm(spec.policy_class) else config.copy()
+    found = _without_own(config, spec)
+    before = found.copy()
     errors = found.change(dict(spec.config or {}))
+    errors += [
+        f"{key}: is one for all policies of a run, expected it among the run's settings"
+        for key in sorted(found.OF_THE_RUN)
+        if getattr(found, key) != getattr(before, key)
+    ]
     errors += [f"model.{line}" for line in models.resolve(found.model)]
     if errors:
         raise ConfigError([f"policies.{name}.{line}" for line in errors])
     return found
+
+
+def _without_own(config: AlgorithmConfig, spec: PolicySpec) -> Any:
+    """What a policy's own settings go over."""
+    return spec.policy_class.config_class() if is_algorithm(spec.policy_class) else config.copy()
+
+
+def _own_lines(config: AlgorithmConfig, name: str, spec: PolicySpec) -> list[str]:
+    """What is wrong with a policy's own settings, beside what is wrong without them."""
+    if not spec.config or is_policy(spec.policy_class):
+        return []
+    try:
+        own = config_for(config, name)
+    except ConfigError as error:
+        return list(error.messages)
+    before = _without_own(config, spec)
+    for one in (own, before):  # their own lines are those of the run
+        one.policies = one.policy_mapping_fn = one.policies_to_train = None
+    known = before.validate()
+    return [f"policies.{name}.{line}" for line in own.validate() if line not in known]
 
 
 def mapping_of(config: AlgorithmConfig) -> MappingFn:
@@ -135,17 +182,29 @@ def lines(config: AlgorithmConfig) -> list[str]:
         wrong.append(f"policy_mapping_fn: {config.policy_mapping_fn!r} is no function")
     if specs and all(spec.policy_class is not None for spec in specs.values()):
         wrong.append("policies: each has a class of its own and none learns, expected one None")
-    return wrong + _not_to_train(config.policies_to_train, specs)
+    for name, spec in specs.items():
+        wrong += _own_lines(config, name, spec)
+    return wrong + _not_to_train(config.policies_to_train, list(specs) or [DEFAULT_POLICY])
 
 
-def _not_to_train(to_train: Any, specs: Mapping[str, PolicySpec]) -> list[str]:
-    if to_train is None or callable(to_train):
+def _not_to_train(to_train: Any, names: list[str]) -> list[str]:
+    if to_train is None:
+        return []
+    if callable(to_train):
+        try:
+            for name in names:
+                _learns(to_train, name)
+        except Exception as error:
+            return [
+                f"policies_to_train: raised {error!r}, expected a function of a policy's id that"
+                " says whether it learns (beside the id it gets at most None for a batch)"
+            ]
         return []
     if isinstance(to_train, str) or not isinstance(to_train, Collection):
         return [f"policies_to_train: {to_train!r} is not accepted, expected a list of ids"]
-    unknown = [name for name in to_train if name not in specs]
+    unknown = [name for name in to_train if name not in names]
     return [
-        f"policies_to_train: no policy {name!r}, expected of {', '.join(specs)}"
+        f"policies_to_train: no policy {name!r}, expected of {', '.join(names)}"
         for name in unknown[:1]
     ]
 

@@ -158,6 +158,7 @@ class PPOUpdate:
             **{name: _mean([step[name] for step in steps], num_rows) for name in steps[0]},
             "kl": kl,
             "cur_kl_coeff": self._kl_coeff,
+            "entropy_coeff": entropy_coeff,
             **about_values,
             "num_sgd_steps": len(steps),
         }

@@ -95,8 +95,14 @@ class QUpdate:
             "mean_q": rows.values.mean(),
             "mean_td_error": rows.priorities.mean(),
             **stepped,
+            **self._explored(timesteps),
             c.PRIORITIES: rows.priorities.cpu().numpy(),
         }
+
+    def _explored(self, timesteps: int) -> Metrics:
+        """How the workers explore now; nothing of Ape-X's, each of whose environments differs."""
+        schedule = self.policy.epsilon_schedule
+        return {} if schedule is None else {"cur_epsilon": schedule(timesteps)}
 
     def _huber(self, batch: dict[str, Tensor]) -> _Rows:
         """Priorities are |TD|."""

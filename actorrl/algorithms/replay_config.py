@@ -14,6 +14,7 @@ from actorrl.envs.check import EnvInfo
 from actorrl.errors import ConfigError
 from actorrl.models.action_layout import action_layout
 from actorrl.policies.base import Policy
+from actorrl.policies.exploration import PiecewiseSchedule
 from actorrl.replay.buffer import BufferSettings
 from actorrl.replay.footprint import Footprint, footprint
 from actorrl.replay.frame_store import frames_for
@@ -70,6 +71,20 @@ class ReplayConfig(AlgorithmConfig):
     gathers: ClassVar[Gathers] = "replay"
     learns_from_rows: ClassVar[bool] = True
     rows_have_q_values: ClassVar[bool] = False  # they wait for those of their bootstrap, a row more
+    # Settings that are the step size of a part of the network alone.
+    step_sizes_of_parts: ClassVar[tuple[str, ...]] = ()
+    OF_THE_RUN: ClassVar[frozenset[str]] = AlgorithmConfig.OF_THE_RUN | {
+        "replay_capacity", "storage", "learning_starts", "samples_per_insert", "prioritized_replay",
+        "prioritized_replay_alpha", "prioritized_replay_beta", "final_prioritized_replay_beta",
+        "prioritized_replay_beta_annealing_timesteps", "prioritized_replay_eps",
+    }  # fmt: skip
+    WITHOUT_EFFECT: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(
+            ("model.custom_action_dist", "model.free_log_std"),
+            "actions are not drawn from a distribution of the catalog's",
+        ),
+        "model.vf_share_layers": "there is no value function beside the policy",
+    }
     ALIASES: ClassVar[dict[str, str]] = {
         **AlgorithmConfig.ALIASES,
         "training_intensity": "samples_per_insert",
@@ -102,6 +117,16 @@ class ReplayConfig(AlgorithmConfig):
     prioritized_replay_beta: Annotated[
         float, Meta(ge=0, le=1, description="exponent of importance weights")
     ] = 0.4
+    final_prioritized_replay_beta: (
+        Annotated[
+            float,
+            Meta(ge=0, le=1, description="that exponent in the end; null: it stays as it is"),
+        ]
+        | None
+    ) = None
+    prioritized_replay_beta_annealing_timesteps: Annotated[
+        int, Meta(ge=1, description="until it gets there", extra={"unit": "env steps"})
+    ] = 20_000
     prioritized_replay_eps: Annotated[float, Meta(gt=0, description="added to priorities")] = 1e-6
 
     def validate(self) -> list[str]:
@@ -124,6 +149,13 @@ class ReplayConfig(AlgorithmConfig):
             )
         if self.model.use_lstm:
             lines.append("model.use_lstm: there is no recurrent replay, expected false")
+        if self.lr_schedule is not None:
+            lines += [
+                f"{name}: {getattr(self, name)} together with lr_schedule, which says the step size"
+                " of every part, expected null"
+                for name in self.step_sizes_of_parts
+                if getattr(self, name) is not None
+            ]
         return lines
 
     def default_num_workers(self) -> int:
@@ -147,6 +179,14 @@ class ReplayConfig(AlgorithmConfig):
             " its memory; a smaller replay_capacity needs less"
         )
         return {role: Footprint(sum(one.num_bytes for one in found), arithmetic)}
+
+    def beta(self) -> PiecewiseSchedule:
+        """The exponent of importance weights over the env steps of a run."""
+        start, end = self.prioritized_replay_beta, self.final_prioritized_replay_beta
+        if end is None:
+            return PiecewiseSchedule([(0.0, start)])
+        steps = float(self.prioritized_replay_beta_annealing_timesteps)
+        return PiecewiseSchedule([(0.0, start), (steps, end)])
 
     def buffer(self, info: EnvInfo) -> tuple[str, BufferSettings]:
         """The role that keeps the rows, and what each of its actors has."""
@@ -198,7 +238,7 @@ class ReplayConfig(AlgorithmConfig):
             overlap_frames=overlap,
             min_size=self.learning_starts,
             samples_per_insert=self.samples_per_insert,
-            beta=self.prioritized_replay_beta,
+            beta=self.beta(),
         )
 
 

@@ -10,6 +10,7 @@ from actorrl.algorithms import agents_tried, multi_agent, naming, registry
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.multi_agent import PolicySpec
 from actorrl.config import apply, to_plain
+from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.envs import plain_spaces
 from actorrl.envs.base_env import has_agents
 from actorrl.envs.check import EnvInfo, check_env
@@ -117,7 +118,8 @@ def plain_config(config: AlgorithmConfig) -> dict[str, Any]:
         specs = multi_agent.specs_of(config.policies)
         plain["policies"] = {name: _plain_spec(spec) for name, spec in specs.items()}
     if callable(config.policies_to_train):
-        plain["policies_to_train"] = multi_agent.learning(config, specs)
+        names = list(plain["policies"] or [DEFAULT_POLICY])
+        plain["policies_to_train"] = multi_agent.learning(config, names)
     if config.policy_mapping_fn is not None:
         plain["policy_mapping_fn"] = naming.to_name(config.policy_mapping_fn)
     return plain

@@ -53,6 +53,7 @@ _DISCRETE_SHARE = 0.2
 class SACConfig(ReplayConfig):
     reproducible: ClassVar[bool] = True
     several_policies: ClassVar[bool] = True
+    step_sizes_of_parts: ClassVar[tuple[str, ...]] = ("actor_lr", "critic_lr", "alpha_lr")
 
     lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
     actor_lr: (

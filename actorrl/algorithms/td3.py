@@ -10,7 +10,7 @@ DDPG's, where the switches are; this file has their values.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
@@ -32,9 +32,6 @@ class TD3Config(DeterministicConfig):
         int, Meta(ge=1, description="updates of the critics for one of the actor")
     ] = 2
     smooth_target_policy: Annotated[bool, Meta(description="noise on the target's actions")] = True
-    exploration_noise: Annotated[
-        Literal["gaussian", "ou"], Meta(description="independent, or Ornstein-Uhlenbeck")
-    ] = "gaussian"
 
 
 class TD3(Algorithm):

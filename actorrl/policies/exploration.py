@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def epsilon_ladder(
+def exploration_ladder(
     num_envs_total: int, base: float = 0.4, exponent: float = 7.0
 ) -> NDArray[np.float64]:
-    """epsilon_i = base^(1 + exponent i / (N-1)) over the run's N environments, [N].
+    """base^(1 + exponent i / (N-1)) over the run's N environments, [N]: epsilons, or deviations of
+    noise.
 
     Horgan et al. 2018, "Distributed Prioritized Experience Replay", section 4.1, where i runs over
     actors: here every environment of every worker is one. N = 1 explores least: base^(1+exponent).

@@ -69,7 +69,7 @@ class QPolicy(ReplayPolicy):
             raise ConfigError("model.use_lstm: true is not accepted by a Q policy, expected false")
         self.dueling, self.double = dueling, double
         self.noisy = noisy_sigma is not None
-        self._epsilon_schedule = epsilon_schedule
+        self.epsilon_schedule = epsilon_schedule
         self._explorer = explorer
         self._make_network = functools.partial(
             QNetwork,
@@ -122,8 +122,8 @@ class QPolicy(ReplayPolicy):
 
     def epsilon(self) -> float:
         """Now, of the first environment."""
-        if self._epsilon_schedule is not None:
-            self.set_epsilons(self._epsilon_schedule(self.timesteps))
+        if self.epsilon_schedule is not None:
+            self.set_epsilons(self.epsilon_schedule(self.timesteps))
         return float(self.epsilons[0])
 
     def _explore(self, actions: Array, q: Float32) -> None:

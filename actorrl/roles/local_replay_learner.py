@@ -16,6 +16,7 @@ import numpy as np
 
 from actorrl.data import columns as c
 from actorrl.data.allocate import Allocate
+from actorrl.policies.exploration import PiecewiseSchedule
 from actorrl.policies.policy_map import SEPARATOR
 from actorrl.replay.buffer import BufferSettings, Replay, num_rows
 from actorrl.replay.limiter import SamplesPerInsert
@@ -27,6 +28,7 @@ from actorrl.roles.round_learner import RoundLearner
 from actorrl.roles.settings import Arrays, LearnerSettings
 from actorrl.runtime.links import Item
 
+_UNWEIGHTED = PiecewiseSchedule([(0.0, 0.0)])
 _MASS_INTERVAL = 100  # samples between two scans for the smallest mass; weights bound it anyway
 
 
@@ -36,7 +38,7 @@ class LocalReplaySettings(BufferSettings):
 
     min_size: int  # rows before any update
     samples_per_insert: float
-    beta: float = 0.0  # exponent of importance weights
+    beta: PiecewiseSchedule = _UNWEIGHTED  # exponent of importance weights
 
 
 class PolicyReplay:
@@ -59,22 +61,20 @@ class PolicyReplay:
     def ready(self) -> bool:
         return self.limiter.can_sample(self._batch_size)
 
-    def sample(self, allocate: Allocate) -> tuple[np.ndarray, Arrays]:
+    def sample(self, allocate: Allocate, timesteps: int) -> tuple[np.ndarray, Arrays]:
         """Ids [N] of the rows, and the rows with their importance weights."""
         sample = self.buffer.sample(self._batch_size, allocate)
         self.limiter.sampled(self._batch_size)
         ids, probabilities = sample.pop(c.INDICES), sample.pop(PROBABILITIES)
-        sample[c.WEIGHTS] = self._weights(probabilities)
+        sample[c.WEIGHTS] = self._weights(probabilities, self._settings.beta(timesteps))
         return ids, sample
 
-    def _weights(self, probabilities: np.ndarray) -> np.ndarray:
+    def _weights(self, probabilities: np.ndarray, beta: float) -> np.ndarray:
         """Importance weights; 1 for all where rows are sampled uniformly."""
         if self._num_sampled % _MASS_INTERVAL == 0:
             self.mass = self.buffer.mass
         self._num_sampled += 1
-        return importance_weights(
-            probabilities, self.buffer.total_mass, self.mass, self._settings.beta
-        )
+        return importance_weights(probabilities, self.buffer.total_mass, self.mass, beta)
 
 
 class LocalReplayLearner(RoundLearner):
@@ -122,7 +122,7 @@ class LocalReplayLearner(RoundLearner):
     def learn_from_replay(self, prefix: str = "") -> None:
         replay = self.replays[prefix]
         self._memory.restart()
-        ids, sample = replay.sample(self._memory.take)
+        ids, sample = replay.sample(self._memory.take, self.timesteps_total)
         batch = {f"{prefix}{name}": self._memory.to_device(x) for name, x in sample.items()}
         metrics = self.learn(batch)
         if self._replay_settings.alpha is not None:
@@ -146,7 +146,9 @@ class LocalReplayLearner(RoundLearner):
         """Sums over the policies; of the ratio the mean."""
         replays = self.replays.values()
         ratios = [replay.limiter.ratio for replay in replays]
+        beta = self._replay_settings.beta(self.timesteps_total)
         return {
+            **({"cur_beta": beta} if self._replay_settings.alpha is not None else {}),
             "replay_size": sum(len(replay.buffer) for replay in replays),
             "replay_nbytes": sum(replay.buffer.nbytes for replay in replays),
             "num_dropped_priorities": sum(r.buffer.num_dropped_updates for r in replays),

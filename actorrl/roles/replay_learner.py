@@ -15,6 +15,7 @@ import numpy as np
 
 from actorrl import copies
 from actorrl.data import columns as c
+from actorrl.policies.exploration import PiecewiseSchedule
 from actorrl.replay.prioritized import PROBABILITIES
 from actorrl.replay.weights import Mass, combine, importance_weights
 from actorrl.roles.batch import ReusedMemory
@@ -26,7 +27,10 @@ from actorrl.runtime.links import Item
 class ReplayLearner(Learner):
     """See the module. The update returns the new priorities under the name "priorities" [N]."""
 
-    def __init__(self, settings: LearnerSettings, beta: float, prefetch: int, seed: int) -> None:
+    def __init__(
+        self, settings: LearnerSettings, beta: PiecewiseSchedule, prefetch: int, seed: int
+    ) -> None:
+        """`beta`, the exponent of importance weights, is over the run's env steps."""
         super().__init__(settings)
         self._beta = beta
         self._prefetch = prefetch
@@ -103,7 +107,8 @@ class ReplayLearner(Learner):
             [m for shard, m in self._masses.items() if shard != item.source]
             + [self._newest_mass(item.source, shard_mass)]
         )
-        weights = importance_weights(arrays[PROBABILITIES], shard_mass, everything, self._beta)
+        beta = self._beta(self.timesteps_total)
+        weights = importance_weights(arrays[PROBABILITIES], shard_mass, everything, beta)
         indices = arrays[c.INDICES].copy()
         memory = self._memory
         memory.restart()
@@ -148,6 +153,7 @@ class ReplayLearner(Learner):
             "num_dropped_priorities": sum(s["num_dropped_priorities"] for s in shards)
             + self.context.stream("priorities").dropped,
             "samples_per_insert": sampled / inserted if inserted else float("nan"),
+            "cur_beta": self._beta(self.timesteps_total),
             **_summed(shard["cpu"] for shard in shards),
         }
 

@@ -19,6 +19,7 @@ metrics    report to the driver. Full: dropped and counted.
 
 from __future__ import annotations
 
+from actorrl.policies.exploration import PiecewiseSchedule
 from actorrl.roles.replay_learner import ReplayLearner
 from actorrl.roles.replay_shard import ReplayShard, ShardSettings
 from actorrl.roles.rollout_worker import RolloutWorker
@@ -44,7 +45,7 @@ def build(
     num_shards: int,
     make_policy: MakePolicy,
     make_postprocess: MakePostprocess,
-    beta: float,
+    beta: PiecewiseSchedule,
 ) -> Program:
     program = Program(name, PRELOAD)
     shards = program.add_group("replay", ReplayShard, shard, count=num_shards, cpu=0.2)

@@ -23,6 +23,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from actorrl.policies.exploration import PiecewiseSchedule
 from actorrl.roles import policy_evaluator as evaluators
 from actorrl.roles.batch import RowBatch
 from actorrl.roles.local_replay_learner import LocalReplaySettings
@@ -190,7 +191,7 @@ class LocalSyncReplayOptimizer(PolicyOptimizer):
             seed=settings.seed,
             min_size=settings.learning_starts,
             samples_per_insert=settings.samples_per_insert,
-            beta=settings.prioritized_replay_beta,
+            beta=PiecewiseSchedule([(0.0, settings.prioritized_replay_beta)]),
         )
         return local_replay.build(
             type(self).__name__,
@@ -226,5 +227,5 @@ class ApexOptimizer(PolicyOptimizer):
             shards,
             self._policy(),
             evaluators.as_rows,
-            settings.prioritized_replay_beta,
+            PiecewiseSchedule([(0.0, settings.prioritized_replay_beta)]),
         )

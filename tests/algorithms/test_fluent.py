@@ -67,6 +67,20 @@ def test_a_config_survives_the_way_through_a_dict(name: str) -> None:
     assert config_class(name).from_dict(settings).to_dict() == settings
 
 
+def test_what_has_no_plain_form_survives_the_way_through_a_dict_too() -> None:
+    space, network = Box(-1, 1, (4,)), type("Mine", (), {})
+    config = PPOConfig().environment("CartPole-v1", observation_space=space, env_config={"a": 1})
+    config.multi_agent(policies={"x": (None, space, None, {"lr": 0.1})}, policy_mapping_fn=str)
+    config.training(model={"custom_model": network}, custom_evaluation_function=print)
+    settings = config.to_dict()
+    again = PPOConfig.from_dict(settings)
+    assert again == config and again.policies["x"][1] is space
+    assert again.model.custom_model is network
+    settings["env_config"]["a"] = settings["model"]["use_lstm"] = True
+    assert config.env_config == {"a": 1} and not config.model.use_lstm, "it is a copy"
+    assert not PPOConfig.from_dict(PPOConfig().to_dict()).is_given("train_batch_size")
+
+
 def test_rllibs_dicts_within_the_config_are_settings_of_the_algorithms_own() -> None:
     config = config_class("DQN").from_dict(
         {
@@ -187,6 +201,17 @@ def test_a_frozen_config_refuses_changes_and_its_copy_does_not() -> None:
     assert config.model.fcnet_hiddens == [64, 64]
     assert not copy.deepcopy(config).is_frozen and not pickle.loads(pickle.dumps(config)).is_frozen
     assert config.copy(copy_frozen=True).is_frozen
+    for change in (
+        lambda: config.training(model={"fcnet_hiddens": [8]}),
+        lambda: config.training(**{"model.fcnet_hiddens": [8]}),
+        lambda: setattr(config.model, "use_lstm", True),
+    ):
+        with pytest.raises(AttributeError, match="a run was built from this config"):
+            change()
+    assert config.model == PPOConfig().model
+    other = PPOConfig().training(model=config.model)
+    other.model.use_lstm = True
+    assert not config.model.use_lstm
 
 
 def test_the_arithmetic_of_rounds_and_of_fragments_in_words() -> None:
@@ -212,7 +237,8 @@ def test_a_train_batch_smaller_than_what_comes_at_once_is_refused_with_the_numbe
     )
     stream = IMPALAConfig().training(train_batch_size=40, num_workers=8, num_envs_per_worker=8)
     assert stream.validate()[0].startswith("train_batch_size: 40 is less than the 256 env steps")
-    assert PPOConfig().training(train_batch_size=40, num_workers=8).validate() == []
+    (line,) = PPOConfig().training(train_batch_size=40, num_workers=8).validate()
+    assert "128 env steps that come at once (1 envs x 16 rows x 8 workers)" in line
 
 
 def test_where_nobody_says_how_many_environments_there_are_as_many_as_fit(tmp_path) -> None:

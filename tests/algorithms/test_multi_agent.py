@@ -12,8 +12,10 @@ import pytest
 from actorrl import DefaultCallbacks, ModelCatalog, Policy, PolicySpec
 from actorrl.algorithms.es import ESConfig
 from actorrl.algorithms.impala import IMPALAConfig
+from actorrl.algorithms.multi_agent import config_for, learning
 from actorrl.algorithms.ppo import PPO, PPOConfig
 from actorrl.algorithms.registry import algorithm_class, config_class
+from actorrl.algorithms.restoring import plain_config
 from actorrl.envs.multi_agent import ALL, MultiAgentEnv, make_multi_agent
 from actorrl.errors import CheckpointError, ConfigError
 from actorrl.experiment.checkpoints import read_manifest
@@ -566,6 +568,71 @@ def test_policies_of_which_none_learns_are_refused() -> None:
     assert "policies.a: <class 'int'> is not accepted, expected None" in said
 
 
+def with_own(config: PPOConfig, **own: Any) -> list[str]:
+    """What is wrong where one policy has these settings of its own."""
+    policies = {"one": None, "other": (None, None, None, own)}
+    return config.copy().multi_agent(policies=policies, policy_mapping_fn=by_name).validate()
+
+
+def test_a_policy_has_of_its_own_what_a_policy_can_have_and_that_is_checked() -> None:
+    config = PPOConfig().environment(RockPaperScissors)
+    assert with_own(config, lr=0.1, gamma=0.5, num_sgd_iter=2, explore=False) == []
+    assert with_own(config, num_workers=None, train_batch_size=1024) == [], "as it is anyway"
+    assert with_own(config, sample_batch_size=7, num_workers=3) == [
+        "policies.other.num_workers: is one for all policies of a run, expected it among the run's"
+        " settings",
+        "policies.other.rollout_fragment_length: is one for all policies of a run, expected it"
+        " among the run's settings",
+    ]
+    (line,) = with_own(config, lr="x")
+    assert line.startswith("policies.other.lr: 'x' is not accepted")
+    (line,) = with_own(config, lr_schedule=[[5, 0.1], [0, 0.1]])
+    assert line.startswith("policies.other.lr_schedule: env steps [5.0, 0.0] must rise")
+    config.training(lr_schedule=[[5, 0.1], [0, 0.1]])
+    assert len(with_own(config, gamma=0.5)) == 1, "the run's own mistakes are said once"
+    shared = config_class("DQN")().environment(RockPaperScissors)
+    (line,) = with_own(shared, replay_buffer_config={"capacity": 5000})
+    assert line.startswith("policies.other.replay_capacity: is one for all policies")
+
+
+def test_of_a_whole_config_a_policy_takes_what_it_can_have() -> None:
+    own = PPOConfig().environment("CartPole-v1").training(gamma=0.5, num_workers=7)
+    config = PPOConfig().environment(RockPaperScissors)
+    config.multi_agent(policies={"a": (None, None, None, own)})
+    assert config.validate() == []
+    found = config_for(config, "a")
+    assert (found.gamma, found.num_workers, found.env) == (0.5, None, RockPaperScissors)
+
+
+@pytest.mark.parametrize(
+    "to_train", [lambda name: name == "one", lambda name, batch: name == "one", ["one"]]
+)
+def test_who_learns_is_said_by_a_function_of_the_id_with_or_without_a_batch(to_train: Any) -> None:
+    config = PPOConfig().environment(RockPaperScissors)
+    config.multi_agent(
+        policies=["one", "other"], policy_mapping_fn=by_name, policies_to_train=to_train
+    )
+    assert config.validate() == []
+    assert learning(config, ["one", "other"]) == ["one"]
+    assert plain_config(config)["policies_to_train"] == ["one"]
+
+
+def test_who_learns_may_be_said_where_nobody_names_policies(tmp_path: Path) -> None:
+    config = PPOConfig().environment("CartPole-v1").rollouts(num_rollout_workers=0)
+    config.multi_agent(policies_to_train=lambda name: True).training(train_batch_size=64)
+    with config.build(name="run", results=tmp_path) as algo:
+        path = algo.save()
+    with PPO.from_checkpoint(path, name="again", results=tmp_path) as again:
+        assert again.config.policies_to_train == ["default_policy"]
+
+
+def test_a_function_that_wants_to_see_a_batch_is_refused() -> None:
+    config = PPOConfig().environment(RockPaperScissors)
+    (line,) = config.multi_agent(policies_to_train=lambda name, batch: batch.count > 9).validate()
+    assert line.startswith("policies_to_train: raised AttributeError(")
+    assert "at most None for a batch" in line
+
+
 def test_a3c_steps_each_policy_with_the_gradient_of_its_own_agents(tmp_path: Path) -> None:
     config = config_class("A3C")().environment(Unlike).debugging(seed=1)
     config.rollouts(num_rollout_workers=0, num_envs_per_worker=4)
@@ -590,7 +657,7 @@ def test_a_player_explores_as_its_own_greediest_environment_however_many_agents_
     config = config_class("PPO")().environment(make_multi_agent(CountingEnv)).debugging(seed=1)
     config.environment(env_config={"num_agents": 2})
     config.multi_agent(
-        policies={"a": None, "b": PolicySpec(algorithm_class("APEX"), config={"num_workers": 2})},
+        policies={"a": None, "b": PolicySpec(algorithm_class("APEX"))},
         policy_mapping_fn=lambda agent, **_: "ab"[int(agent)],
     )
     config.rollouts(num_workers=0, num_envs_per_worker=3, rollout_fragment_length=20)

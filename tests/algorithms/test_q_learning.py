@@ -75,3 +75,11 @@ def test_the_target_moves_by_tau_in_dqn_and_is_copied_in_ape_x(name: str, tau: f
     learn(update, columns_of(1))
     wanted = first + tau * (update.policy.flat_weights() - first)
     np.testing.assert_allclose(update.state_dict()["target"], wanted, atol=1e-6)
+
+
+def test_epsilon_is_told_where_all_environments_have_the_same() -> None:
+    columns = {name: torch.from_numpy(column) for name, column in columns_of().items()}
+    assert update_of("DQN", epsilon_timesteps=100)(columns, 50)["cur_epsilon"] == 0.51
+    for without in ({"noisy": True}, {"exploration_type": "soft_q"}):
+        assert "cur_epsilon" not in update_of("DQN", **without)(columns, 50)
+    assert "cur_epsilon" not in update_of("APEX")(columns, 50)

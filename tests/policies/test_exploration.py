@@ -3,20 +3,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from actorrl.policies.exploration import EpsilonSchedule, PiecewiseSchedule, epsilon_ladder
+from actorrl.policies.exploration import EpsilonSchedule, PiecewiseSchedule, exploration_ladder
 
 
 def test_the_ladder_is_the_papers():
-    ladder = epsilon_ladder(8)
+    ladder = exploration_ladder(8)
     expected = [0.4 ** (1 + 7 * i / 7) for i in range(8)]
     np.testing.assert_allclose(ladder, expected)
     assert ladder[0] == 0.4 and ladder[-1] == pytest.approx(0.4**8)
 
 
 def test_one_environment_alone_explores_least():
-    assert epsilon_ladder(1).tolist() == [pytest.approx(0.4**8)]
+    assert exploration_ladder(1).tolist() == [pytest.approx(0.4**8)]
     with pytest.raises(ValueError, match="at least 1"):
-        epsilon_ladder(0)
+        exploration_ladder(0)
 
 
 def test_a_schedule_is_linear_between_its_points_and_constant_outside():

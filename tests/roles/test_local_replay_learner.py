@@ -13,6 +13,7 @@ import torch
 from actorrl.algorithms.base import Setup
 from actorrl.algorithms.dqn import DQN, make_update
 from actorrl.data import columns as c
+from actorrl.policies.exploration import PiecewiseSchedule
 from actorrl.roles.local_replay_learner import LocalReplayLearner, LocalReplaySettings
 from actorrl.runtime.program import Program, Request, State
 from actorrl.topologies.local_replay import IN_FLIGHT
@@ -95,7 +96,8 @@ def test_uniform_rows_weigh_one_and_prioritized_ones_less_the_more_often_they_co
         play_rounds(cluster, 1, [[0]] * 6)
         batches = worlds.actor(cluster).update.batches
         assert all((batch[c.WEIGHTS] == 1).all() for batch in batches)
-    with worlds.running(program_of(1, 4.0, alpha=1.0, beta=1.0)) as cluster:
+    beta = PiecewiseSchedule([(0.0, 1.0)])
+    with worlds.running(program_of(1, 4.0, alpha=1.0, beta=beta)) as cluster:
         play_rounds(cluster, 1, [[0]] * 6)
         learner = worlds.actor(cluster)
         buffer = learner.replays[""].buffer

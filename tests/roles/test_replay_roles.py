@@ -13,6 +13,7 @@ from actorrl.algorithms.apex_dqn import APEX, make_policy, make_postprocess, mak
 from actorrl.algorithms.base import Setup
 from actorrl.data import columns as c
 from actorrl.envs.vector import make_vector
+from actorrl.policies.exploration import PiecewiseSchedule
 from actorrl.roles.replay_learner import ReplayLearner
 from actorrl.roles.replay_shard import ReplayShard, ShardSettings
 from actorrl.rollouts.collector import Collector
@@ -76,7 +77,8 @@ def two_shards(rows: list[dict[str, np.ndarray]], beta: float = 1.0) -> Program:
     program = Program("two shards")
     shards = program.add_group("replay", ReplayShard, shard, count=2)
     settings = worlds.learner(lambda device: TellsCredo(make(device), False), 50)
-    learner = program.add("learner", ReplayLearner, settings, beta, PREFETCH, 0)
+    schedule = PiecewiseSchedule([(0.0, beta)])
+    learner = program.add("learner", ReplayLearner, settings, schedule, PREFETCH, 0)
     source = program.add("rollout", RowSource, rows)
     program.link("samples", Stream(2), source, shards)
     program.link("replay", Request(PREFETCH), learner, shards)
