@@ -111,10 +111,12 @@ class LossPolicy(ActorCriticPolicy):
         self._optimizer.step()
 
     def learn_on_batch(self, samples: Any) -> dict[str, Any]:
-        """Raises ValueError where the loss is not finite; the weights are as before then."""
+        """Raises ValueError where the loss or its gradient is not finite; the weights are as before
+        then."""
         gradients, stats = self.compute_gradients(samples)
-        if not np.isfinite(stats["total_loss"]):
-            raise ValueError(f"the loss of {type(self).__name__} is {stats['total_loss']}")
+        for what, key in (("loss", "total_loss"), ("gradient", "grad_gnorm")):
+            if not np.isfinite(stats[key]):
+                raise ValueError(f"the {what} of {type(self).__name__} is {stats[key]}")
         self.apply_gradients(gradients)
         return {"learner_stats": stats}
 

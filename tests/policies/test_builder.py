@@ -56,12 +56,14 @@ def test_one_call_is_one_step_and_gradients_add_up():
     np.testing.assert_allclose(policy.flat_weights(), other.flat_weights(), atol=1e-6)
 
 
-def test_a_loss_that_is_not_finite_leaves_the_weights():
-    policy = make_policy(loss_fn=lambda p, m, d, b: m(b)[0].sum() * float("nan"))(
-        VECTOR, Discrete(2)
-    )
+@pytest.mark.parametrize(
+    ("what", "loss"),
+    [("loss", lambda x: x.sum() * float("nan")), ("gradient", lambda x: (x - x).sum().sqrt())],
+)
+def test_a_loss_or_gradient_that_is_not_finite_leaves_the_weights(what, loss):
+    policy = make_policy(loss_fn=lambda p, m, d, b: loss(m(b)[0]))(VECTOR, Discrete(2))
     before = policy.flat_weights()
-    with pytest.raises(ValueError, match="loss of CustomPolicy is nan"):
+    with pytest.raises(ValueError, match=f"{what} of CustomPolicy is nan"):
         policy.learn_on_batch(play(policy)[0])
     np.testing.assert_array_equal(policy.flat_weights(), before)
 
