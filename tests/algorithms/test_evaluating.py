@@ -112,11 +112,14 @@ def returns_of(algorithm: Any, eval_workers: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("evaluators", [0, 2])
+@pytest.mark.parametrize(
+    ("evaluators", "workers"), [(0, 0), (2, 0), pytest.param(2, 1, marks=pytest.mark.slow)]
+)
 def test_a_function_of_the_users_gets_workers_that_evaluate(
-    tmp_path: Path, evaluators: int
+    tmp_path: Path, evaluators: int, workers: int
 ) -> None:
     config = config_of(evaluation_num_workers=evaluators, evaluation_interval=1)
+    config.rollouts(num_workers=workers)
     config.evaluation(custom_evaluation_function=returns_of)
     config.evaluation(evaluation_duration="auto" if evaluators else 10)
     with config.environment(env_config={"lengths": [3]}).build(
@@ -127,14 +130,13 @@ def test_a_function_of_the_users_gets_workers_that_evaluate(
             assert found["weights"] == pytest.approx([found["wanted"]] * max(1, evaluators))
         assert found["ended"] == [True] * max(1, evaluators)
         assert found["counts"] == [4] * max(1, evaluators), "the environments that were set up"
-        assert found["processes"] == max(1, evaluators)
+        assert found["processes"] == (evaluators if workers else 1)
         assert algo._evaluations._under_way is None, "nobody plays what is never asked for"
 
 
 class Measuring(DefaultCallbacks):
     def on_episode_end(self, *, worker: Any, episode: Any, **kwargs: Any) -> None:
         episode.custom_metrics["steps"] = episode.length
-        episode.custom_metrics["pid"] = os.getpid()
 
 
 @pytest.mark.parametrize("evaluators", [0, 1])
@@ -142,12 +144,11 @@ def test_callbacks_see_evaluations_and_their_metrics_are_told(
     tmp_path: Path, evaluators: int
 ) -> None:
     config = config_of(evaluation_num_workers=evaluators, evaluation_duration=4)
-    config.callbacks(Measuring).environment(env_config={"lengths": [3, 5]})
+    config.callbacks(Measuring).environment(env_config={"lengths": [3, 5]}).rollouts(num_workers=0)
     with config.build(results=tmp_path, name="run") as algo:
         found = algo.evaluate()
         metrics = found["custom_metrics"]
         assert (metrics["steps_min"], metrics["steps_max"]) == (3, 3), "first episodes of 4 each"
-        assert (metrics["pid_mean"] == os.getpid()) == (evaluators == 0)
         assert found["policy_reward_mean"] == {"default_policy": found["episode_reward_mean"]}
         assert algo.evaluate(steps=7)["custom_metrics"]["steps_max"] == 3
 
