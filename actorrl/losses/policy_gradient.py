@@ -121,21 +121,17 @@ def value_metrics(
 ) -> dict[str, Tensor]:
     """How well the targets are met, and how large they are: over the valid rows of all learners,
     scalars without gradient."""
-    squares = torch.where(valid, targets.detach(), 0.0).square().sum()
-    return {
-        "vf_explained_var": explained_variance(values, targets, valid, group),
-        "vf_targets_rms": group.mean(squares, valid.sum()).sqrt(),
-    }
-
-
-def explained_variance(
-    values: Tensor, targets: Tensor, valid: Tensor, group: Group = ALONE
-) -> Tensor:
-    """1 - Var(target - V) / Var(target) over the valid rows of all learners: 1 is perfect, 0 is no
-    better than a constant. Scalar without gradient."""
     with torch.no_grad():
-        errors = _variance(targets - values, valid, group)
-        return 1.0 - errors / _variance(targets, valid, group).clamp(min=1e-8)
+        count = valid.sum()
+        both = torch.where(valid, torch.stack([targets, targets - values]), 0.0).flatten(1)
+        means = group.mean(both.sum(1), count)  # [2], of the targets and of their errors
+        apart = torch.where(valid.flatten(), both - means[:, None], 0.0)
+        of_targets, of_errors = group.mean(apart.square().sum(1), count)  # variances
+        return {
+            # 1 is perfect, 0 is no better than a constant
+            "vf_explained_var": 1.0 - of_errors / of_targets.clamp(min=1e-8),
+            "vf_targets_rms": (of_targets + means[0].square()).sqrt(),
+        }
 
 
 def normalised(advantages: Tensor, valid: Tensor | None = None, group: Group = ALONE) -> Tensor:
@@ -146,18 +142,12 @@ def normalised(advantages: Tensor, valid: Tensor | None = None, group: Group = A
     return scaled if valid is None else torch.where(valid, scaled, 0.0)
 
 
-def _variance(x: Tensor, valid: Tensor, group: Group) -> Tensor:
-    num_valid = valid.sum()
-    mean = group.mean(torch.where(valid, x, 0.0).sum(), num_valid)
-    return group.mean(torch.where(valid, x - mean, 0.0).square().sum(), num_valid)
-
-
 def _ratio_metrics(corrected: VTrace, valid: Tensor, rho_bar: float) -> dict[str, Tensor]:
-    clipped = (corrected.rhos > rho_bar).to(corrected.rhos.dtype)
+    rhos, count = corrected.rhos, valid.sum().clamp(min=1)  # 0 where not valid
     return {
-        "rho_mean": mean_valid(corrected.rhos, valid),
-        "rho_max": corrected.rhos.max(),
-        "rho_clipped_share": mean_valid(clipped, valid),
+        "rho_mean": rhos.sum() / count,
+        "rho_max": rhos.max(),
+        "rho_clipped_share": (rhos > rho_bar).sum() / count,
     }
 
 

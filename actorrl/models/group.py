@@ -33,8 +33,8 @@ class Group:
         return Share(0, num_rows)
 
     def mean(self, total: Tensor, num_rows: Tensor) -> Tensor:
-        """Over everybody's rows; `total` is the sum over this learner's. Without any row it is
-        0."""
+        """Over everybody's rows; `total`, one number or several [n], is the sum over this
+        learner's. Without any row it is 0."""
         return total / num_rows.clamp(min=1)
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -94,8 +94,8 @@ class LearnerGroup(Group):
         return Share(int(counts[: self._rank].sum()), int(counts.sum()))
 
     def mean(self, total: Tensor, num_rows: Tensor) -> Tensor:
-        sums = self.sum(torch.stack([total.double(), num_rows.double()]))
-        return (sums[0] / sums[1].clamp(min=1)).to(total.dtype)
+        sums = self.sum(torch.cat([total.double().view(-1), num_rows.double().view(1)]))
+        return (sums[:-1] / sums[-1].clamp(min=1)).to(total.dtype).view(total.shape)
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         numbers = x.double()

@@ -149,6 +149,17 @@ def test_means_divide_by_valid_rows_and_no_valid_row_gives_zero():
 def test_explained_variance_is_1_for_targets_and_0_for_a_constant():
     targets = torch.randn(10, 4)
     valid = torch.rand(10, 4) < 0.8
-    assert pg.explained_variance(targets, targets, valid).item() == pytest.approx(1.0)
-    constant = torch.full((10, 4), 3.0)
-    assert pg.explained_variance(constant, targets, valid).item() == pytest.approx(0.0, abs=1e-5)
+
+    def explained(values):
+        return pg.value_metrics(values, targets, valid)["vf_explained_var"].item()
+
+    assert explained(targets) == pytest.approx(1.0)
+    assert explained(torch.full((10, 4), 3.0)) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_the_size_of_targets_is_that_of_the_valid_ones():
+    random = np.random.default_rng(2)
+    targets, valid = random.normal(3.0, 2.0, (10, 4)), random.random((10, 4)) < 0.8
+    wild = tensor(np.where(valid, targets, np.nan))
+    found = pg.value_metrics(wild, wild, torch.from_numpy(valid))["vf_targets_rms"].item()
+    assert found == pytest.approx(np.sqrt((targets[valid] ** 2).mean()), abs=1e-5)
