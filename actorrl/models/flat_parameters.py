@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from actorrl.data.allocate import Allocate
+
 Float32 = NDArray[np.float32]
 
 
@@ -72,16 +74,25 @@ class FlatParameters:
 
     def numpy(self) -> Float32:
         """A copy of the weights [P] on the host."""
-        return np.array(self.vector.detach().cpu().numpy(), dtype=np.float32)
+        return np.array(self.in_place())
+
+    def in_place(self) -> Float32:
+        """The weights [P] on the host, for who copies them at once: on the CPU the very memory."""
+        weights: Float32 = self.vector.detach().cpu().numpy()
+        return weights
 
     @torch.no_grad()
     def load(self, values: Float32) -> None:
         """Copy [P] over the weights; the caller keeps the array. Raises ValueError on its size."""
         _copy_into(self.vector.data, values, "weights")
+        self.num_writes += 1
 
-    def gradient_numpy(self) -> Float32:
-        """A copy of the gradient [P] on the host."""
-        return np.array(self.gradient.cpu().numpy(), dtype=np.float32)
+    def gradient_numpy(self, allocate: Allocate = np.empty) -> Float32:
+        """A copy of the gradient [P] on the host, where `allocate` says."""
+        gradient = self.gradient.cpu().numpy()
+        copy = allocate(gradient.shape, gradient.dtype)
+        np.copyto(copy, gradient)
+        return copy
 
     def set_gradient(self, values: Float32) -> None:
         """Copy [P] over the gradient, for an optimizer step with somebody else's gradient."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from actorrl.data import columns as c
+from actorrl.data.allocate import Allocate
 from actorrl.models.action_layout import action_layout
 from actorrl.models.flat_parameters import FlatParameters, Float32
 from actorrl.models.group import ALONE, Group
@@ -274,6 +275,10 @@ class Policy:
         """A copy of all weights [P], in the order of `layout`."""
         return self.flat.numpy()
 
+    def weights_in_place(self) -> Float32:
+        """The same for who copies them at once: maybe no copy."""
+        return self.flat.in_place()
+
     def load_flat(self, values: Float32, version: int) -> None:
         """Copy [P] over the weights; the caller keeps its array. Raises ValueError on its size."""
         self.flat.load(values)
@@ -283,9 +288,9 @@ class Policy:
         """Name and shape of every parameter in the order of the flat vector."""
         return list(self.flat.layout)
 
-    def flat_gradient(self) -> Float32:
-        """A copy of the gradient [P] of the last `backward`."""
-        return self.flat.gradient_numpy()
+    def flat_gradient(self, allocate: Allocate = np.empty) -> Float32:
+        """A copy of the gradient [P] of the last `backward`, where `allocate` says."""
+        return self.flat.gradient_numpy(allocate)
 
     def set_flat_gradient(self, values: Float32) -> None:
         """Copy [P] over the gradient, for a step with a worker's gradient (A3C)."""

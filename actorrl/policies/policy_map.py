@@ -74,7 +74,9 @@ class PolicyMap:
 
     def flat_weights(self) -> Float32:
         """[P], one policy behind the other."""
-        return np.concatenate([policy.flat_weights() for policy in self._with_weights])
+        return np.concatenate([policy.weights_in_place() for policy in self._with_weights])
+
+    weights_in_place = flat_weights
 
     def load(self, values: Float32) -> None:
         """Copy [P] over the weights. Raises ValueError on its size."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from actorrl import copies
+from actorrl.data.allocate import Allocate
 from actorrl.data.fragment import Fragment
 from actorrl.policies.base import Policy
 from actorrl.roles.rollout_worker import Sampling, SamplingActor
@@ -26,8 +27,8 @@ _REPORT_S = 1.0
 
 # (policy, batch, global env steps) -> loss to differentiate, metrics
 ComputeLoss = Callable[[Policy, Mapping[str, Tensor], int], tuple[Tensor, Mapping[str, Any]]]
-# (policy, fragment, global env steps) -> gradient [P], metrics
-ComputeGradient = Callable[[Any, Fragment, int], tuple[np.ndarray, Mapping[str, Any]]]
+# (policy, fragment, global env steps, where the gradient may go) -> gradient [P], metrics
+ComputeGradient = Callable[[Any, Fragment, int, Allocate], tuple[np.ndarray, Mapping[str, Any]]]
 
 
 class GradientWorker(SamplingActor):
@@ -56,21 +57,24 @@ class GradientWorker(SamplingActor):
         self._sampling.refresh()
         fragment = self._sampling.collect()
         started = time.monotonic()
+        stream = self.context.stream("gradients")
         gradient, metrics = self._compute_gradient(
-            self._sampling.policy, fragment, self._sampling.timesteps
+            self._sampling.policy, fragment, self._sampling.timesteps, stream.room()
         )
         self._gradient_s += time.monotonic() - started
         self._sampling.phases.lap("gradient")
         body, _ = fragment.to_message()
         body["metrics"] = {name: float(value) for name, value in metrics.items()}
-        self.context.stream("gradients").send(
-            body, {"gradient": gradient}, rows=fragment.num_env_steps
-        )
+        stream.send(body, {"gradient": gradient}, rows=fragment.num_env_steps)
         self._sampling.phases.lap("send")
 
 
 def by_backward(
-    compute_loss: ComputeLoss, policy: Policy, fragment: Fragment, timesteps: int
+    compute_loss: ComputeLoss,
+    policy: Policy,
+    fragment: Fragment,
+    timesteps: int,
+    allocate: Allocate = np.empty,
 ) -> tuple[np.ndarray, Mapping[str, Any]]:
     """The gradient of a loss that torch differentiates."""
     policy.flat.zero_gradient()
@@ -79,4 +83,4 @@ def by_backward(
         copies.note_all("batch", fragment.columns, times=0)
     loss, metrics = compute_loss(policy, batch, timesteps)
     loss.backward()
-    return policy.flat_gradient(), metrics
+    return policy.flat_gradient(allocate), metrics

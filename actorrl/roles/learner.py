@@ -293,7 +293,7 @@ class Learner(Actor):
         self.version += 1
         self.update.policy.version = self.version
         arrays = {
-            "flat": self.update.policy.flat_weights(),
+            "flat": self.update.policy.weights_in_place(),
             "timesteps": np.array([self.timesteps_total]),
         }
         self.context.publisher("weights").publish(self.version, arrays, self.epoch)

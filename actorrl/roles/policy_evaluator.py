@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from actorrl.data import columns as c
+from actorrl.data.allocate import Allocate
 from actorrl.data.fragment import Episode, Fragment, single_group
 from actorrl.errors import ConfigError
 from actorrl.models.flat_parameters import Float32
@@ -71,6 +72,8 @@ class EvaluatorPolicy:
 
     def flat_weights(self) -> Float32:
         return _joined(self.evaluator.get_weights())
+
+    weights_in_place = flat_weights
 
     def load(self, values: Float32) -> None:
         self.evaluator.set_weights(self._parts(values))
@@ -191,9 +194,9 @@ def as_rows(policy: EvaluatorPolicy, num_envs: int) -> Postprocess:
 
 
 def compute_gradient(
-    policy: EvaluatorPolicy, fragment: Fragment, timesteps: int
+    policy: EvaluatorPolicy, fragment: Fragment, timesteps: int, allocate: Allocate
 ) -> tuple[np.ndarray, Mapping[str, Any]]:
-    """A worker's own gradient [P] of its fragment."""
+    """A worker's own gradient [P] of its fragment, in memory of its own."""
     gradients, numbers = policy.evaluator.compute_gradients(fragment.columns)
     return _joined(gradients), _scalars(numbers)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import cloudpickle
+import numpy as np
 
 from actorrl import copies, failpoints
 from actorrl.data.allocate import Allocate
@@ -79,11 +81,13 @@ class Sampling:
         self.phases.lap("runtime")
         if self._weights.version > self.policy.version or self._weights.epoch != self._epoch:
             self._epoch = self._weights.epoch
-            version, arrays = self._weights.read()
-            self.policy.load_flat(arrays["flat"], version)
-            self.timesteps = int(arrays["timesteps"][0])
+            self._weights.hand(self._load)
             self.phases.lap("weights")
         return self.policy.version
+
+    def _load(self, version: int, arrays: Mapping[str, np.ndarray]) -> None:
+        self.policy.load_flat(arrays["flat"], version)
+        self.timesteps = int(arrays["timesteps"][0])
 
     def policies(self) -> dict[str, Policy]:
         """By id, where there are several and where there is one."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from actorrl.data import columns as c
+from actorrl.data.allocate import Allocate
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.fragment import Fragment, single_group
 from actorrl.policies.base import Policy
@@ -128,7 +129,11 @@ class GroupedBatch:
 
 
 def gradient_of_each(
-    computes: Mapping[str, ComputeLoss], policy: PolicyMap, fragment: Fragment, timesteps: int
+    computes: Mapping[str, ComputeLoss],
+    policy: PolicyMap,
+    fragment: Fragment,
+    timesteps: int,
+    allocate: Allocate = np.empty,
 ) -> tuple[np.ndarray, dict[str, float]]:
     """A worker's gradient [P] of all policies, each of the loss of its own agents (A3C)."""
     metrics: dict[str, float] = {}
@@ -139,7 +144,8 @@ def gradient_of_each(
             part = Fragment(single_group(fragment.groups[name]), 0, fragment.policy_version)
             parts[-1], found = by_backward(computes[name], policy[name], part, timesteps)
             metrics |= {f"{name}{SEPARATOR}{key}": float(x) for key, x in found.items()}
-    return np.concatenate(parts), metrics
+    gradient = allocate((sum(map(len, parts)),), np.dtype(np.float32))
+    return np.concatenate(parts, out=gradient), metrics
 
 
 def make_postprocess(

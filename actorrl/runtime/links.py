@@ -10,7 +10,7 @@ from actorrl.runtime.credit_links import Arrays, RequestOut, StreamOut, dropped_
 from actorrl.runtime.door import Door
 from actorrl.runtime.ledger import Ledger
 from actorrl.runtime.program import Link, LinkKind, Report, Request, State, Stream
-from actorrl.wire.blocks import Stamp
+from actorrl.wire.blocks import Stamp, Take
 from actorrl.wire.messages import Kind, Message
 from actorrl.wire.slabs import Allocate
 
@@ -158,6 +158,11 @@ class StateIn:
     def read(self) -> tuple[int, Arrays]:
         """The newest version and its arrays, the caller's own copies."""
         return self._block.read()
+
+    def hand(self, take: Take) -> None:
+        """`take(version, arrays)` copies what it needs of the newest version from where it lies,
+        and keeps none of the arrays; the last of its calls counts, should there be several."""
+        self._block.hand(take)
 
 
 class ReportOut:

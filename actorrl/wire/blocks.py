@@ -10,6 +10,7 @@ possible in principle between two instructions of one store and the next.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -28,6 +29,7 @@ _LAYOUT_LIMIT = 256 * 1024
 _START = _HEADER_NBYTES + _LAYOUT_LIMIT
 
 Entry = tuple[str, str, list[int]]  # name, dtype, shape
+Take = Callable[[int, Mapping[str, np.ndarray]], None]  # version, arrays by name
 
 
 class Stamp(NamedTuple):
@@ -147,15 +149,26 @@ class BlockReader:
 
     def read_stamped(self) -> tuple[Stamp, dict[str, np.ndarray]]:
         """The same with the epoch."""
+        copied: dict[str, np.ndarray] = {}
+
+        def take(version: int, arrays: Mapping[str, np.ndarray]) -> None:
+            copied.update({name: array.copy() for name, array in arrays.items()})
+
+        return self.hand(take), copied
+
+    def hand(self, take: Take) -> Stamp:
+        """`take` copies what it needs of the newest version from the block itself, and is called
+        again if the writer came around meanwhile: half of what it got may be newer then. Raises
+        WireError while `version` is 0."""
         if self._words is None and not self._open():
             raise WireError(f"{self._name}: nothing was published yet")
         words = self._words
         assert words is not None
         while True:
             number, stamp = _newest(words)
-            arrays = [array.copy() for array in self._buffers[number % 2]]
+            take(stamp.version, dict(zip(self._names, self._buffers[number % 2], strict=True)))
             if not _overwritten(words, number):
-                return stamp, dict(zip(self._names, arrays, strict=True))
+                return stamp
             time.sleep(0)
 
 

@@ -24,7 +24,7 @@ from actorrl.runtime.program import Program
 from actorrl.runtime.refs import CURRENT, DRIVER
 from actorrl.runtime.traffic import ByRole, happened, summed
 from actorrl.wire import values
-from actorrl.wire.blocks import Stamp
+from actorrl.wire.blocks import Stamp, Take
 from actorrl.wire.frames import check_sendable
 from actorrl.wire.messages import Kind, Message
 from actorrl.wire.slabs import Allocate, own_memory
@@ -48,6 +48,10 @@ class InprocBlock:
 
     def read(self) -> tuple[int, dict[str, np.ndarray]]:
         return self.version, {name: array.copy() for name, array in self._arrays.items()}
+
+    def hand(self, take: Take) -> Stamp:
+        take(self.version, self._arrays)
+        return self.newest()
 
 
 class InprocDoor:
