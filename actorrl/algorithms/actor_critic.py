@@ -14,6 +14,7 @@ from actorrl.algorithms.config import (
     AlgorithmConfig,
     GradClip,
     ObservationFilter,
+    Precision,
 )
 from actorrl.algorithms.optimizer import ADAM_EPS, Optimizer
 from actorrl.algorithms.schedules import Schedule, schedule_lines
@@ -116,6 +117,7 @@ class ActorCriticConfig(StochasticConfig):
     ] = None
 
     observation_filter: ObservationFilter = "NoFilter"
+    precision: Precision = "fp32"
 
     def entropy_at(self, timesteps: int) -> float:
         """The entropy's weight after so many env steps of all workers."""
@@ -149,6 +151,7 @@ def make_policy(
         seed,
         getattr(config, "observation_filter", "NoFilter"),
     )
+    policy.use_precision(getattr(config, "precision", "fp32"))
     if isinstance(config, StochasticConfig):
         policy.action_layout = action_layout(info.action_space, config.action_units())
     return policy

@@ -74,6 +74,7 @@ def make_policy(config: APEXConfig, info: EnvInfo, seed: int, env_indices: np.nd
         double=config.double_q,
         epsilons=_epsilons(config)[env_indices],
         observation_filter=config.observation_filter,
+        precision=config.precision,
     )
 
 

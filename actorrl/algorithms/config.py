@@ -40,6 +40,10 @@ ObservationFilter = Annotated[
 GradClip = Annotated[
     float, Meta(gt=0, description="largest L2 norm of the gradient; null: no limit")
 ]
+Precision = Annotated[
+    Literal["fp32", "bf16"],
+    Meta(description="of the network's body; bf16 is faster where the hardware has it"),
+]
 Gathers = Literal["rounds", "fragments", "single fragments", "replay", "dataset"]
 _ROOM = 1.1
 

@@ -142,6 +142,7 @@ def make_policy(config: DQNConfig, info: EnvInfo, seed: int, env_indices: np.nda
         noisy_sigma=config.sigma0 if config.noisy else None,
         explorer=config.make_explorer(),
         observation_filter=config.observation_filter,
+        precision=config.precision,
     )
 
 

@@ -10,13 +10,12 @@ weights that are some updates old; V-trace corrects for that. Losses are means o
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import numpy as np
 from msgspec import Meta
 from torch import Tensor
 
-from actorrl.algorithms import actor_critic
 from actorrl.algorithms.actor_critic import (
     ActorCriticConfig,
     Decay,
@@ -24,6 +23,8 @@ from actorrl.algorithms.actor_critic import (
     Momentum,
     OptType,
     make_optimizer,
+    make_policy,
+    make_postprocess,
 )
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.data import columns as c
@@ -72,36 +73,9 @@ class IMPALAConfig(ActorCriticConfig):
     decay: Decay = 0.99
     momentum: Momentum = 0.0
     epsilon: Epsilon = 1e-5
-    precision: Annotated[Literal["fp32", "bf16"], Meta(description="of the network's body")] = (
-        "fp32"
-    )
 
 
-# ---- policy ---------------------------------------------------------------------------------
-
-
-def make_policy(
-    config: IMPALAConfig, info: EnvInfo, seed: int, env_indices: np.ndarray
-) -> ActorCriticPolicy:
-    policy = actor_critic.make_policy(config, info, seed, env_indices)
-    policy.use_precision(config.precision)
-    return policy
-
-
-# ---- postprocess ----------------------------------------------------------------------------
-
-
-def make_postprocess(
-    config: ActorCriticConfig, clip_rewards: bool, policy: Policy, num_envs: int
-) -> Postprocess:
-    """Fragments as they are, less what the learner computes anew."""
-
-    def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:
-        for name in (c.ACTION_DIST_INPUTS, c.VF_PREDS):
-            fragment.columns.pop(name, None)
-        return fragment.to_message()
-
-    return postprocess
+# ---- policy and postprocess: actor_critic.py's -----------------------------------------------
 
 
 # ---- update ---------------------------------------------------------------------------------
@@ -113,7 +87,7 @@ class IMPALAUpdate:
     def __init__(self, config: IMPALAConfig, info: EnvInfo, seed: int, device: str) -> None:
         self._config = config
         self._clip_rewards = config.clips_rewards(info.frame_stack)
-        self.policy: ActorCriticPolicy = make_policy(config, info, seed, np.arange(1))
+        self.policy = make_policy(config, info, seed, np.arange(1))
         self.policy.to(device)
         self._optimizer = make_optimizer(self.policy, config)
 

@@ -79,6 +79,7 @@ class Optimizer:
         norm = flat.clip_gradient(self._clip.limit, self._span, self._clip.by)
         step = self._adam if self._name == "adam" else self._rmsprop
         step([flat.vector.data[self._span]], [flat.gradient[self._span]], lr)
+        flat.num_writes += 1
         beat()  # an update of many minibatches may take longer than a learner's progress limit
         return {"grad_gnorm": norm, "cur_lr": lr}
 

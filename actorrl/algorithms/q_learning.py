@@ -13,7 +13,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from actorrl.algorithms.config import GradClip
+from actorrl.algorithms.config import GradClip, Precision
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.algorithms.replay_config import AdamEpsilon, Prioritized, ReplayConfig, StepsSummed
 from actorrl.data import columns as c
@@ -48,6 +48,7 @@ class QConfig(ReplayConfig):
     double_q: Annotated[bool, Meta(description="double Q-learning")] = True
     dueling: Annotated[bool, Meta(description="dueling network")] = True
     target_network_update_freq: UpdatesApart = 1
+    precision: Precision = "fp32"
 
 
 class _Rows(NamedTuple):

@@ -18,6 +18,7 @@ from actorrl.models.masks import masked, masked_numpy
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.networks import MLP, linear
 from actorrl.models.numpy_forward import NumpyLinear, NumpyMLP, fits_numpy
+from actorrl.models.precision import features_of
 from actorrl.models.recurrent import LSTMCore, State
 from actorrl.models.value_head import ValueHead
 
@@ -101,12 +102,7 @@ class ActorCriticNetwork(nn.Module):
         return inputs.view(rows, batch, -1), values.view(rows, batch), state
 
     def _features(self, body: nn.Module, obs: Tensor) -> Tensor:
-        if self.body_precision == torch.float32:
-            features: Tensor = body(obs)
-            return features
-        with torch.autocast(obs.device.type, self.body_precision):
-            features = body(obs)
-        return features.float()
+        return features_of(body, obs, self.body_precision)
 
     def _heads(
         self, features: Tensor, value_features: Tensor, obs: Tensor

@@ -136,8 +136,6 @@ class CustomBody(_UsersModel):
 class CustomNetwork(_UsersModel):
     """The same methods as ActorCriticNetwork."""
 
-    body_precision = torch.float32
-
     @torch.no_grad()
     def _try_out(self) -> None:
         self.sequence(self._zeros().unsqueeze(0), self.initial_state(2))

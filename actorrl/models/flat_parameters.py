@@ -32,6 +32,7 @@ class FlatParameters:
         self.layout = [(name, tuple(p.shape)) for name, p in module.named_parameters()]
         size = sum(p.numel() for p in module.parameters())
         self.vector = nn.Parameter(torch.zeros(size))  # [P]
+        self.num_writes = 0  # to it, by `load` and by optimizers: what was made of it then is old
         self._bind(torch.cat([p.detach().flatten().float() for p in module.parameters()]))
 
     def _bind(self, values: Tensor) -> None:

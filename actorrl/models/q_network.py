@@ -21,6 +21,7 @@ from actorrl.models.model_config import ModelConfig
 from actorrl.models.networks import ACTIVATIONS, MLP, linear
 from actorrl.models.noisy import NoisyLinear
 from actorrl.models.numpy_forward import NumpyLinear, NumpyMLP, fits_numpy
+from actorrl.models.precision import features_of
 
 Float32 = NDArray[np.float32]
 
@@ -44,7 +45,8 @@ class QNetwork(nn.Module):
     layers `post_fcnet_hiddens` of its own (none: linear in the features). `support` (Bellemare et
     al. 2017): the streams give logits of Z atoms, and Q is the distribution's mean. `noisy_sigma`
     (Fortunato et al. 2018): the streams' layers are noisy, with this initial sigma. The first
-    `mask_size` elements of observations mask actions: their values are MASKED.
+    `mask_size` elements of observations mask actions: their values are MASKED. The body runs in
+    `body_precision`, bfloat16 under autocast; everything after it in float32.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class QNetwork(nn.Module):
         super().__init__()
         self.support = support
         self.mask_size = mask_size
+        self.body_precision = torch.float32
         if mask_size and support is not None:
             raise ConfigError(
                 "num_atoms: observations with an action_mask together with a distribution over "
@@ -76,7 +79,7 @@ class QNetwork(nn.Module):
     def forward(self, obs: Tensor) -> Tensor:
         if self.support is not None:
             return self.mean_of(self.logits(obs))
-        features = self.body(unmasked(obs, self.mask_size, self.body))
+        features = self._features(unmasked(obs, self.mask_size, self.body))
         q: Tensor = self.advantages(features)
         if self.value is not None:
             q = q - q.mean(dim=-1, keepdim=True) + self.value(features)
@@ -85,13 +88,16 @@ class QNetwork(nn.Module):
     def logits(self, obs: Tensor) -> Tensor:
         """Of the distribution of each action's return, [N, ...] -> [N, A, Z]."""
         assert self.support is not None, "this network gives values, not distributions"
-        features = self.body(obs)
+        features = self._features(obs)
         logits: Tensor = self.advantages(features)
         logits = logits.view(features.shape[0], self.num_actions, self.support.num_atoms)
         if self.value is not None:
             logits = logits - logits.mean(dim=1, keepdim=True)
             logits = logits + self.value(features).unsqueeze(1)
         return logits
+
+    def _features(self, obs: Tensor) -> Tensor:
+        return features_of(self.body, obs, self.body_precision)
 
     def mean_of(self, logits: Tensor) -> Tensor:
         """Q [N, A] of `logits` [N, A, Z]."""
@@ -112,8 +118,10 @@ class QNetwork(nn.Module):
                 module.be_quiet()
 
     def numpy_forward(self) -> Callable[[NDArray[Any]], Float32] | None:
-        """The same over the same weights in NumPy, or None if the network is not small."""
+        """The same over the same weights in NumPy, or None if the network is not small, or bf16."""
         if self.support is not None or self.advantages.is_noisy:
+            return None
+        if self.body_precision != torch.float32:
             return None
         streams = [self.advantages] if self.value is None else [self.advantages, self.value]
         if not fits_numpy([self.body, *(stream.hidden for stream in streams)]):

@@ -26,6 +26,7 @@ from actorrl.models.frames import stack_frames
 from actorrl.models.input_filter import FilteredNetwork
 from actorrl.models.masks import mask_size
 from actorrl.models.model_config import ModelConfig
+from actorrl.models.precision import acting_network, set_precision
 from actorrl.policies.base import (
     Act,
     Array,
@@ -88,6 +89,7 @@ class ActorCriticPolicy(FilteringPolicy):
 
     def _weights_moved(self) -> None:
         self._numpy_forward = self.model.numpy_forward()
+        self._acting = acting_network(self.model)
 
     @property
     def _network(self) -> ActorCriticNetwork | CustomNetwork:
@@ -103,11 +105,7 @@ class ActorCriticPolicy(FilteringPolicy):
         if precision not in dtypes:
             raise ConfigError(f"precision: {precision!r} is not accepted, expected fp32 or bf16")
         network = self._network
-        if isinstance(network, CustomNetwork):
-            if precision != "fp32":
-                raise ConfigError("precision: bf16 together with model.custom_model, expected fp32")
-            return
-        network.body_precision = dtypes[precision]
+        set_precision(network, precision, isinstance(network, CustomNetwork))
         self._weights_moved()
 
     # ---- acting ---------------------------------------------------------------------------------
@@ -126,15 +124,16 @@ class ActorCriticPolicy(FilteringPolicy):
 
     def _torch_forward(self, obs: Array, state: ArrayState) -> tuple[Array, Array, ArrayState]:
         device = self.device
+        model = self._acting.of(self.flat.num_writes) if self._acting is not None else self.model
         with torch.inference_mode():
             x = as_tensor(obs, device)
             if self.recurrent:
                 tensors = tuple(as_tensor(part, device) for part in state)
-                inputs, values, tensors = self.model.sequence(x.unsqueeze(0), tensors)
+                inputs, values, tensors = model.sequence(x.unsqueeze(0), tensors)
                 inputs, values = inputs[0], values[0]
                 state = tuple(part.cpu().numpy() for part in tensors)
             else:
-                inputs, values = self.model(x)
+                inputs, values = model(x)
         return inputs.cpu().numpy(), values.cpu().numpy(), state
 
     def greedy(

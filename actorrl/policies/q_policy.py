@@ -18,9 +18,11 @@ from torch import Tensor
 from actorrl.data import columns as c
 from actorrl.data.frame_stack import final_stacks
 from actorrl.errors import ConfigError
+from actorrl.models.custom import CustomBody
 from actorrl.models.flat_parameters import Float32
 from actorrl.models.masks import MASKED, mask_size
 from actorrl.models.model_config import ModelConfig
+from actorrl.models.precision import acting_network, set_precision
 from actorrl.models.q_network import QNetwork, Support
 from actorrl.policies.base import Act, Array, ArrayState, as_tensor, seeded
 from actorrl.policies.exploration import PiecewiseSchedule
@@ -55,7 +57,9 @@ class QPolicy(ReplayPolicy):
         noisy_sigma: float | None = None,
         explorer: Explorer | None = None,
         observation_filter: str = "NoFilter",
+        precision: str = "fp32",
     ) -> None:
+        """`precision` "bf16" runs the network's body in bfloat16, and that of target networks."""
         super().__init__(
             observation_space,
             action_space,
@@ -71,6 +75,7 @@ class QPolicy(ReplayPolicy):
         self.noisy = noisy_sigma is not None
         self.epsilon_schedule = epsilon_schedule
         self._explorer = explorer
+        self._precision = precision
         self._make_network = functools.partial(
             QNetwork,
             observation_space,
@@ -89,10 +94,13 @@ class QPolicy(ReplayPolicy):
         self.set_epsilons(np.zeros(1) if epsilons is None else epsilons)
 
     def _make_model(self) -> QNetwork:
-        return self._with_filter(self._make_network())
+        network = self._make_network()
+        set_precision(network, self._precision, isinstance(network.body, CustomBody))
+        return self._with_filter(network)
 
     def _weights_moved(self) -> None:
         self._numpy_forward = self.model.numpy_forward()
+        self._acting = acting_network(self.model)
 
     def set_epsilons(self, epsilons: Array | float) -> None:
         """One epsilon for each environment, or a single one for however many there are."""
@@ -146,8 +154,9 @@ class QPolicy(ReplayPolicy):
         """Of filtered ones."""
         if self._numpy_forward is not None:
             return self._numpy_forward(obs)
+        model = self._acting.of(self.flat.num_writes) if self._acting is not None else self.model
         with torch.inference_mode():
-            q: Float32 = self.model(as_tensor(obs, self.device)).cpu().numpy()
+            q: Float32 = model(as_tensor(obs, self.device)).cpu().numpy()
         return q
 
     def greedy(

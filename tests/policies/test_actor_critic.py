@@ -5,6 +5,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
+from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.errors import ConfigError
 from actorrl.losses.policy_gradient import impala_loss
@@ -175,3 +176,28 @@ def test_bf16_runs_the_body_only_and_stays_near():
     assert 0 < difference.max() < 0.05
     with pytest.raises(ConfigError, match="expected fp32 or bf16"):
         policy.use_precision("fp8")
+
+
+@pytest.mark.parametrize("settings", [{}, {"use_lstm": True}, {"vf_share_layers": False}])
+def test_in_bf16_acting_sees_what_learning_sees_also_of_newer_weights(settings):
+    """Acting has copies of the weights that are cast already."""
+    policy = ActorCriticPolicy(SCREEN, Discrete(3), 4, ModelConfig(**settings))
+    policy.use_precision("bf16")
+    obs = np.random.default_rng(0).integers(0, 256, (2, 4, 36, 40), dtype=np.uint8)
+
+    def differences():
+        acted = policy.act(obs, policy.initial_state(2)).extras
+        state = policy.model.initial_state(2)
+        inputs, values, _ = policy.model.sequence(torch.from_numpy(obs).unsqueeze(0), state)
+        learned = {c.ACTION_DIST_INPUTS: inputs[0], c.VF_PREDS: values[0]}
+        return [np.abs(acted[n] - x.detach().numpy()).max() for n, x in learned.items()]
+
+    optimizer = Optimizer(policy, 1e-2)
+    before = policy.act(obs, policy.initial_state(2)).extras[c.VF_PREDS]
+    assert max(differences()) < 1e-6
+    policy.load_flat(policy.flat_weights() * np.float32(1.1), version=1)
+    assert max(differences()) < 1e-6
+    state = policy.model.initial_state(2)
+    optimizer.minimize(policy.model.sequence(torch.from_numpy(obs)[None], state)[1].sum(), 0)
+    assert max(differences()) < 1e-6
+    assert np.abs(policy.act(obs, policy.initial_state(2)).extras[c.VF_PREDS] - before).min() > 0

@@ -37,6 +37,24 @@ def test_acting_and_learning_see_the_same_values_of_stacks():
     np.testing.assert_allclose(q, policy.q_values(torch.from_numpy(obs)).detach(), atol=1e-5)
 
 
+def test_bf16_runs_the_bodies_of_policy_and_target_and_stays_near():
+    exact, rough = (QPolicy(SCREEN, Discrete(3), 4, precision=x) for x in ("fp32", "bf16"))
+    obs = np.random.default_rng(0).integers(0, 256, (5, 4, 36, 40), dtype=np.uint8)
+    for weights in (exact.flat_weights(), exact.flat_weights() * np.float32(1.1)):
+        exact.load_flat(weights, 1)
+        rough.load_flat(weights, 1)
+        difference = np.abs(exact.compute_q_values(obs) - rough.compute_q_values(obs))
+        assert 0 < difference.max() < 0.05
+        learned = rough.q_values(torch.from_numpy(obs)).detach()
+        assert learned.dtype == torch.float32
+        np.testing.assert_allclose(rough.compute_q_values(obs), learned, atol=1e-6)
+    np.testing.assert_allclose(
+        rough.make_target().q_values(torch.from_numpy(obs)), learned, atol=1e-6
+    )
+    with pytest.raises(ConfigError, match="expected fp32 or bf16"):
+        QPolicy(SCREEN, Discrete(3), precision="fp8")
+
+
 def test_each_environment_explores_with_its_own_epsilon():
     """A random action is the greedy one in a third of the draws: 2/3 epsilon differ."""
     epsilons = np.array([0.0, 0.1, 0.5, 1.0])
