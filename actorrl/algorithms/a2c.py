@@ -18,18 +18,17 @@ import numpy as np
 from msgspec import Meta
 from torch import Tensor
 
-from actorrl.algorithms.actor_critic import GAEConfig, Lambda, make_policy
+from actorrl.algorithms.actor_critic import GAEConfig, Lambda, make_policy, make_postprocess
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.config import Gathers
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
-from actorrl.data.fragment import Fragment
 from actorrl.envs.check import EnvInfo
 from actorrl.losses.policy_gradient import a2c_loss
 from actorrl.losses.returns import lambda_returns
 from actorrl.policies.actor_critic import ActorCriticPolicy
 from actorrl.policies.base import Policy
-from actorrl.roles.settings import Arrays, Body, Metrics, Postprocess, State
+from actorrl.roles.settings import Metrics, State
 from actorrl.runtime.program import Program
 from actorrl.topologies import synchronous
 
@@ -39,6 +38,7 @@ class A2CConfig(GAEConfig):
     several_learners: ClassVar[bool] = True
     gathers: ClassVar[Gathers] = "rounds"
     reproducible: ClassVar[bool] = True
+    unread: ClassVar[frozenset[str]] = frozenset({c.ACTION_DIST_INPUTS, c.ACTION_LOGP, c.VF_PREDS})
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 1e-4})] = 1e-3
     lambda_: Lambda = 1.0
@@ -50,23 +50,7 @@ class A2CConfig(GAEConfig):
     ] = 100
 
 
-# ---- policy: actor_critic.py's ---------------------------------------------------------------
-
-
-# ---- postprocess ----------------------------------------------------------------------------
-
-
-def make_postprocess(
-    config: GAEConfig, clip_rewards: bool, policy: Policy, num_envs: int
-) -> Postprocess:
-    """Fragments as they are, less what the loss does not read."""
-
-    def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:
-        for name in (c.ACTION_LOGP, c.ACTION_DIST_INPUTS, c.VF_PREDS):
-            fragment.columns.pop(name, None)
-        return fragment.to_message()
-
-    return postprocess
+# ---- policy and postprocess: actor_critic.py's -----------------------------------------------
 
 
 # ---- update ---------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Meta
 from torch import Tensor
 
-from actorrl.algorithms.a2c import compute_loss
+from actorrl.algorithms.a2c import A2CConfig, compute_loss
 from actorrl.algorithms.actor_critic import (
     Decay,
     Epsilon,
@@ -40,6 +40,7 @@ class A3CConfig(GAEConfig):
     several_policies: ClassVar[bool] = True
     gathers: ClassVar[Gathers] = "single fragments"
     learner_differentiates: ClassVar[bool] = False
+    unread: ClassVar[frozenset[str]] = A2CConfig.unread
     WITHOUT_EFFECT: ClassVar[dict[str, str]] = {
         "train_batch_size": "each step follows the gradient of one worker's fragment"
     }

@@ -18,11 +18,13 @@ from actorrl.algorithms.config import (
 )
 from actorrl.algorithms.optimizer import ADAM_EPS, Optimizer
 from actorrl.algorithms.schedules import Schedule, schedule_lines
+from actorrl.data.fragment import Fragment
 from actorrl.envs.check import EnvInfo
 from actorrl.models.action_layout import Units, action_layout
 from actorrl.policies.actor_critic import ActorCriticPolicy
 from actorrl.policies.base import Policy
 from actorrl.policies.exploration import PiecewiseSchedule
+from actorrl.roles.settings import Arrays, Body, Postprocess
 
 if TYPE_CHECKING:
     from actorrl.algorithms.a3c import A3CConfig
@@ -139,6 +141,9 @@ class GAEConfig(ActorCriticConfig):
     lambda_: Lambda = 0.95
 
 
+# ---- policy ---------------------------------------------------------------------------------
+
+
 def make_policy(
     config: AlgorithmConfig, info: EnvInfo, seed: int, env_indices: np.ndarray
 ) -> ActorCriticPolicy:
@@ -155,6 +160,25 @@ def make_policy(
     if isinstance(config, StochasticConfig):
         policy.action_layout = action_layout(info.action_space, config.action_units())
     return policy
+
+
+# ---- postprocess ----------------------------------------------------------------------------
+
+
+def make_postprocess(
+    config: ActorCriticConfig, clip_rewards: bool, policy: Policy, num_envs: int
+) -> Postprocess:
+    """Fragments as they are, less what the loss does not read."""
+
+    def postprocess(fragment: Fragment) -> tuple[Body, Arrays]:
+        for name in config.unread:
+            fragment.columns.pop(name, None)
+        return fragment.to_message()
+
+    return postprocess
+
+
+# ---- update ---------------------------------------------------------------------------------
 
 
 def make_optimizer(policy: Policy, config: A3CConfig | IMPALAConfig) -> Optimizer:

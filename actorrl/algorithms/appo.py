@@ -21,9 +21,8 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from actorrl.algorithms.actor_critic import ActorCriticConfig, make_policy
+from actorrl.algorithms.actor_critic import ActorCriticConfig, make_policy, make_postprocess
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.impala import make_postprocess
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
@@ -41,6 +40,7 @@ _LARGEST_RATIO = 2.0  # of mu to the target, as IMPACT's 1/beta: older data weig
 class APPOConfig(ActorCriticConfig):
     several_policies: ClassVar[bool] = True
     several_learners: ClassVar[bool] = True
+    unread: ClassVar[frozenset[str]] = frozenset({c.ACTION_DIST_INPUTS, c.VF_PREDS})
     OF_THE_RUN: ClassVar[frozenset[str]] = ActorCriticConfig.OF_THE_RUN | {"max_policy_lag"}
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
@@ -95,7 +95,7 @@ class APPOConfig(ActorCriticConfig):
         return super().validate()
 
 
-# ---- policy: actor_critic.py's; postprocess: IMPALA's ---------------------------------------
+# ---- policy and postprocess: actor_critic.py's ----------------------------------------------
 
 
 # ---- update ---------------------------------------------------------------------------------

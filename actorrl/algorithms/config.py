@@ -67,6 +67,7 @@ class AlgorithmConfig(EvaluationSettings):
     several_policies: ClassVar[bool] = False  # whether it can learn more than one
     collects_fragments: ClassVar[bool] = True  # else whole populations, or a dataset
     learns_from_rows: ClassVar[bool] = False  # single decisions, not fragments of [T, B]
+    unread: ClassVar[frozenset[str]] = frozenset()  # extras of acting that no learner reads
     OF_THE_RUN: ClassVar[frozenset[str]]  # settings that policies cannot have of their own
 
     env: Annotated[

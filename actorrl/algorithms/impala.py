@@ -28,12 +28,9 @@ from actorrl.algorithms.actor_critic import (
 )
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.data import columns as c
-from actorrl.data.fragment import Fragment
 from actorrl.envs.check import EnvInfo
 from actorrl.losses.policy_gradient import impala_loss
-from actorrl.policies.actor_critic import ActorCriticPolicy
-from actorrl.policies.base import Policy
-from actorrl.roles.settings import Arrays, Body, Metrics, Postprocess, State
+from actorrl.roles.settings import Metrics, State
 from actorrl.runtime.program import Program
 from actorrl.topologies import sample_queue
 
@@ -41,6 +38,7 @@ from actorrl.topologies import sample_queue
 class IMPALAConfig(ActorCriticConfig):
     several_policies: ClassVar[bool] = True
     several_learners: ClassVar[bool] = True
+    unread: ClassVar[frozenset[str]] = frozenset({c.ACTION_DIST_INPUTS, c.VF_PREDS})
     OF_THE_RUN: ClassVar[frozenset[str]] = ActorCriticConfig.OF_THE_RUN | {"max_policy_lag"}
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3

@@ -53,6 +53,7 @@ class Setup(NamedTuple):
             recreate_failed_envs=config.recreate_failed_envs,
             whole_episodes=config.wants_whole_episodes(),
             num_lead_in=config.num_lead_in(),
+            unread=config.unread,
             output=config.output,
             callbacks=config.callbacks_class,
             collects_fragments=config.collects_fragments,

@@ -36,6 +36,13 @@ Bind = Callable[[Tensor], ActionDistribution]
 Draw = Callable[[Float32, np.random.Generator, bool], tuple[Array, Float32]]
 
 
+class InTwoSteps(NamedTuple):
+    """`Draw`, whose log-probabilities may come later, for many rows at once."""
+
+    choose: Callable[[Float32, np.random.Generator, bool], Array]
+    log_prob: Callable[[Float32, Array], Float32]  # inputs [N, n], actions [N] -> [N]
+
+
 class DistributionFamily(NamedTuple):
     """The distribution of one action space."""
 
@@ -43,6 +50,7 @@ class DistributionFamily(NamedTuple):
     bind: Bind
     draw: Draw  # (inputs [B, n], random, greedy) -> stored actions, log-probabilities [B]
     free_log_std: bool = False  # whether the last half of the inputs can be free variables
+    in_two_steps: InTwoSteps | None = None  # the same draws
 
 
 def distribution_for(action_space: Any, model_config: Any = None) -> DistributionFamily:
@@ -63,11 +71,13 @@ def distribution_for(action_space: Any, model_config: Any = None) -> Distributio
 def _family(space: Any) -> DistributionFamily:
     layout = action_layout(space)  # raises for spaces that nobody can act in
     if isinstance(space, spaces.Discrete):
-        return DistributionFamily(int(space.n), Categorical, distributions.sample_numpy)
+        two = InTwoSteps(distributions.choose_numpy, distributions.log_prob_numpy)
+        draw: Draw = distributions.sample_numpy
+        return DistributionFamily(int(space.n), Categorical, draw, in_two_steps=two)
     if isinstance(space, spaces.MultiDiscrete):
         sizes = space.nvec.ravel().tolist()
         bind: Bind = functools.partial(MultiCategorical, sizes=sizes, shape=layout.shape)
-        draw: Draw = functools.partial(_draw_choices, sizes=sizes, shape=layout.shape)
+        draw = functools.partial(_draw_choices, sizes=sizes, shape=layout.shape)
         return DistributionFamily(sum(sizes), bind, draw)
     if isinstance(space, spaces.MultiBinary):
         bind = functools.partial(Bernoulli, shape=layout.shape)

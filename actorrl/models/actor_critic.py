@@ -6,7 +6,7 @@ L rows in time, B sequences side by side, N rows in any order, n inputs of the a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,6 +23,14 @@ from actorrl.models.recurrent import LSTMCore, State
 from actorrl.models.value_head import ValueHead
 
 Float32 = NDArray[np.float32]
+_NO_VALUES = np.empty(0, np.float32)
+
+
+class NumpyForward(Protocol):
+    """A forward over a network's weights without torch."""
+
+    def __call__(self, obs: NDArray[Any], with_values: bool = True, /) -> tuple[Float32, Float32]:
+        """obs [B, ...] -> inputs [B, n], values [B], or [0] where nobody wants them."""
 
 
 class ActorCriticNetwork(nn.Module):
@@ -116,11 +124,8 @@ class ActorCriticNetwork(nn.Module):
             inputs = masked(inputs, obs)
         return inputs, self.value_head(own)
 
-    def numpy_forward(self) -> Callable[[NDArray[Any]], tuple[Float32, Float32]] | None:
-        """obs [B, ...] -> inputs [B, n], values [B] over the same weights, if the network is small.
-
-        None for images, LSTMs, large networks, bfloat16 and weights that are not on the CPU.
-        """
+    def numpy_forward(self) -> NumpyForward | None:
+        """None for images, LSTMs, large networks, bfloat16 and weights that are not on the CPU."""
         own_parts = [] if self.value_body is None else [self.value_body, self.value_post]
         if self.core is not None or self.body_precision != torch.float32:
             return None
@@ -133,15 +138,17 @@ class ActorCriticNetwork(nn.Module):
         log_std = None if self.log_std is None else self.log_std.detach().numpy()
         mask_size = self.mask_size
 
-        def forward(obs: NDArray[Any]) -> tuple[Float32, Float32]:
+        def forward(obs: NDArray[Any], with_values: bool = True) -> tuple[Float32, Float32]:
             seen = obs[:, mask_size:] if mask_size else obs
             features = policy_parts(seen)
-            own = features if value_parts is None else value_parts(seen)
             inputs = policy_head(features)
             if mask_size:
                 inputs = masked_numpy(inputs, obs)
             if log_std is not None:
                 inputs = np.concatenate([inputs, np.broadcast_to(log_std, inputs.shape)], axis=1)
+            if not with_values:
+                return inputs, _NO_VALUES
+            own = features if value_parts is None else value_parts(seen)
             return inputs, value_head(own)[:, 0] * unit
 
         return forward

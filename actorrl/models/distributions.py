@@ -24,6 +24,23 @@ def sample(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
     return (torch.log_softmax(logits, dim=-1) - race.log()).argmax(-1)
 
 
+def choose_numpy(
+    logits: Float32, random: np.random.Generator, greedy: bool = False
+) -> NDArray[np.int64]:
+    """logits [B, A] -> actions [B]; greedy takes the mode."""
+    if greedy:
+        return logits.argmax(axis=1)
+    race = random.standard_exponential(logits.shape, dtype=np.float32)
+    # Exp(1) can be exactly 0 in float32, and would win the race even for a masked action.
+    np.log(np.maximum(race, _SMALLEST, out=race), out=race)
+    return np.subtract(logits, race, out=race).argmax(axis=1)
+
+
+def log_prob_numpy(logits: Float32, actions: NDArray[Any]) -> Float32:
+    """Log-probabilities [B] of actions [B] under logits [B, A]."""
+    return log_softmax_numpy(logits)[np.arange(len(actions)), actions]
+
+
 def log_softmax_numpy(logits: Float32) -> Float32:
     """[B, A] -> [B, A] float32."""
     shifted = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
@@ -35,12 +52,5 @@ def sample_numpy(
     logits: Float32, random: np.random.Generator, greedy: bool = False
 ) -> tuple[NDArray[np.int64], Float32]:
     """logits [B, A] -> actions [B] int64 and their log-probabilities [B]; greedy takes the mode."""
-    normalised = log_softmax_numpy(logits)
-    scores: Any = normalised
-    if not greedy:
-        race = random.standard_exponential(logits.shape, dtype=np.float32)
-        # Exp(1) can be exactly 0 in float32, and would win the race even for a masked action.
-        np.log(np.maximum(race, _SMALLEST, out=race), out=race)
-        scores = np.subtract(normalised, race, out=race)
-    actions = scores.argmax(axis=1)
-    return actions, normalised[np.arange(len(actions)), actions]
+    actions = choose_numpy(logits, random, greedy)
+    return actions, log_prob_numpy(logits, actions)

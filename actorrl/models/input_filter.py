@@ -5,7 +5,6 @@ So workers, evaluation and checkpoints filter as the learner did, and stored obs
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from actorrl.models.actor_critic import ActorCriticNetwork
+from actorrl.models.actor_critic import ActorCriticNetwork, NumpyForward
 from actorrl.models.custom import CustomNetwork
 from actorrl.models.recurrent import State
 
@@ -72,8 +71,8 @@ class FilteredNetwork(nn.Module):
     def initial_state(self, batch: int) -> State:
         return self.network.initial_state(batch)
 
-    def numpy_forward(self) -> Callable[[NDArray[Any]], tuple[Float32, Float32]] | None:
+    def numpy_forward(self) -> NumpyForward | None:
         inner = self.network.numpy_forward()
         if inner is None:
             return None
-        return lambda obs: inner(self.filter.in_numpy(obs))
+        return lambda obs, with_values=True: inner(self.filter.in_numpy(obs), with_values)

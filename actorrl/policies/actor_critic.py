@@ -6,7 +6,8 @@ in a stack.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,9 +102,6 @@ class ActorCriticPolicy(FilteringPolicy):
 
     def use_precision(self, precision: str) -> None:
         """ "fp32", or "bf16" to run the network's body in bfloat16 (heads and losses never)."""
-        dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
-        if precision not in dtypes:
-            raise ConfigError(f"precision: {precision!r} is not accepted, expected fp32 or bf16")
         network = self._network
         set_precision(network, precision, isinstance(network, CustomNetwork))
         self._weights_moved()
@@ -114,13 +112,41 @@ class ActorCriticPolicy(FilteringPolicy):
         return tuple(part.cpu().numpy() for part in self.model.initial_state(batch))
 
     def act(self, obs: Array, state: ArrayState = (), explore: bool = True) -> Act:
-        if self._numpy_forward is not None:
-            inputs, values = self._numpy_forward(obs)
-        else:
-            inputs, values, state = self._torch_forward(obs, state)
+        inputs, values, state = self._forward(obs, state, True)
         actions, logp = self._family.draw(inputs, self.random, not explore)
         extras = {c.ACTION_LOGP: logp, c.ACTION_DIST_INPUTS: inputs, c.VF_PREDS: values}
         return Act(actions, extras, state)
+
+    def acting_without(self, unread: frozenset[str]) -> Callable[[Array, ArrayState, bool], Act]:
+        is_ours = type(self).act is ActorCriticPolicy.act
+        if not is_ours or c.VF_PREDS not in unread or self._family.in_two_steps is None:
+            return self.act
+        needs_inputs = not unread.issuperset((c.ACTION_DIST_INPUTS, c.ACTION_LOGP))
+        return functools.partial(self._act_only, self._family.in_two_steps.choose, needs_inputs)
+
+    def _act_only(
+        self, choose: Any, needs_inputs: bool, obs: Array, state: ArrayState, explore: bool
+    ) -> Act:
+        """What `act` does, without values, and with log-probabilities to come."""
+        inputs, _, state = self._forward(obs, state, False)
+        actions = choose(inputs, self.random, not explore)
+        return Act(actions, {c.ACTION_DIST_INPUTS: inputs} if needs_inputs else {}, state)
+
+    def complete(self, columns: dict[str, Array], unread: frozenset[str]) -> None:
+        two = self._family.in_two_steps
+        if c.ACTION_LOGP not in columns and c.ACTION_LOGP not in unread and two is not None:
+            inputs, actions = columns[c.ACTION_DIST_INPUTS], columns[c.ACTIONS]
+            logp = two.log_prob(inputs.reshape(-1, inputs.shape[-1]), actions.reshape(-1))
+            columns[c.ACTION_LOGP] = logp.reshape(actions.shape)
+        super().complete(columns, unread)
+
+    def _forward(
+        self, obs: Array, state: ArrayState, with_values: bool = True
+    ) -> tuple[Array, Array, ArrayState]:
+        """Inputs [B, n], values [B] (those that cost something only if they are wanted), state."""
+        if self._numpy_forward is not None:
+            return *self._numpy_forward(obs, with_values), state
+        return self._torch_forward(obs, state)
 
     def _torch_forward(self, obs: Array, state: ArrayState) -> tuple[Array, Array, ArrayState]:
         device = self.device
@@ -177,9 +203,7 @@ class ActorCriticPolicy(FilteringPolicy):
             obs = stack_frames_numpy(frames, age, self.frame_stack)[0]
         else:
             obs = columns[c.OBS][-1]
-        if self._numpy_forward is not None:
-            return self._numpy_forward(obs)[1]
-        return self._torch_forward(obs, state)[1]
+        return self._forward(obs, state)[1]
 
     # ---- learning -------------------------------------------------------------------------------
 

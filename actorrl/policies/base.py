@@ -101,6 +101,17 @@ class Policy:
         actions, state_out, extras = self.compute_actions(obs, list(state), explore=explore)
         return Act(self.action_layout.from_env(actions), dict(extras), tuple(state_out))
 
+    def acting_without(self, unread: frozenset[str]) -> Callable[[Array, ArrayState, bool], Act]:
+        """`act` for collectors whose receivers never read these of its extras: it may leave them
+        out, and leave others to `complete`."""
+        return self.act
+
+    def complete(self, columns: dict[str, Array], unread: frozenset[str]) -> None:
+        """Called by these collectors with the columns of each fragment: adds what is still missing,
+        and takes out what is not read."""
+        for name in unread:
+            columns.pop(name, None)
+
     def initial_state(self, batch: int) -> ArrayState:
         """The recurrent state of B environments at an episode's start; () without recurrence."""
         return ()

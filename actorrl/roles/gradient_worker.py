@@ -55,7 +55,7 @@ class GradientWorker(SamplingActor):
 
     def step(self) -> None:
         self._sampling.refresh()
-        fragment = self._sampling.collect()
+        fragment = self._sampling.collect(unread=self._settings.unread)
         started = time.monotonic()
         stream = self.context.stream("gradients")
         gradient, metrics = self._compute_gradient(

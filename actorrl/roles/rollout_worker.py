@@ -95,12 +95,15 @@ class Sampling:
             return self.policy.policies
         return {DEFAULT_POLICY: self.policy}
 
-    def collect(self, allocate: Allocate | None = None) -> Fragment:
-        """`allocate` is asked for the observations' memory, unless others see them before."""
+    def collect(
+        self, allocate: Allocate | None = None, unread: frozenset[str] = frozenset()
+    ) -> Fragment:
+        """`allocate` is asked for the observations' memory, and extras that are `unread` are left
+        out, unless others see the fragment before."""
         self.phases.lap("runtime")
         before = dict(self.collector.timers)
         if isinstance(self.collector, Collector) and self._writer is None and not self._callbacks:
-            fragment = self.collector.collect(allocate)
+            fragment = self.collector.collect(allocate, unread)
         else:
             fragment = self.collector.collect()
         self.phases.lap_split(_sampling_phases(before, self.collector.timers))
@@ -278,7 +281,8 @@ class RolloutWorker(SamplingActor):
         self._sampling.phases.lap("send")
 
     def _collect(self, allocate: Allocate) -> tuple[Body, Arrays]:
-        body, arrays = self._postprocess(self._sampling.collect(allocate))
+        fragment = self._sampling.collect(allocate, self._settings.unread)
+        body, arrays = self._postprocess(fragment)
         self._sampling.phases.lap("postprocess")
         return body, arrays
 

@@ -43,6 +43,7 @@ class WorkerSettings:
     recreate_failed_envs: bool = False
     whole_episodes: bool = False  # fragments of these alone
     num_lead_in: int = 0  # rows before a fragment whose frames the postprocess needs as well
+    unread: frozenset[str] = frozenset()  # extras of policies that the learner does not read
     output: str | None = None  # folder of the dataset that the workers write
     callbacks: type[DefaultCallbacks] | None = None  # the user's class
     collects_fragments: bool = True  # else there are no episodes for callbacks to see

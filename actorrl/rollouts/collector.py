@@ -6,6 +6,7 @@ thread. No Python loop runs over environments.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -33,6 +34,9 @@ class Act(Protocol):
     def state(self) -> tuple[np.ndarray, ...]: ...  # each [B, ...]: after these observations
 
 
+ActFunction = Callable[[np.ndarray, tuple[np.ndarray, ...], bool], Act]
+
+
 class ActingPolicy(Protocol):
     """What the collector needs of a policy. NumPy in, NumPy out."""
 
@@ -44,6 +48,11 @@ class ActingPolicy(Protocol):
     def initial_state(self, num_envs: int, /) -> tuple[np.ndarray, ...]: ...
 
     def env_actions(self, actions: np.ndarray, /) -> Any: ...  # B actions of the action space
+
+    # See policies/base.py; asked only where some extras are not read.
+    def acting_without(self, unread: frozenset[str], /) -> ActFunction: ...
+
+    def complete(self, columns: dict[str, np.ndarray], unread: frozenset[str], /) -> None: ...
 
 
 class Collector:
@@ -82,19 +91,24 @@ class Collector:
         self._state: tuple[np.ndarray, ...] = ()
         self._fresh_state: tuple[np.ndarray, ...] = ()
 
-    def collect(self, allocate: Allocate | None = None) -> Fragment:
+    def collect(
+        self, allocate: Allocate | None = None, unread: frozenset[str] = frozenset()
+    ) -> Fragment:
         """The next T x B rows, those that are not valid included. Raises EnvironmentFailure.
 
         Observations are put where `allocate(shape, dtype)` says. Nobody may write there until the
         next call has asked it for memory, which may be the same: it looks back at the last rows.
-        Without it the fragment is its receiver's alone."""
+        Without it the fragment is its receiver's alone. It lacks `unread` of the policy's extras:
+        what nobody reads need not be computed."""
         started = perf_counter()
         if self._recording.carried is None:
             self._start()
-        version = self.policy.version
+        policy, version = self.policy, self.policy.version
         self._recording.begin(allocate or np.empty)
-        self._fill()
+        self._fill(policy.acting_without(unread) if unread else policy.act)
         columns = self._recording.end(is_shared=allocate is not None)
+        if unread:
+            policy.complete(columns, unread)
         self._check_numbers(columns)
         num_env_steps = int(np.count_nonzero(columns[c.VALID]))
         self.num_steps_total += num_env_steps
@@ -141,11 +155,14 @@ class Collector:
         self._recording.start(obs)
         self._state = self._fresh_state = self.policy.initial_state(self.env.num_envs)
 
-    def _fill(self) -> None:
+    def _fill(self, act: ActFunction) -> None:
         """Act and step, T times."""
         recording, columns = self._recording, self._recording.columns
+        has_memory = bool(self._state) or self._tell_policy is not None
+        looks_at_rows = has_memory or self.watcher is not None or self.env.frame_stack > 1
         for t in range(self.fragment_length):
-            self._begin_episodes(columns[c.AGE][t])
+            if has_memory:
+                self._begin_episodes(columns[c.AGE][t])
             if t == 0:
                 for i, part in enumerate(self._state):
                     columns[c.state_in(i)] = part.copy()
@@ -153,23 +170,23 @@ class Collector:
             shown = recording.shown(t)
             if self.watcher is not None:
                 self.watcher.before_step(columns[c.AGE][t], shown)
-            act = self.policy.act(shown, self._state, self.explore)
-            actions = self.policy.env_actions(act.actions)
+            acted = act(shown, self._state, self.explore)
+            actions = self.policy.env_actions(acted.actions)
             between = perf_counter()
             result = self.env.step(actions, recording.place(t + 1))
             self.timers["policy_s"] += between - before
             self.timers["env_s"] += perf_counter() - between
-            self._state = act.state
-            recording.write_act(t, act.actions, act.extras)
+            self._state = acted.state
+            recording.write_act(t, acted.actions, acted.extras)
             recording.write_result(t, result)
+            if looks_at_rows:
+                recording.settle(t + 1)
             if self.watcher is not None:
                 self.watcher.after_step(columns, t, result.obs)
 
     def _begin_episodes(self, age: np.ndarray) -> None:
         """Zero the recurrent state of environments that start an episode. Copies: the policy may
         still own the arrays that it returned."""
-        if not self._state and self._tell_policy is None:
-            return
         first = age == 0
         if first.any():
             if self._tell_policy is not None:

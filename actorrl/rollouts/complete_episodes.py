@@ -53,7 +53,9 @@ class EpisodeCollector(Collector):
         self._begun: list[list[Columns]] = [[] for _ in range(env.num_envs)]
         self._versions = [0] * env.num_envs  # that acted at the beginning of what is begun
 
-    def collect(self, allocate: Allocate | None = None) -> Fragment:
+    def collect(
+        self, allocate: Allocate | None = None, unread: frozenset[str] = frozenset()
+    ) -> Fragment:
         """As many episodes as are needed; `allocate` is not asked: how long they get is not known
         before. Raises EnvironmentFailure."""
         wanted = self.fragment_length * self.env.num_envs
@@ -61,7 +63,7 @@ class EpisodeCollector(Collector):
         finished: list[Episode] = []
         version, num_env_steps = self.policy.version, 0
         while num_env_steps < wanted:
-            fragment = super().collect()
+            fragment = super().collect(unread=unread)
             finished += fragment.episodes
             for env in range(self.env.num_envs):
                 for episode, began in self._cut(fragment, env):

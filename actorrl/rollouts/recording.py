@@ -32,7 +32,8 @@ class Recording:
         self._same_step = env.autoreset == "same_step"
         self._env_columns = np.arange(env.num_envs)
         self._age = np.zeros(env.num_envs, np.int32)
-        self._ended = np.zeros(env.num_envs, np.bool_)  # did the last row end an episode?
+        self._num_settled = 0  # rows whose flags, rewards and ages are what receivers see
+        self._ended = np.zeros(env.num_envs, np.bool_)  # did the last settled row end an episode?
         self._finals: list[tuple[np.ndarray, np.ndarray]] = []
 
     def start(self, obs: np.ndarray) -> None:
@@ -47,6 +48,7 @@ class Recording:
         assert self.carried is not None
         self._finals.clear()
         self.broken.clear()
+        self._num_settled = 0
         rows, envs = self._num_rows, self._num_envs
         columns = self.columns = {
             c.AGE: np.empty((rows + 1, envs), np.int32),
@@ -91,33 +93,47 @@ class Recording:
             columns[name][t] = value
 
     def write_result(self, t: int, result: StepResult) -> None:
-        """Row t's outcome, and the observation of row t + 1.
-
-        Under NEXT_STEP the step after an end only resets, so its row is no decision. If both flags
-        are set, terminated wins: there is no value after it.
-        """
-        columns, ended_before = self.columns, self._ended
-        terminateds = result.terminateds
-        truncateds = result.truncateds & ~terminateds
-        ended = terminateds | truncateds
-        age = columns[c.AGE]
-        columns[c.TERMINATEDS][t] = terminateds
-        columns[c.TRUNCATEDS][t] = truncateds
-        if self._same_step:
-            columns[c.VALID][t] = True
-            columns[c.REWARDS][t] = result.rewards
-            np.multiply(age[t] + 1, ~ended, out=age[t + 1])
-        else:
-            valid = np.logical_not(ended_before, out=columns[c.VALID][t])
-            np.multiply(result.rewards, valid, out=columns[c.REWARDS][t])
-            np.multiply(age[t] + 1, valid, out=age[t + 1])
-        self._ended = ended
+        """Row t's outcome, as it is told; `settle` makes of it what receivers see."""
+        columns = self.columns
+        columns[c.TERMINATEDS][t] = result.terminateds
+        columns[c.TRUNCATEDS][t] = result.truncateds
+        columns[c.REWARDS][t] = result.rewards
         if result.broken_envs is not None:
+            self.settle(t + 1)
             for env in result.broken_envs.tolist():
                 self._write_broken(t, env)
         if result.final_envs is not None and len(result.final_envs):
             assert result.final_obs is not None
             self._finals.append((result.final_obs, result.final_envs + t * self._num_envs))
+
+    def settle(self, end: int) -> None:
+        """The flags, rewards and ages of all rows before `end`. Whoever looks at a row before the
+        fragment is whole calls it for each; else `end` does once, in a fraction of the time.
+
+        Under NEXT_STEP the step after an end only resets, so its row is no decision. If both flags
+        are set, terminated wins: there is no value after it.
+        """
+        start, self._num_settled = self._num_settled, end
+        if start == end:
+            return
+        columns, rows = self.columns, slice(start, end)
+        terminateds, truncateds = columns[c.TERMINATEDS][rows], columns[c.TRUNCATEDS][rows]
+        truncateds &= ~terminateds
+        ended = terminateds | truncateds
+        valid = columns[c.VALID][rows]
+        if self._same_step:
+            valid[:] = True
+            goes_on = ~ended
+        else:
+            np.logical_not(self._ended, out=valid[0])
+            np.logical_not(ended[:-1], out=valid[1:])
+            columns[c.REWARDS][rows] *= valid
+            goes_on = valid
+        # Rows since the last reset, or since before the first of these by the age that it has.
+        age = columns[c.AGE][start : end + 1]
+        numbers = np.arange(1, len(age), dtype=np.int32)[:, None]
+        age[1:] = numbers - np.maximum.accumulate(np.where(goes_on, -age[0], numbers), axis=0)
+        self._ended = ended[-1]
 
     def _write_broken(self, t: int, env: int) -> None:
         """An environment broke in row t: the row is no decision, and the episode is cut before it,
@@ -140,6 +156,7 @@ class Recording:
     def end(self, is_shared: bool) -> dict[str, np.ndarray]:
         """The columns; what the next fragment starts from is copied unless it may look back at
         them. Observations were copied once, be they the environment's or carried on."""
+        self.settle(self._num_rows)
         columns, self.columns = self.columns, {}  # nothing here keeps them
         if self._same_step:
             self._write_finals(columns)

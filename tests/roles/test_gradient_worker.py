@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from typing import Any, NamedTuple
@@ -92,7 +93,8 @@ def program_of(num_workers: int, cls: type[GradientWorker] = GradientWorker) -> 
         node = program.nodes[f"rollout/{i}"]
         node.cls = cls
         loss = functools.partial(watched_loss, config)
-        node.args = (*node.args[:2], functools.partial(by_backward, loss))
+        settings = dataclasses.replace(node.args[0], unread=frozenset())  # the tests do
+        node.args = (settings, node.args[1], functools.partial(by_backward, loss))
     return program, functools.partial(make_policy, config, info, 0, np.arange(2))
 
 

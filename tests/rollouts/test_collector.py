@@ -12,6 +12,7 @@ from actorrl.data.frame_stack import stack_frames_numpy
 from actorrl.envs.native_vector import NativeVector
 from actorrl.envs.vector import make_vector
 from actorrl.errors import EnvironmentFailure
+from actorrl.policies.actor_critic import ActorCriticPolicy
 from actorrl.rollouts.collector import Collector
 from actorrl.testing.probe_envs import reward_of
 from tests.rollouts.conftest import ShownPolicy, counting_vector
@@ -58,9 +59,17 @@ def joined(fragments, name):
 
 
 @PROPERTY
-@given(lengths=LENGTHS, mode=st.sampled_from(MODES), rows=st.sampled_from(ROWS))
-def test_fragments_tell_the_run_of_each_environment_row_by_row(make_collector, lengths, mode, rows):
-    collector = make_collector(lengths, mode, rows)
+@given(
+    lengths=LENGTHS,
+    mode=st.sampled_from(MODES),
+    rows=st.sampled_from(ROWS),
+    recurrent=st.booleans(),
+)
+def test_fragments_tell_the_run_of_each_environment_row_by_row(
+    make_collector, lengths, mode, rows, recurrent
+):
+    """With a state rows are looked at one by one, else all at once."""
+    collector = make_collector(lengths, mode, rows, ShownPolicy(recurrent))
     fragments = [collector.collect() for _ in range(max(2, 40 // rows))]
     for fragment in fragments:
         c.check(fragment.columns, rows, len(lengths))
@@ -266,6 +275,38 @@ def test_the_same_seed_gives_the_same_fragments():
     one, same, other = run(1), run(1), run(2)
     np.testing.assert_array_equal(one.columns[c.OBS], same.columns[c.OBS])
     assert (one.columns[c.OBS] != other.columns[c.OBS]).any()
+
+
+@pytest.mark.parametrize("space", [gym.spaces.Discrete(2), gym.spaces.Box(-1.0, 1.0, (1,))])
+@pytest.mark.parametrize(
+    "unread",
+    [{c.VF_PREDS}, {c.VF_PREDS, c.ACTION_DIST_INPUTS}, {c.ACTION_LOGP},
+     {c.VF_PREDS, c.ACTION_DIST_INPUTS, c.ACTION_LOGP}],
+)  # fmt: skip
+def test_a_fragment_without_what_nobody_reads_is_the_same_in_all_else(space, unread):
+    def fragments(unread):
+        vector = make_vector("CartPole-v1", {}, 3, seed=4)
+        policy = ActorCriticPolicy(vector.observation_space, space, seed=5)
+        policy.env_actions = lambda actions: (actions.reshape(3) > 0).astype(np.int64)
+        collector = Collector(vector, policy, 40)
+        return [collector.collect(unread=frozenset(unread)).columns for _ in range(2)]
+
+    for whole, part in zip(fragments(()), fragments(unread), strict=True):
+        assert whole.keys() - part.keys() == unread
+        for name, column in part.items():
+            np.testing.assert_array_equal(column, whole[name], name)
+
+
+def test_an_act_of_the_users_own_is_asked_for_every_row():
+    class Own(ActorCriticPolicy):
+        def act(self, obs, state=(), explore=True):
+            acted = super().act(obs, state, explore)
+            return acted._replace(actions=np.ones_like(acted.actions))
+
+    vector = make_vector("CartPole-v1", {}, 3, seed=4)
+    policy = Own(vector.observation_space, vector.action_space)
+    columns = Collector(vector, policy, 5).collect(unread=frozenset({c.VF_PREDS})).columns
+    assert (columns[c.ACTIONS] == 1).all() and c.VF_PREDS not in columns
 
 
 class Still(ShownPolicy):
