@@ -40,7 +40,7 @@ from actorrl.policies.previous import with_previous
 
 
 class SequenceOutput(NamedTuple):
-    """What a learner sees of a fragment, with gradient."""
+    """What a learner sees of a fragment, with gradient, but maybe for the bootstrap value."""
 
     inputs: Tensor  # [T, B, n], of the action distribution
     values: Tensor  # [T+1, B]; the last row is the bootstrap value
@@ -219,6 +219,12 @@ class ActorCriticPolicy(FilteringPolicy):
             parts = len(self.model.initial_state(1))
             state = tuple(columns[c.state_in(i)] for i in range(parts))
             inputs, values, _ = self.model.sequence(obs, state, columns[c.AGE] == 0)
+        elif obs.dim() > 3 and isinstance(self._network, ActorCriticNetwork):
+            # Nobody differentiates the bootstrap: of images that is worth a forward of its own.
+            inputs, values, _ = self.model.sequence(obs[:T])
+            with torch.no_grad():
+                _, bootstrap, _ = self.model.sequence(obs[T:])
+            values = torch.cat([values, bootstrap])
         else:
             inputs, values, _ = self.model.sequence(obs)
         return SequenceOutput(inputs[:T], values)

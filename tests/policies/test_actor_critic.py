@@ -201,3 +201,23 @@ def test_in_bf16_acting_sees_what_learning_sees_also_of_newer_weights(settings):
     optimizer.minimize(policy.model.sequence(torch.from_numpy(obs)[None], state)[1].sum(), 0)
     assert max(differences()) < 1e-6
     assert np.abs(policy.act(obs, policy.initial_state(2)).extras[c.VF_PREDS] - before).min() > 0
+
+
+def test_the_bootstrap_row_of_images_has_a_value_and_no_gradient():
+    policy = ActorCriticPolicy(SCREEN, Discrete(3))
+    obs = torch.randint(0, 256, (5, 2, 36, 40), dtype=torch.uint8)
+    gradients = []
+    for inputs, values in (
+        policy.forward_sequence({c.OBS: obs}, 4, 2),
+        policy.model.sequence(obs)[:2],
+    ):
+        assert values.shape == (5, 2)
+        policy.flat.zero_gradient()
+        (inputs[:4].square().sum() + values[:4].square().sum()).backward(retain_graph=True)
+        gradients.append(policy.flat_gradient())
+    np.testing.assert_allclose(*gradients, atol=1e-4, rtol=1e-4)
+    values = policy.forward_sequence({c.OBS: obs}, 4, 2).values
+    torch.testing.assert_close(values, policy.model.sequence(obs)[1])
+    policy.flat.zero_gradient()
+    values[4].sum().backward()
+    assert not policy.flat.has_gradient()
