@@ -157,8 +157,9 @@ class Caller:
             remaining_ms = (future.deadline - time.monotonic()) * 1000
             if remaining_ms <= 0:
                 with self._turns.take():
-                    self._forget(future)
-                future.expire()
+                    if not future.resolved:  # while it waited for its turn, by another thread
+                        self._forget(future)
+                        future.expire()
                 return
             self.pump(future, int(min(_SLICE_MS, remaining_ms + 1)))
 

@@ -108,6 +108,23 @@ def test_a_call_that_was_sent_and_never_answered_may_have_been_executed():
     assert caller._open == {} and door.drops == {"answer after the deadline of its call": 1}
 
 
+def test_an_answer_that_another_thread_took_at_the_deadline_counts():
+    door, waits = HandDoor(up=(B,)), threading.Event()
+    door.wake = waits.set  # by whoever wants the turn that another has
+    caller = caller_of(door)
+    future = call(caller)
+    future.deadline = 0.0
+    results: list[object] = []
+    waiter = threading.Thread(target=lambda: results.append(future.result()))
+    with caller._turns.take():
+        waiter.start()
+        assert waits.wait(30)
+        answer(door, door.sent[0][1], 5)
+        caller.receive(0)
+    waiter.join(30)
+    assert results == [5]
+
+
 def test_so_many_calls_wait_for_a_slot_and_no_more_and_another_slot_is_not_held_up():
     door = HandDoor(up=("c/0",))
     caller = caller_of(door)
