@@ -122,8 +122,8 @@ class ReplayShard(Actor):
         self._phases.lap("runtime")
         batch = replay.sample(num_samples, request.room())
         self._phases.lap("sample")
-        self._limiter.sampled(num_samples)
-        request.respond({"mass": replay.total_mass}, batch)
+        if request.respond({"mass": replay.total_mass}, batch):
+            self._limiter.sampled(num_samples)
         self._phases.lap("send")
 
     def on_priorities(self, item: Item) -> None:
@@ -141,11 +141,17 @@ class ReplayShard(Actor):
             if inserts and self._limiter.can_insert(num_rows(inserts[0].arrays)):
                 self._insert(self._waiting_inserts.popleft())
                 going = True
-            if self._waiting_requests and self._limiter.can_sample(
-                self._waiting_requests[0].body["num_samples"]
-            ):
+            request = self._oldest_request()
+            if request is not None and self._limiter.can_sample(request.body["num_samples"]):
                 self._respond(self._waiting_requests.popleft())
                 going = True
+
+    def _oldest_request(self) -> Asked | None:
+        """Of a learner that lives: what is sampled for a dead one would count, and reach nobody."""
+        requests = self._waiting_requests
+        while requests and not requests[0].is_current():
+            requests.popleft().drop()
+        return requests[0] if requests else None
 
     # ---- for checkpoints ----------------------------------------------------------------
 

@@ -103,6 +103,17 @@ class Asked:
         message = self._message
         return self._door.room(message.source, message.name, message.slot, self._num_slots)
 
+    def is_current(self) -> bool:
+        """Whether whoever asked may still wait. If not it was restarted, and its successor asks
+        anew: `drop` it, unanswered."""
+        assert self._message is not None
+        return self._door.is_current(self._message)
+
+    def drop(self) -> None:
+        """Nobody waits for it any more; counted."""
+        self._message = None
+        self._door.drops["request from an old incarnation"] += 1
+
     def respond(self, body: Any, arrays: Arrays | None = None) -> bool:
         """False if whoever asked has gone."""
         assert self._message is not None, "a request is answered once"
