@@ -17,6 +17,7 @@ from benchmarks.harness.pairing import Sample, Window
 
 _POLL_S = 0.1
 _START_LIMIT_S = 180.0
+_STILL_LIMIT_S = 120.0  # the slowest counters are lines that a peer prints every few seconds
 _END_S = 20.0
 
 # (seconds on any steady clock, how much was counted until then), or None before the first count
@@ -91,10 +92,13 @@ def _wait_for_count(process: subprocess.Popen[bytes], counter: Counter, log: Pat
 
 
 def _next(counter: Counter, process: subprocess.Popen[bytes], log: Path) -> tuple[float, float]:
-    """The next new reading, so that both ends of a window are at a change."""
-    now = counter()
+    """The next new reading, so that both ends of a window are at a change. Raises RuntimeError if
+    the command is gone, or counts nothing more."""
+    now, deadline = counter(), time.monotonic() + _STILL_LIMIT_S
     while (reading := counter()) == now:
         _check(process, log)
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"still at {now} after {_STILL_LIMIT_S:g} s, see {log}")
         time.sleep(_POLL_S / 5)
     assert reading is not None
     return reading

@@ -6,13 +6,16 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.harness.pairing import Sample, Side, Window
 from benchmarks.peers import setup
 
 _HERE = Path(__file__).parent
+_LIMIT_S = 900.0  # for one answer: the first waits until hundreds of Ray's actors have started
 
 
 def side(label: str, environment: str, script: str, question: str) -> Side:
@@ -32,14 +35,30 @@ def side(label: str, environment: str, script: str, question: str) -> Side:
     return Side(label, opened)
 
 
-def _ask(process: subprocess.Popen[str], question: str) -> Sample:
-    """Lines that are no JSON are the library's own talk."""
+def _ask(process: subprocess.Popen[str], question: str, limit_s: float = _LIMIT_S) -> Sample:
+    """Lines that are no JSON are the library's own talk. Raises RuntimeError if the peer ends, or
+    gives no answer within the limit: then it is killed."""
+    watchdog = threading.Timer(limit_s, process.kill)
+    watchdog.start()
+    try:
+        answer = _answer(process, question)
+    finally:
+        watchdog.cancel()
+    if answer is None:
+        why = f"{process.args} ended with {process.wait()}"
+        raise RuntimeError(f"{why}, and did not answer {question!r} (within {limit_s:g} s)")
+    return Sample(float(answer.pop("value")), answer)
+
+
+def _answer(process: subprocess.Popen[str], question: str) -> dict[str, Any] | None:
+    """None if the peer has ended."""
     assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(question + "\n")
-    process.stdin.flush()
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(question + "\n")
+        process.stdin.flush()
     for line in process.stdout:
         with contextlib.suppress(ValueError):
             answer = json.loads(line)
             if isinstance(answer, dict) and "value" in answer:
-                return Sample(float(answer.pop("value")), answer)
-    raise RuntimeError(f"{process.args} ended with {process.wait()}")
+                return answer
+    return None
