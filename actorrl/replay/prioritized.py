@@ -194,6 +194,8 @@ class PrioritizedReplay:
     def _forget(self, first_before: int) -> None:
         """Take the mass from rows that were evicted since `first_id` was `first_before`."""
         gone = min(self._rows.first_id - first_before, self.capacity)
+        if gone == 0:
+            return
         start = first_before % self.capacity
         head = min(gone, self.capacity - start)
         self._tree.set_range(start, np.zeros(head))

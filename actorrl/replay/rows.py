@@ -188,7 +188,8 @@ class RowStore:
         head = min(num_rows, self.capacity - start)
         for name, column in self.columns.items():
             column[start : start + head] = rows[name][:head]
-            column[: num_rows - head] = rows[name][head:]
+            if head < num_rows:
+                column[: num_rows - head] = rows[name][head:]
             if copies.COUNTING:
                 copies.note("insert", name, column[:1].nbytes * num_rows)
         self.next_id += num_rows

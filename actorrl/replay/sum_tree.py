@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+_MAX_UNSUMMED = 8  # ranges that touch no other; rings write in two places at most
+
 
 class SumTree:
     """Priorities of `capacity` leaves, their sum, and the search of a leaf by prefix sum."""
@@ -23,10 +25,12 @@ class SumTree:
         self._depth = max(1, (capacity - 1).bit_length())
         self._num_leaves = 1 << self._depth
         self._nodes = np.zeros(2 * self._num_leaves, np.float64)
+        self._unsummed: list[tuple[int, int]] = []  # first and last leaf of ranges, as nodes
 
     @property
     def total(self) -> float:
         """Sum of all priorities."""
+        self._sum_up()
         return float(self._nodes[1])
 
     @property
@@ -60,24 +64,39 @@ class SumTree:
             nodes[touched] = nodes[left] + nodes[left + 1]
 
     def set_range(self, start: int, priorities: np.ndarray) -> None:
-        """`set` of the neighbouring leaves start .. start + N - 1: slices in place of gathers."""
+        """`set` of the neighbouring leaves start .. start + N - 1: slices in place of gathers.
+
+        Parents are summed when somebody looks: a ring is written in many small ranges that touch.
+        """
         if len(priorities) == 0:
             return
-        nodes = self._nodes
         first = start + self._num_leaves
         last = first + len(priorities) - 1  # inclusive
-        nodes[first : last + 1] = priorities
-        for _ in range(self._depth):
-            first, last = first >> 1, last >> 1
-            children = nodes[2 * first : 2 * last + 2]
-            np.add(children[0::2], children[1::2], out=nodes[first : last + 1])
+        self._nodes[first : last + 1] = priorities
+        for index, (low, high) in enumerate(self._unsummed):
+            if low - 1 <= last and first <= high + 1:
+                self._unsummed[index] = (min(low, first), max(high, last))
+                return
+        if len(self._unsummed) == _MAX_UNSUMMED:
+            self._sum_up()
+        self._unsummed.append((first, last))
+
+    def _sum_up(self) -> None:
+        """Sum the parents of all ranges written, whatever `set` did to some of them meanwhile."""
+        nodes = self._nodes
+        for first, last in self._unsummed:
+            for _ in range(self._depth):
+                first, last = first >> 1, last >> 1
+                children = nodes[2 * first : 2 * last + 2]
+                np.add(children[0::2], children[1::2], out=nodes[first : last + 1])
+        self._unsummed.clear()
 
     def find(self, prefix_sums: np.ndarray) -> np.ndarray:
         """Leaves [N] in which the cumulative priority passes `prefix_sums` [N], in [0, total).
 
         Never a leaf of priority zero while the total is positive, whatever the rounding.
         """
-        assert self._nodes[1] > 0.0, "find in a tree without priorities"
+        assert self.total > 0.0, "find in a tree without priorities"
         nodes = self._nodes
         rest = np.array(prefix_sums, np.float64)
         node = np.ones(len(rest), np.int64)
@@ -93,7 +112,7 @@ class SumTree:
     def sample_stratified(self, num_samples: int, rng: np.random.Generator) -> np.ndarray:
         """Leaves [N] in proportion to priority, one from each of N equal parts of the total."""
         strata = np.arange(num_samples) + rng.random(num_samples)
-        return self.find(strata * (self._nodes[1] / num_samples))
+        return self.find(strata * (self.total / num_samples))
 
     def min_nonzero(self) -> float:
         """Smallest positive priority, infinity without one. Scans all leaves: for reports."""
@@ -102,6 +121,7 @@ class SumTree:
 
     def check_valid(self) -> None:
         """Assert that every node is the sum of its children and every leaf finite and >= 0."""
+        self._sum_up()
         nodes, size = self._nodes, self._num_leaves
         assert np.isfinite(nodes).all(), "a priority is not finite"
         assert (nodes >= 0.0).all(), "a priority is negative"

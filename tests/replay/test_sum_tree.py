@@ -55,6 +55,31 @@ def test_writing_a_range_equals_writing_its_indices(capacity, start, written):
     assert by_range.total == by_index.total
 
 
+@given(
+    capacity=st.integers(1, 40),
+    writes=st.lists(
+        st.tuples(st.booleans(), st.integers(0, 39), st.lists(PRIORITIES, max_size=6)), max_size=20
+    ),
+)
+@settings(max_examples=100, deadline=None)
+def test_ranges_and_leaves_in_any_order_are_summed_when_somebody_looks(capacity, writes):
+    tree, plain = SumTree(capacity), np.zeros(capacity)
+    for is_range, start, priorities in writes:
+        start %= capacity
+        priorities = np.array(priorities[: capacity - start])
+        indices = np.arange(start, start + len(priorities))
+        plain[indices] = priorities
+        if is_range:
+            tree.set_range(start, priorities)
+        else:
+            tree.set(indices, priorities)
+    by_index = SumTree(capacity)
+    by_index.set(np.arange(capacity), plain)
+    assert tree.leaves.tolist() == plain.tolist()
+    assert tree.total == by_index.total
+    tree.check_valid()
+
+
 @given(priorities=st.lists(st.integers(0, 9), min_size=1, max_size=40).filter(any))
 @settings(max_examples=100, deadline=None)
 def test_find_agrees_with_a_linear_scan(priorities):
