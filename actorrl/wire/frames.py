@@ -1,10 +1,10 @@
-"""A data message as ZeroMQ frames, and back: `[header][payload][array]...`, without copies.
+"""A data message as ZeroMQ frames, and back: `[header][array]...`, arrays without copies.
 
-The header is msgpack and holds everything but the value: who speaks, which incarnation, which
-call or link, and the table of arrays (name, dtype, shape, place). A small payload is in it. An
-array is a frame of its own, or a stretch of a slab of shared memory that both sides have mapped;
-between hosts its frame may be compressed. Ownership: a sender may not write to an array after
-handing it over; a receiver's view keeps the whole message alive, so whoever stores must copy.
+The header is msgpack and holds everything else: who speaks, which incarnation, which call or link,
+the table of arrays (name, dtype, shape, place), and the value. An array is a frame of its own, or a
+stretch of a slab of shared memory that both sides have mapped; between hosts its frame may be
+compressed. Ownership: a sender may not write to an array after handing it over; a receiver's view
+keeps the whole message alive, so whoever stores must copy.
 
 Every number is checked against what has arrived before anything is allocated or viewed.
 """
@@ -14,8 +14,8 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -25,10 +25,8 @@ from actorrl.wire import values
 from actorrl.wire.compression import LZ4, MAX_UNPACKED_BYTES, RAW, Compressor, unpack
 from actorrl.wire.messages import PROTOCOL_VERSION, Kind, Message
 
-MAX_HEADER_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 64 * 1024 * 1024
 MAX_NAME = 256  # characters of an actor's or a link's name
-INLINE_BYTES = 1024  # a payload of so many goes with the header: each frame costs microseconds
-MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
 MAX_ARRAYS = 1024
 MAX_DIMENSIONS = 16
 MAX_ELEMENTS = 1 << 48  # of one array, counting an empty dimension as 1: NumPy's own limit is near
@@ -36,7 +34,9 @@ _DTYPES = {
     np.dtype(code).str: np.dtype(code)
     for code in ("?", "b", "B", "h", "H", "i", "I", "q", "Q", "e", "f", "d", "F", "D")
 }
+_CODES = {dtype: code for code, dtype in _DTYPES.items()}  # dearer to ask NumPy for
 _KINDS = {int(kind): kind for kind in Kind}
+_NONE: list[np.ndarray] = []
 
 Buffer = bytes | memoryview | np.ndarray
 # (source, incarnation, link, generation) -> the slab's bytes
@@ -49,7 +49,7 @@ class ArrayEntry(msgspec.Struct, array_like=True, gc=False):
 
     name: str
     dtype: str
-    shape: list[int]
+    shape: tuple[int, ...]
     offset: int
     codec: int = RAW
 
@@ -65,36 +65,43 @@ class Header(msgspec.Struct, array_like=True, gc=False):
     # Between hosts it is what remained when the message was sent
     slot: int
     generation: int  # of the slab; 0: none
-    arrays: list[ArrayEntry]
-    inline: bytes = b""  # a small payload, in place of a frame of its own
+    arrays: Annotated[list[ArrayEntry], msgspec.Meta(max_length=MAX_ARRAYS)]
+    packed: bytes  # the value as `values` packs it; empty: msgpack has all of it as it is, in
+    plain: Any  # this, so that it need not be encoded twice
+
+
+def _no_extension(code: int, data: memoryview) -> Any:
+    raise ValueError(f"extension {code} in a plain value")
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Header)
+_decoder = msgspec.msgpack.Decoder(Header, ext_hook=_no_extension)
 
 
 def encode(message: Message, generation: int = 0, offsets: list[int] | None = None) -> list[Buffer]:
     """The frames of a message. `offsets` says where in the slab `message.arrays` already lie."""
-    payload, inner = values.pack(message.body)
-    entries = []
-    frames: list[Buffer] = []
+    # a point in time and not what remains: a message may wait long before it is decoded
+    header, inner = _header(message, generation)
+    if message.deadline is not None:
+        header.deadline_ms = int(message.deadline * 1000)
+    frames: list[Buffer] = [b""]
     for array in inner:
-        entries.append(_entry("", array, -1))
+        header.arrays.append(_entry("", array, -1))
         frames.append(_raw(array))
     for index, (name, array) in enumerate(message.arrays.items()):
-        entries.append(_entry(name, array, -1 if offsets is None else offsets[index]))
+        header.arrays.append(_entry(name, array, -1 if offsets is None else offsets[index]))
         if offsets is None:
             frames.append(_raw(array))
-    # a point in time and not what remains: a message may wait long before it is decoded
-    deadline_ms = -1 if message.deadline is None else int(message.deadline * 1000)
-    return _head(message, deadline_ms, generation, entries, payload) + frames
+    frames[0] = _encoded(header)
+    return frames
 
 
 def encode_compressed(message: Message, compressor: Compressor) -> tuple[list[Buffer], int]:
     """The frames of a message to another host, and the bytes that they hold when unpacked."""
-    payload, inner = values.pack(message.body)
-    entries = []
-    frames: list[Buffer] = []
+    header, inner = _header(message, 0)
+    if message.deadline is not None:
+        header.deadline_ms = max(0, int((message.deadline - time.monotonic()) * 1000))
+    frames: list[Buffer] = [b""]
     room = MAX_UNPACKED_BYTES
     raw_nbytes = 0
     for name, array in itertools.chain((("", array) for array in inner), message.arrays.items()):
@@ -103,55 +110,55 @@ def encode_compressed(message: Message, compressor: Compressor) -> tuple[list[Bu
         if packed is not None:
             entry.codec = LZ4
             room -= array.nbytes
-        entries.append(entry)
+        header.arrays.append(entry)
         frames.append(_raw(array) if packed is None else packed)
         raw_nbytes += array.nbytes
-    deadline_ms = -1
-    if message.deadline is not None:
-        deadline_ms = max(0, int((message.deadline - time.monotonic()) * 1000))
-    head = _head(message, deadline_ms, 0, entries, payload)
-    return head + frames, raw_nbytes + sum(map(len, head))
+    frames[0] = _encoded(header)
+    return frames, raw_nbytes + len(frames[0])
 
 
-def _head(
-    message: Message,
-    deadline_ms: int,
-    generation: int,
-    arrays: list[ArrayEntry],
-    payload: bytes,
-) -> list[Buffer]:
-    """The header, and the payload unless it is inside."""
-    is_small = len(payload) <= INLINE_BYTES
-    header = _encoder.encode(
-        Header(
-            PROTOCOL_VERSION,
-            int(message.kind),
-            message.source,
-            message.incarnation,
-            message.name,
-            message.number,
-            deadline_ms,
-            message.slot,
-            generation,
-            arrays,
-            payload if is_small else b"",
-        )
+def _header(message: Message, generation: int) -> tuple[Header, list[np.ndarray]]:
+    """Without deadline and arrays yet; and the arrays inside the value."""
+    plain, packed, inner = message.body, b"", _NONE
+    if not values.is_plain(plain):
+        plain, (packed, inner) = None, values.pack(plain)
+    header = Header(
+        PROTOCOL_VERSION,
+        message.kind,
+        message.source,
+        message.incarnation,
+        message.name,
+        message.number,
+        -1,
+        message.slot,
+        generation,
+        [],
+        packed,
+        plain,
     )
-    return [header] if is_small else [header, payload]
+    return header, inner
+
+
+def _encoded(header: Header) -> bytes:
+    try:
+        return _encoder.encode(header)
+    except (OverflowError, UnicodeError):
+        values.pack(header.plain)  # says where
+        raise
 
 
 def check_sendable(arrays: dict[str, np.ndarray]) -> None:
     """Raises WireError naming the array that cannot travel; called before a slab is touched."""
     for name, array in arrays.items():
-        if array.dtype.str not in _DTYPES:
+        if array.dtype not in _CODES:
             raise _not_sendable(name, array)
 
 
 def _entry(name: str, array: np.ndarray, offset: int) -> ArrayEntry:
-    dtype = array.dtype.str
-    if dtype not in _DTYPES:
+    code = _CODES.get(array.dtype)
+    if code is None:
         raise _not_sendable(name, array)
-    return ArrayEntry(name, dtype, list(array.shape), offset)
+    return ArrayEntry(name, code, array.shape, offset)
 
 
 def _not_sendable(name: str, array: np.ndarray) -> WireError:
@@ -170,7 +177,6 @@ def decode(frames: list[Any], open_slab: OpenSlab | None = None, outside: bool =
     if not frames:
         raise WireError("a message has at least 1 frame")
     header = _decode_header(frames[0])
-    payload, first = _payload(header, frames)
     slab = None
     if header.generation:
         if open_slab is None:
@@ -180,31 +186,19 @@ def decode(frames: list[Any], open_slab: OpenSlab | None = None, outside: bool =
         slab = open_slab(header.source, header.incarnation, header.name, header.generation)
     named: dict[str, np.ndarray] = {}
     inner: list[np.ndarray] = []
-    if header.arrays or len(frames) > first:
-        named, inner = _decode_arrays(header.arrays, frames, first, slab)
-    body = values.unpack(payload, inner)
+    if header.arrays or len(frames) > 1:
+        named, inner = _decode_arrays(header.arrays, frames, slab)
     return Message(
-        kind=_KINDS[header.kind],
-        name=header.name,
-        body=body,
-        arrays=named,
-        number=header.number,
-        source=header.source,
-        incarnation=header.incarnation,
-        deadline=_deadline(header.deadline_ms, outside),
-        slot=header.slot,
+        _KINDS[header.kind],
+        header.name,
+        values.unpack(header.packed, inner) if header.packed else header.plain,
+        named,
+        header.number,
+        header.source,
+        header.incarnation,
+        _deadline(header.deadline_ms, outside),
+        header.slot,
     )
-
-
-def _payload(header: Header, frames: list[Any]) -> tuple[Any, int]:
-    """The payload, and the index of the first frame that is an array's."""
-    if header.inline:
-        return header.inline, 1
-    if len(frames) < 2:
-        raise WireError("a message without a payload")
-    if len(frames[1]) > MAX_PAYLOAD_BYTES:
-        raise WireError(f"payload of {len(frames[1])} bytes, at most {MAX_PAYLOAD_BYTES}")
-    return frames[1], 2
 
 
 def _deadline(deadline_ms: int, outside: bool) -> float | None:
@@ -218,20 +212,19 @@ def _decode_header(frame: Any) -> Header:
         raise WireError(f"header of {len(frame)} bytes, at most {MAX_HEADER_BYTES}")
     try:
         header = _decoder.decode(frame)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise WireError(f"not a header: {error}") from None
+    except Exception as error:  # also TypeError, for a key that is none
+        raise WireError(f"not a header: {type(error).__name__}: {error}") from None
     if header.protocol != PROTOCOL_VERSION:
         raise WireError(f"protocol {header.protocol}, this is {PROTOCOL_VERSION}")
     if header.kind not in _KINDS:
         raise WireError(f"a message of kind {header.kind}")
-    if len(header.arrays) > MAX_ARRAYS:
-        raise WireError(f"{len(header.arrays)} arrays, at most {MAX_ARRAYS}")
     return header
 
 
 def _decode_arrays(
-    entries: list[ArrayEntry], frames: list[Any], next_frame: int, slab: np.ndarray | None
+    entries: list[ArrayEntry], frames: list[Any], slab: np.ndarray | None
 ) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    next_frame = 1
     named: dict[str, np.ndarray] = {}
     inner: list[np.ndarray] = []
     room = MAX_UNPACKED_BYTES
@@ -258,12 +251,12 @@ def _decode_arrays(
     return named, inner
 
 
-def array_nbytes(name: str, dtype: str, shape: list[int]) -> int:
+def array_nbytes(name: str, dtype: str, shape: Sequence[int]) -> int:
     """The bytes of such an array. Raises WireError if none is like that."""
     return _checked_count(name, dtype, shape) * _DTYPES[dtype].itemsize
 
 
-def _checked_count(name: str, dtype: str, shape: list[int]) -> int:
+def _checked_count(name: str, dtype: str, shape: Sequence[int]) -> int:
     if dtype not in _DTYPES:
         raise WireError(f"array {name!r} has dtype {dtype!r}: only numbers travel")
     if len(shape) > MAX_DIMENSIONS or (shape and min(shape) < 0):

@@ -8,13 +8,12 @@ words of its successor.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import numpy as np
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 
 class Kind(enum.IntEnum):
@@ -35,8 +34,7 @@ class Kind(enum.IntEnum):
 ANSWERS = (Kind.REPLY, Kind.FAILURE, Kind.CREDIT, Kind.RESPONSE)  # to what the receiver started
 
 
-@dataclass(slots=True)
-class Message:
+class Message(msgspec.Struct):
     """One data message in memory.
 
     `name` is the method or the link; `number` the call's id or the element's sequence number;
@@ -49,7 +47,7 @@ class Message:
     kind: Kind
     name: str
     body: Any = None
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = {}
     number: int = 0
     source: str = ""
     incarnation: int = 0

@@ -47,7 +47,7 @@ def pack(value: Any) -> tuple[bytes, list[np.ndarray]]:
         return b"\xc0", []
     arrays: list[np.ndarray] = []
     try:
-        if _is_plain(value, _PLAIN_DEPTH):  # most are, and calls and credits are many
+        if is_plain(value):  # most are, and calls and credits are many
             return _encoder.encode(value), arrays
     except (OverflowError, UnicodeError):
         pass  # what follows says where
@@ -57,8 +57,8 @@ def pack(value: Any) -> tuple[bytes, list[np.ndarray]]:
         raise WireError(f"cannot send this value: {error}") from None
 
 
-def _is_plain(value: Any, depth: int) -> bool:
-    """Whether msgpack has all of it as it is."""
+def is_plain(value: Any, depth: int = _PLAIN_DEPTH) -> bool:
+    """Whether msgpack has all of it as it is. Only so deep: what it does not look at is not."""
     cls = type(value)
     if cls in _SCALARS:
         return True
@@ -74,7 +74,11 @@ def _is_plain(value: Any, depth: int) -> bool:
 def _are_plain(items: Collection[Any], depth: int) -> bool:
     if _SCALARS.issuperset(map(type, items)):
         return True
-    return all(_is_plain(item, depth) for item in items)
+    # no generator: it would cost as much as the rest of a call's arguments
+    for item in items:  # noqa: SIM110
+        if not is_plain(item, depth):
+            return False
+    return True
 
 
 def _lower(value: Any, arrays: list[np.ndarray], path: str, depth: int) -> Any:

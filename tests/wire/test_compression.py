@@ -16,7 +16,7 @@ from actorrl.wire import frames
 from actorrl.wire.compression import MAX_UNPACKED_BYTES, MIN_BYTES, Compressor, unpack
 from actorrl.wire.frames import LZ4, ArrayEntry
 from actorrl.wire.messages import Kind, Message
-from tests.wire.test_frames import NIL, as_bytes, header
+from tests.wire.test_frames import as_bytes, header
 
 ROOM = MAX_UNPACKED_BYTES
 PATTERNS = st.builds(
@@ -61,7 +61,7 @@ def test_what_does_not_shrink_goes_as_it_is_and_is_tried_now_and_then():
 
 
 def compressed(count: int, frame: bytes, dtype: str = "|u1", codec: int = LZ4) -> list[bytes]:
-    return [header(arrays=[ArrayEntry("a", dtype, [count], -1, codec)]), NIL, frame]
+    return [header(arrays=[ArrayEntry("a", dtype, [count], -1, codec)]), frame]
 
 
 GOOD = lz4.block.compress(bytes(10_000), store_size=False)
@@ -78,7 +78,6 @@ MALFORMED = {
     "more than is allowed": compressed(ROOM + 1, bytes(2_000_000)),
     "more than is allowed in all": [
         header(arrays=[ArrayEntry(name, "|u1", [ROOM // 2 + 1], -1, LZ4) for name in "ab"]),
-        NIL,
         lz4.block.compress(bytes(ROOM // 2 + 1), store_size=False),
         bytes(1_000_000),
     ],

@@ -61,17 +61,28 @@ def test_arrays_of_any_layout_come_back_in_order():
         np.testing.assert_array_equal(back.arrays[name], sent)
 
 
-def test_a_small_value_goes_with_the_header_and_a_large_one_has_a_frame():
-    limit = frames.INLINE_BYTES
-    for size, count in ((0, 1), (limit - 3, 1), (limit, 2), (100_000, 2)):
+def test_a_value_of_any_size_goes_with_the_header():
+    for body in (
+        b"x" * 100_000,
+        ("not", "plain") * 10_000,
+        None,
+        "",
+        [],
+        {"deep": [[[[[[[[[1]]]]]]]]]},
+    ):
         for arrays in ({}, {"a": np.arange(4)}):
-            sent = Message(Kind.ITEM, "x", b"x" * size, arrays)
-            parts = as_bytes(frames.encode(sent))
-            assert len(parts) == count + len(arrays)
+            parts = as_bytes(frames.encode(Message(Kind.ITEM, "x", body, arrays)))
+            assert len(parts) == 1 + len(arrays)
             got = frames.decode(parts)
-            assert got.body == sent.body and got.arrays.keys() == arrays.keys()
+            assert got.body == body and got.arrays.keys() == arrays.keys()
     with pytest.raises(WireError, match="more frames than"):
-        frames.decode([*as_bytes(frames.encode(Message(Kind.ITEM, "x"))), b"\xc0"])
+        frames.decode([*parts, b"\xc0"])
+
+
+@pytest.mark.parametrize("body", [{"a": [1, 2**64]}, {"a": "\ud800"}])
+def test_a_value_that_msgpack_cannot_say_is_named(body):
+    with pytest.raises(WireError, match="cannot send"):
+        frames.encode(Message(Kind.CALL, "x", body))
 
 
 def test_received_arrays_are_views_that_cannot_be_written():
@@ -109,42 +120,45 @@ def header(**changes) -> bytes:
         "slot": 0,
         "generation": 0,
         "arrays": [],
+        "packed": b"",
+        "plain": None,
         **changes,
     }
     return msgspec.msgpack.encode(Header(**fields))
 
 
 def entry(dtype="<f4", shape=(2,), offset=-1, name="a") -> list[ArrayEntry]:
-    return [ArrayEntry(name, dtype, list(shape), offset)]
+    return [ArrayEntry(name, dtype, tuple(shape), offset)]
 
 
-NIL = b"\xc0"
 FLOATS = b"\0" * 8
 MALFORMED = {
     "no frame": [],
-    "no payload": [header()],
-    "no header": [b"", NIL],
-    "another protocol": [header(protocol=PROTOCOL_VERSION + 1), NIL],
-    "an unknown kind": [header(kind=99), NIL],
-    "a field too few": [msgspec.msgpack.encode([1, 2, "a"]), NIL],
-    "text for a number": [header(number="x"), NIL],
-    "a header beyond its limit": [header(source="x" * frames.MAX_HEADER_BYTES), NIL],
-    "too many arrays": [header(arrays=entry(name="") * (frames.MAX_ARRAYS + 1)), NIL],
-    "an array missing": [header(arrays=entry()), NIL],
-    "an array too many": [header(), NIL, FLOATS],
-    "too few bytes": [header(arrays=entry(shape=(3,))), NIL, FLOATS],
-    "too many bytes": [header(arrays=entry(shape=(1,))), NIL, FLOATS],
-    "objects": [header(arrays=entry(dtype="|O")), NIL, FLOATS],
-    "an unknown dtype": [header(arrays=entry(dtype="nonsense")), NIL, FLOATS],
-    "a negative size": [header(arrays=entry(shape=(-2,))), NIL, FLOATS],
-    "two negative sizes": [header(arrays=entry(shape=(-1, -2))), NIL, FLOATS],
-    "a product that overflows": [header(arrays=entry(shape=(2**32, 2**32))), NIL, FLOATS],
-    "a huge empty array": [header(arrays=entry(shape=(0, 2**62))), NIL, b""],
-    "too many dimensions": [header(arrays=entry(shape=(1,) * 17)), NIL, b"\0" * 4],
-    "a slab where there is none": [header(generation=1, arrays=entry(offset=0)), NIL],
-    "a place in no slab": [header(arrays=entry(offset=0)), NIL],
-    "a damaged payload": [header(), b"\xc1"],
-    "an array in the value that is not there": [header(), b"\xd6\x01\x05\x00\x00\x00"],
+    "no header": [b""],
+    "another protocol": [header(protocol=PROTOCOL_VERSION + 1)],
+    "an unknown kind": [header(kind=99)],
+    "a field too few": [msgspec.msgpack.encode([1, 2, "a"])],
+    "text for a number": [header(number="x")],
+    "a header beyond its limit": [header(plain=b"x" * frames.MAX_HEADER_BYTES)],
+    "too many arrays": [header(arrays=entry(name="") * (frames.MAX_ARRAYS + 1))],
+    "an array missing": [header(arrays=entry())],
+    "an array too many": [header(), FLOATS],
+    "too few bytes": [header(arrays=entry(shape=(3,))), FLOATS],
+    "too many bytes": [header(arrays=entry(shape=(1,))), FLOATS],
+    "objects": [header(arrays=entry(dtype="|O")), FLOATS],
+    "an unknown dtype": [header(arrays=entry(dtype="nonsense")), FLOATS],
+    "a negative size": [header(arrays=entry(shape=(-2,))), FLOATS],
+    "two negative sizes": [header(arrays=entry(shape=(-1, -2))), FLOATS],
+    "a product that overflows": [header(arrays=entry(shape=(2**32, 2**32))), FLOATS],
+    "a huge empty array": [header(arrays=entry(shape=(0, 2**62))), b""],
+    "too many dimensions": [header(arrays=entry(shape=(1,) * 17)), b"\0" * 4],
+    "a slab where there is none": [header(generation=1, arrays=entry(offset=0))],
+    "a place in no slab": [header(arrays=entry(offset=0))],
+    "a damaged value": [header(packed=b"\xc1")],
+    "a value cut short": [header()[:-1]],
+    "an extension in a plain value": [header(plain=[msgspec.msgpack.Ext(1, b"\0" * 4)])],
+    "a key that is none": [header()[:-1] + b"\x81\x80\x01"],
+    "an array in the value that is not there": [header(packed=b"\xd6\x01\x05\x00\x00\x00")],
 }
 
 
@@ -159,24 +173,19 @@ def test_what_is_no_message_is_refused(parts):
 )
 def test_a_place_outside_of_the_slab_is_refused(offset, shape):
     slab = np.zeros(1024, np.uint8)
-    parts = [header(generation=1, arrays=entry(offset=offset, shape=shape)), NIL]
+    parts = [header(generation=1, arrays=entry(offset=offset, shape=shape))]
     with pytest.raises(WireError):
         frames.decode(parts, lambda *_: slab)
 
 
-def test_a_payload_beyond_its_limit_is_refused(monkeypatch):
-    monkeypatch.setattr(frames, "MAX_PAYLOAD_BYTES", 10)
-    with pytest.raises(WireError, match="payload"):
-        frames.decode([header(), NIL * 11])
-
-
 def test_sizes_are_checked_before_anything_is_allocated():
     claims = [
-        [header(arrays=entry(shape=(2**28,))), NIL, FLOATS],
-        [header(arrays=entry(shape=(0, 2**40, 2**20))), NIL, b""],
-        [header(), b"\xdd\xff\xff\xff\xff"],
-        [b"\xdd\xff\xff\xff\xff", NIL],
-        [header(), b"\xc9\xff\xff\xff\xff\x02"],
+        [header(arrays=entry(shape=(2**28,))), FLOATS],
+        [header(arrays=entry(shape=(0, 2**40, 2**20))), b""],
+        [header(packed=b"\xdd\xff\xff\xff\xff")],
+        [header()[:-1] + b"\xdd\xff\xff\xff\xff"],
+        [b"\xdd\xff\xff\xff\xff"],
+        [header(packed=b"\xc9\xff\xff\xff\xff\x02")],
     ]
     tracemalloc.start()
     try:
