@@ -57,6 +57,7 @@ class Endpoint:
         self._host = host
         self._memory = memory
         self._posted: collections.deque[Callable[[], None]] = collections.deque()
+        self._near: dict[str, zmq.Socket] = {}  # lines to whom this host has, until `take_peers`
         self._context = sockets.new_context()
         self._inside = Inside(self._context, name, incarnation, address, memory, self.drops)
         self._outside: Outside | None = None
@@ -156,6 +157,7 @@ class Endpoint:
     def take_peers(self) -> None:
         """Look at the newest table that was posted; tells `on_peers` what has changed."""
         while self._posted:
+            self._near.clear()
             self._posted.popleft()()
 
     def _adopt(self, table: dict[str, Peer]) -> None:
@@ -224,25 +226,28 @@ class Endpoint:
 
         `num_slots` is the credit of the link when the message occupies slab slot `message.slot`.
         """
-        if not self.knows(to):
-            return False
         message.source, message.incarnation = self.name, self.incarnation
-        peer = self.peers[to[:-1] if to.endswith("!") else to]
-        is_far = self._lines.is_far(peer)
-        if is_far and not peer.tcp:
-            return self._send_back(to.rstrip("!"), peer, message)
+        line = self._near.get(to)
+        if line is None:
+            if not self.knows(to):
+                return False
+            peer = self.peers[to.removesuffix("!")]
+            if self._lines.is_far(peer):
+                return self._send_far(to, peer, message)
+            line = self._lines.to(to, peer)
+            if line is None:
+                return False
+            self._near[to] = line
+        return _sent(line, self._inside.encode(to, message, num_slots))
+
+    def _send_far(self, to: str, peer: Peer, message: Message) -> bool:
+        if not peer.tcp:
+            return self._send_back(to.removesuffix("!"), peer, message)
         line = self._lines.to(to, peer)
         if line is None:
             return False
-        if is_far:
-            parts = self._outside.encode(message)  # type: ignore[union-attr]
-        else:
-            parts = self._inside.encode(to, message, num_slots)
-        try:
-            parts_of.send(line, parts)
-        except zmq.Again:
-            return False
-        return True
+        assert self._outside is not None
+        return _sent(line, self._outside.encode(message))
 
     def _send_back(self, to: str, peer: Peer, message: Message) -> bool:
         """To a visitor, on its own connection."""
@@ -309,6 +314,10 @@ class Endpoint:
             self.take_peers()
         return received
 
+    def dial(self, address: str) -> zmq.Socket:
+        """A line to who is no actor: this host's agent. Whoever asked for it closes it, first."""
+        return sockets.dealer(self._context, address)
+
     def watch(self, source: Any, action: Callable[[], None]) -> None:
         """Run `action` in `receive` whenever the socket or descriptor `source` can be read."""
         self._intake.watch(source, action)
@@ -335,3 +344,12 @@ class Endpoint:
         self._intake.close()
         if self._memory is not None:
             self._memory.close()
+
+
+def _sent(line: zmq.Socket, parts: list[Any]) -> bool:
+    """False where the line is full."""
+    try:
+        parts_of.send(line, parts)
+    except zmq.Again:
+        return False
+    return True

@@ -90,10 +90,10 @@ class Inside:
 
     def take_from_inbox(self, socket: zmq.Socket) -> Message | None:
         """The next message that waits there, unless it is malformed."""
-        route, *parts = parts_of.receive(socket)
-        message = self._decode(parts)
+        route = parts_of.receive_route(socket)
+        message = self._decode(parts_of.receive(socket))
         if message is not None:
-            message.route = route.bytes
+            message.route = route
         return message
 
     def take_from_line(self, socket: zmq.Socket) -> Message | None:
@@ -101,7 +101,7 @@ class Inside:
 
     def _decode(self, parts: list[zmq.Frame]) -> Message | None:
         try:
-            return frames.decode([part.buffer for part in parts], self._open_slab)
+            return frames.decode(parts, self._open_slab)
         except WireError:
             self._drops["malformed"] += 1
             return None

@@ -25,6 +25,13 @@ def send(socket: zmq.Socket, parts: Sequence[Any]) -> None:
         socket.send(part, _NOBLOCK if index == last else _MORE, copy)
 
 
+def receive_route(socket: zmq.Socket) -> bytes:
+    """The first part of an inbox's next message, which ZeroMQ puts before what was sent. Raises
+    zmq.Again where none waits."""
+    route: bytes = socket.recv(_NOBLOCK)
+    return route
+
+
 def receive(socket: zmq.Socket) -> list[zmq.Frame]:
     """The parts of the next message. Raises zmq.Again where none waits."""
     part = socket.recv(_NOBLOCK, False)
