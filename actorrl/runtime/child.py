@@ -26,7 +26,7 @@ from actorrl.errors import ActorRLError, EnvironmentFailure
 from actorrl.runtime import strays
 from actorrl.runtime.control import ControlThread
 from actorrl.runtime.failure import Failure
-from actorrl.runtime.mailbox import Mailbox
+from actorrl.runtime.mailbox import IDLE_MS, Mailbox
 from actorrl.runtime.permissions import allowed, started_with, starters
 from actorrl.runtime.progress import Beat
 from actorrl.runtime.refs import set_process_caller
@@ -47,6 +47,7 @@ from actorrl.wire.endpoint import Endpoint
 from actorrl.wire.shared_memory import MemoryClient
 
 EXIT_FAILED = 1  # it has said why, in an ActorFailed
+_BEATS = 8  # of an idle actor, at least, within its limit of progress
 _VISITS_S = 20.0
 _VISITS_POLL_MS = 100
 _PR_SET_PDEATHSIG = 1
@@ -167,6 +168,7 @@ class _Child:
             gpus=spec.gpus,
             beat=beat,
             directory=str(Path(spec.memory_address).parent),
+            idle_ms=max(1, int(min(IDLE_MS, spec.progress_limit_s * 1000 / _BEATS))),
         )
         mailbox.seen = {link: Stamp(*stamp) for link, stamp in spec.seen.items()}
         mailbox.on_event = self._tell_event

@@ -19,7 +19,6 @@ from actorrl.runtime import strays
 from actorrl.runtime.actor import Actor
 from actorrl.runtime.answering import answer_call, run_tell
 from actorrl.runtime.control_socket import received
-from actorrl.wire import sockets
 from actorrl.wire.control_messages import (
     ActorEvent,
     ActorSpec,
@@ -101,8 +100,7 @@ class ControlThread(threading.Thread):
     def _talk(self) -> None:
         spec = self._spec
         self._door = door = Endpoint(spec.name, spec.incarnation, spec.address + "!")
-        context = sockets.new_context()
-        agent = sockets.dealer(context, spec.agent_address)
+        agent = door.dial(spec.agent_address)
         offences = Offences(door.drops, "from the agent")
         door.watch(agent, lambda: self._listen(agent, offences))
         door.watch(os.pidfd_open(spec.agent_pid), self._end_with_agent)
@@ -114,7 +112,6 @@ class ControlThread(threading.Thread):
                 self._take(message, door)
             self._answer(door)
         agent.close()
-        context.term()
         door.close()
 
     def _say_waiting(self, agent: zmq.Socket) -> bool:

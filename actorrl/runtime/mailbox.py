@@ -29,7 +29,7 @@ from actorrl.wire.messages import Kind, Message
 
 __all__ = ["Context", "Later", "Mailbox"]
 
-_IDLE_MS = 200
+IDLE_MS = 1000
 _STATE_POLL_MS = 5  # how often an actor that lacks its first weights looks for them
 
 
@@ -47,9 +47,12 @@ class Mailbox:
         gpus: list[str] | None = None,
         beat: Callable[[], None] = lambda: None,
         directory: str = "",
+        idle_ms: int = IDLE_MS,
     ) -> None:
+        """`idle_ms`: a round of the loop takes no longer, so often there is a `beat`."""
         self.name = name
         self.beat = beat
+        self._idle_ms = idle_ms
         self.door = door
         self.links = links
         self.caller = Caller(door, None if inline else threading.get_ident())
@@ -110,7 +113,7 @@ class Mailbox:
         raises ends the actor at once."""
         try:
             while not self.stopping:
-                self.turn(_IDLE_MS)
+                self.turn(self._idle_ms)
         except SystemExit as end:
             if end.code not in (None, 0):
                 raise

@@ -72,6 +72,7 @@ class Orders:
             callers=start.callers,
             seen=start.seen,
             beat_index=self._beat_index(start.name),
+            progress_limit_s=start.progress_limit_s,
         )
 
     def _tcp_of(self, start: StartActor) -> TcpDoor | None:

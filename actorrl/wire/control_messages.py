@@ -3,6 +3,8 @@ above them, and they carry the incarnation of whom they speak."""
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from actorrl.errors import WireError
@@ -53,6 +55,7 @@ class ActorSpec(msgspec.Struct, kw_only=True):
     tcp: TcpDoor | None = None  # its door to other hosts
     callers: list[str] = []  # of other hosts: who may call it
     beat_index: int = -1  # of its word in the agent's table of beats; -1: nobody watches
+    progress_limit_s: float = math.inf  # without a beat for so long it is killed
     seen: dict[str, tuple[int, int]] = {}  # see StartActor
 
 
