@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from actorrl.algorithms.dqn import DQNConfig
@@ -29,3 +31,19 @@ def test_beta_goes_from_its_first_value_to_its_final_one() -> None:
     assert [config.beta()(steps) for steps in (0, 10_000, 20_000, 30_000)] == [0.5, 0.75, 1.0, 1.0]
     config.training(prioritized_replay_beta_annealing_timesteps=1000)
     assert config.beta()(500) == 0.75
+
+
+def test_a_row_tells_the_beta_and_the_epsilon_of_now(tmp_path: Path) -> None:
+    config = DQNConfig().environment("CartPole-v1").rollouts(num_workers=0)
+    config.training(samples_per_insert=0.5, learning_starts=64, model={"fcnet_hiddens": [4]})
+    config.training(epsilon_timesteps=2000, final_epsilon=0.0)
+    config.training(
+        prioritized_replay_beta=0.0,
+        final_prioritized_replay_beta=1.0,
+        prioritized_replay_beta_annealing_timesteps=2000,
+    )
+    with config.build(results=tmp_path, name="run", announce=False) as algo:
+        row = algo.train()
+    learner, share = row["info"]["learner"], row["timesteps_total"] / 2000
+    assert learner["cur_beta"] == pytest.approx(share) and 0.5 <= share < 0.6
+    assert learner["cur_epsilon"] == pytest.approx(1.0 - share / 2, abs=0.05), "as cur_lr a mean"
