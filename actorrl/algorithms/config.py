@@ -8,7 +8,6 @@ started before `build`.
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
@@ -21,7 +20,6 @@ from actorrl.algorithms.evaluation_settings import EvaluationSettings
 from actorrl.algorithms.schedules import Schedule, schedule_lines
 from actorrl.models.model_config import ModelConfig
 from actorrl.rollouts.callbacks import DefaultCallbacks, not_called, overrides
-from actorrl.runtime.counts import learner_cores
 from actorrl.runtime.program import PROGRESS_LIMIT_S
 
 if TYPE_CHECKING:
@@ -168,10 +166,6 @@ class AlgorithmConfig(EvaluationSettings):
         Any,
         Meta(description="class derived from DefaultCallbacks, or its import path; null: none"),
     ] = None
-    num_learner_threads: (
-        Annotated[int, Meta(ge=1, description="torch threads of each learner; null: free cores")]
-        | None
-    ) = None
     progress_limit_s: Annotated[
         float,
         Meta(
@@ -236,14 +230,6 @@ class AlgorithmConfig(EvaluationSettings):
         """[1] the global index of the environment that explores least. Who plays outside of
         training explores no more than that one."""
         return np.array([self.num_envs_total() - 1])
-
-    def learner_threads(self) -> int:
-        """Torch threads of a learner. With one worker per core of its host it has one."""
-        if self.num_learner_threads is not None:
-            return self.num_learner_threads
-        cores_here = len(os.sched_getaffinity(0))
-        cores = learner_cores(self.cluster_spec(), cores_here, self.resolved_num_workers())
-        return max(1, cores // self.resolved_num_learners())
 
     def gradient_clip(self) -> GradientClip:
         return GradientClip(self.grad_clip, self.grad_clip_by)

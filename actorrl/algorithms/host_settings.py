@@ -14,7 +14,7 @@ from msgspec import Meta
 from actorrl.algorithms.fluent import FluentConfig
 from actorrl.algorithms.registry import those_with
 from actorrl.errors import ConfigError
-from actorrl.runtime.counts import default_workers, role_count, with_roles
+from actorrl.runtime.counts import default_workers, learner_cores, role_count, with_roles
 from actorrl.runtime.hosts import LOCAL, ClusterSpec, load_cluster
 
 Count = Annotated[int, Meta(ge=0)]
@@ -72,6 +72,11 @@ class HostSettings(FluentConfig):
             extra={"unit": "processes", "rllib": 0},
         ),
     ] = None
+
+    num_learner_threads: (
+        Annotated[int, Meta(ge=1, description="torch threads of each learner; null: free cores")]
+        | None
+    ) = None
 
     torch_compile_learner: Annotated[
         bool,
@@ -173,6 +178,14 @@ class HostSettings(FluentConfig):
         if not self.several_learners or self.num_workers == 0:
             return 1
         return max(1, role_count(self.cluster_spec(), "learner", self.num_learners, 1))
+
+    def learner_threads(self) -> int:
+        """Torch threads of a learner. With one worker per core of its host it has one."""
+        if self.num_learner_threads is not None:
+            return self.num_learner_threads
+        cores_here = len(os.sched_getaffinity(0))
+        cores = learner_cores(self.cluster_spec(), cores_here, self.resolved_num_workers())
+        return max(1, cores // self.resolved_num_learners())
 
     def resolved_num_gpus(self) -> float:
         """GPUs of each learner."""
