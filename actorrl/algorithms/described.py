@@ -16,7 +16,17 @@ from actorrl.runtime.program import Program
 def notices(config: AlgorithmConfig, info: EnvInfo) -> list[str]:
     """What a user may want to know: successors of old names, what was wrapped."""
     told = [*info.notices, *config.notices, *without_effect.notices(config)]
-    return told + _not_shown(config)
+    return [*told, *_rewards_clipped(config, info), *_not_shown(config)]
+
+
+def _rewards_clipped(config: AlgorithmConfig, info: EnvInfo) -> list[str]:
+    """Where nobody has asked for it."""
+    if config.clip_rewards is not None or not config.clips_rewards(info.frame_stack):
+        return []
+    return [
+        "clip_rewards: rewards of Atari are learned clipped to [-1, 1]; results have the true ones,"
+        " and false learns from these"
+    ]
 
 
 def _not_shown(config: AlgorithmConfig) -> list[str]:

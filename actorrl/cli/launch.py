@@ -21,6 +21,7 @@ from actorrl.cli.options import how_to_end, how_to_show, what_to_train, where_re
     "--checkpoint-freq", type=click.IntRange(min=0), metavar="N",
     help="Write a checkpoint every N training iterations.",
 )  # fmt: skip
+@click.option("--redis-address", "--ray-address", "redis_address", hidden=True)
 @click.option("--checkpoint-at-end", is_flag=True, help="For RLlib's sake: every end writes one.")
 @click.option("--keep", type=click.IntRange(min=1), metavar="N", help="Keep N checkpoints.")
 @how_to_show

@@ -43,6 +43,7 @@ COMMANDS: dict[str, Entry] = {
     "rollout": Entry("evaluate", "The same as evaluate, under RLlib's name."),
     "list": Entry("listing", "List algorithms, environments, runs or examples."),
     "config": Entry("config_table", "Every setting of an algorithm, with default and unit."),
+    "doctor": Entry("doctor", "Which extras are installed: Atari, MuJoCo, films ..."),
 }
 EXIT_S = 5.0  # for what the user's code does at the end of this process
 # Named in the contract, not built yet: they say so and exit 2.

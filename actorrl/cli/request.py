@@ -71,6 +71,11 @@ def read_request(arguments: Sequence[str], flags: Mapping[str, Any]) -> Request:
     mistakes.lines.extend(_check_stop(stop))
     settings = _settings(arguments, flags, tuned, mistakes)
     config = _configure(algo, settings, mistakes) if algo is not None else None
+    if config is not None and flags.get("redis_address"):
+        config.note(
+            "--redis-address: there is no cluster to join, a run starts its own actors: here, or on"
+            " the machines of --hosts FILE"
+        )
     _check_env(settings, mistakes)
     mistakes.raise_if_any()
     assert algo is not None and config is not None

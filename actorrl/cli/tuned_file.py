@@ -109,7 +109,7 @@ def _mistakes(body: dict[str, Any]) -> list[str]:
         if isinstance(value, dict) and "grid_search" in value:
             errors.append(
                 f"{key}: grid_search tries several values, which `actorrl tune` will do and does"
-                " not yet, expected one of them"
+                f" not yet, expected one of them, or none and a run for each with --set {key}=VALUE"
             )
     if body.get("num_samples", 1) != 1:
         errors.append("num_samples: one run per command so far, only 1 is accepted")

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from actorrl.config import apply
-from actorrl.envs.preprocessors import Preprocessor, preprocessor_for
+from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.errors import ConfigError
 from actorrl.models import registry
 from actorrl.models.action_distribution import (
@@ -68,9 +68,7 @@ class ModelCatalog:
         settings = _settings(config)
         if dist_type is not None:
             settings.custom_action_dist = _DISTRIBUTIONS.get(dist_type, dist_type)
-        lines = registry.resolve(settings)
-        if lines:
-            raise ConfigError([f"model.{line}" for line in lines])
+        _resolve(settings)
         family = distribution_for(action_space, settings)
         return family.bind, family.num_inputs
 
@@ -90,15 +88,27 @@ class ModelCatalog:
         return Model(inputs, outputs[0], last_layer[0], network)
 
     @staticmethod
-    def get_preprocessor(env: Any, options: Mapping[str, Any] | None = None) -> Preprocessor:
-        """What turns the observations of an environment into arrays."""
-        return preprocessor_for(env.observation_space)
+    def get_preprocessor(env: Any, options: Mapping[str, Any] | None = None) -> Any:
+        """What turns the observations of an environment into arrays: ours many at once, a
+        `custom_preprocessor` of the options one at a time, as its class has it."""
+        return ModelCatalog.get_preprocessor_for_space(env.observation_space, options)
 
     @staticmethod
     def get_preprocessor_for_space(
         observation_space: spaces.Space[Any], options: Mapping[str, Any] | None = None
-    ) -> Preprocessor:
-        return preprocessor_for(observation_space)
+    ) -> Any:
+        settings = _settings(options)
+        _resolve(settings)
+        if settings.custom_preprocessor is None:
+            return preprocessor_for(observation_space)
+        return settings.custom_preprocessor(observation_space, dict(options or {}))
+
+
+def _resolve(settings: ModelConfig) -> None:
+    """Classes in the place of their names. Raises ConfigError for a name that is not known."""
+    lines = registry.resolve(settings)
+    if lines:
+        raise ConfigError([f"model.{line}" for line in lines])
 
 
 def _settings(options: Mapping[str, Any] | None) -> ModelConfig:

@@ -6,10 +6,12 @@ end after one iteration, and where results go; paths that the documents made up 
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,4 +143,18 @@ def test_a_grid_of_settings_is_refused_with_what_to_do(
     tuned.write_text("g: {run: PPO, env: CartPole-v1, config: {lr: {grid_search: [0.1, 0.2]}}}")
     command[command.index("-f") + 1] = str(tuned)
     assert run(command) == 2
-    assert "lr: grid_search tries several values" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "lr: grid_search tries several values" in error
+    assert "a run for each with --set lr=VALUE" in error
+    tuned.write_text("g: {run: PPO, env: CartPole-v1, stop: {training_iteration: 1}}")
+    here = ["--results", str(tmp_path), "--name", "one", "--workers", "0", "--quiet"]
+    assert run([*command, "--set", "lr=0.1", *here]) == 0
+    assert json.loads((tmp_path / "one" / "params.json").read_text())["config"]["lr"] == 0.1
+
+
+def test_the_address_of_a_cluster_is_answered_with_what_took_its_place() -> None:
+    """S0: "by passing the address of the main redis shard into train.py with --redis-address"."""
+    command = [word.replace("PP0", "PPO") for word in words("S0", "--alg")]
+    config: Any = asked([*command, "--redis-address", "10.0.0.1:6379"])["config"]
+    (notice,) = (line for line in config.notices if "redis" in line)
+    assert "no cluster to join" in notice and "--hosts FILE" in notice

@@ -5,6 +5,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
+from actorrl.envs.own_preprocessor import Preprocessor
 from actorrl.errors import ConfigError
 from actorrl.models.action_distribution import Deterministic, SquashedGaussian
 from actorrl.policies.model_catalog import ModelCatalog
@@ -32,6 +33,25 @@ def test_the_kind_of_distribution_can_be_named():
         ModelCatalog.get_action_dist(Discrete(2), dist_type="nothing")
     with pytest.raises(ConfigError, match="fcnet_hidden: unknown setting"):
         ModelCatalog.get_action_dist(Discrete(2), {"fcnet_hidden": [1]})
+
+
+class Halved(Preprocessor):
+    """A user's own."""
+
+    def _init_shape(self, obs_space, options):
+        return (options["custom_model_config"]["size"],)
+
+    def transform(self, observation):
+        return np.asarray(observation)[: self.shape[0]] / 2
+
+
+def test_a_preprocessor_of_the_users_own_is_made_of_the_options():
+    ModelCatalog.register_custom_preprocessor("halved", Halved)
+    options = {"custom_preprocessor": "halved", "custom_model_config": {"size": 1}}
+    found = ModelCatalog.get_preprocessor_for_space(Box(-1, 1, (2,)), options)
+    assert isinstance(found, Halved) and found.transform([0.5, 1.0]).tolist() == [0.25]
+    with pytest.raises(ConfigError, match="'halvd' is not registered, did you mean 'halved'"):
+        ModelCatalog.get_preprocessor_for_space(Box(-1, 1, (2,)), {"custom_preprocessor": "halvd"})
 
 
 def test_preprocessors_are_found():

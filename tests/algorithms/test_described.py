@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from actorrl.algorithms import described
+from actorrl.algorithms.ppo import PPOConfig
+from actorrl.envs.check import check_env
+
+
+@pytest.mark.parametrize(
+    ("frame_stack", "clip_rewards", "said"),
+    [(4, None, True), (1, None, False), (4, True, False), (4, False, False)],
+)
+def test_a_run_says_that_it_learns_clipped_rewards_where_nobody_has_asked_for_it(
+    frame_stack: int, clip_rewards: bool | None, said: bool
+) -> None:
+    info = dataclasses.replace(check_env("CartPole-v1", {}), frame_stack=frame_stack)
+    notices = described.notices(PPOConfig().training(clip_rewards=clip_rewards), info)
+    assert any(notice.startswith("clip_rewards: ") for notice in notices) is said
