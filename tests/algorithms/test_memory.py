@@ -16,18 +16,19 @@ from actorrl.algorithms.restoring import checked
 from actorrl.testing.probe_envs import MemoryCue
 from tests.roles import worlds
 
-UPDATES = {"A2C": 250, "IMPALA": 250, "APPO": 250, "PPO": 40}
-SETTINGS = {
+UPDATES = {"A2C": 250, "A3C": 250, "IMPALA": 250, "APPO": 250, "PG": 150, "PPO": 40}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "PG": {"train_batch_size": 1000, "entropy_coeff": None},  # it has none
     "PPO": {
         "train_batch_size": 700,
         "num_sgd_iter": 4,
         # at 3e-3 one update may undo what is learned
         "lr_schedule": [[0, 3e-3], [28_000, 1e-4]],
-    }
+    },
 }
 
 # APPO's is IMPALA's role and PPO's loss: the two are enough for every day.
-_OTHERS = ["A2C", "IMPALA", "APPO"]
+_OTHERS = ["A2C", "A3C", "IMPALA", "APPO", "PG"]
 ALGORITHMS = ["PPO", *(pytest.param(name, marks=pytest.mark.slow) for name in _OTHERS)]
 
 
@@ -36,8 +37,9 @@ def mean_return(name: str, model: dict[str, Any]) -> float:
     asked for, and fragments of 16 rows cut episodes of 11 anywhere."""
     config = config_class(name)().environment(MemoryCue, env_config={"delay": 10})
     config.rollouts(num_workers=0, num_envs_per_worker=16, rollout_fragment_length=16)
-    config.training(lr=5e-3, entropy_coeff=0.01, train_batch_size=200)
-    config.training(**SETTINGS.get(name, {}))
+    settings = {"lr": 5e-3, "entropy_coeff": 0.01, "train_batch_size": 200}
+    settings |= SETTINGS.get(name, {})
+    config.training(**{key: value for key, value in settings.items() if value is not None})
     config.training(model={"fcnet_hiddens": [16], "fcnet_activation": "tanh", **model})
     program = config.algorithm.program(config, Setup(checked(config), 1, lambda: None))
     with worlds.running(program) as cluster:
