@@ -28,7 +28,7 @@ from actorrl.runtime.cluster import Cluster
 
 
 class Acting:
-    """Base of Algorithm, which sets these when its actors have started."""
+    """Base of Algorithm, which sets these when it is built."""
 
     config: AlgorithmConfig
     info: EnvInfo
@@ -62,6 +62,7 @@ class Acting:
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `get_state` has returned of a run with the same settings."""
+        self._mirror.begin_with(state["learner"]["weights"])
         self._run.load_state(dict(state))
 
     def save_checkpoint(self, checkpoint_dir: str | Path) -> str:
@@ -81,6 +82,7 @@ class Acting:
     @property
     def cluster(self) -> Cluster:
         """The run's actors and hosts."""
+        self._run.start()
         return self._run.cluster
 
     def get_policy(self, policy_id: str = DEFAULT_POLICY) -> PolicyMirror | PolicyPart:
@@ -108,6 +110,7 @@ class Acting:
     @property
     def workers(self) -> WorkerSet:
         """The rollout workers, and the driver's own copy."""
+        self._run.start()
         return self._workers
 
     optimizer = workers  # RLlib's older name
@@ -115,16 +118,16 @@ class Acting:
     @property
     def local_worker(self) -> WorkerView:
         """The driver's own copy."""
-        return self._workers.local_worker()
+        return self.workers.local_worker()
 
     local_evaluator = local_worker  # RLlib's older name
 
     def foreach_worker(self, func: Callable[[Any], Any]) -> list[Any]:
         """What the function returned of the driver's copy and in each worker; see WorkerSet."""
-        return self._workers.foreach_worker(func)
+        return self.workers.foreach_worker(func)
 
     def foreach_worker_with_index(self, func: Callable[[Any, int], Any]) -> list[Any]:
-        return self._workers.foreach_worker_with_index(func)
+        return self.workers.foreach_worker_with_index(func)
 
     def sync_weights(self) -> None:
         """Nothing to do: see WorkerSet."""

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -22,6 +22,7 @@ from actorrl.algorithms.acting import policies_of
 from actorrl.algorithms.changing import Changing
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.envs_measured import with_num_envs
+from actorrl.algorithms.gradients import Gradients
 from actorrl.algorithms.mirror import PolicyMirror
 from actorrl.algorithms.run import Run
 from actorrl.algorithms.run_record import RunName, RunRecord, make_folder, owned
@@ -87,13 +88,15 @@ class Algorithm(Changing):
         run_folder: RunFolder | None = None,
         announce: bool = True,
         logger_creator: Callable[[dict[str, Any]], Any] | None = None,
+        loggers: Sequence[Any] = (),
         upload_dir: Target | None = None,
+        start: bool = True,
     ) -> None:
-        """Check everything, make the run folder, start the actors. `run_folder` goes on in an
-        existing one; `announce` says on stderr how it starts; what `logger_creator(settings)`
-        returns gets each result (`on_result`); see Uploader for `upload_dir`. Raises ConfigError,
-        EnvironmentFailure, RunFolderError, PlacementError before anything is created, RunFailed if
-        an actor cannot start."""
+        """Check everything, make the run folder, start the actors (without `start` when they are
+        first needed). `run_folder` goes on in an existing one; `announce` says on stderr how it
+        starts; `loggers`, and what `logger_creator(settings)` returns, get each result (functions,
+        or `on_result`); see Uploader for `upload_dir`. Raises ConfigError, EnvironmentFailure,
+        RunFolderError, PlacementError before anything is created, RunFailed if none can start."""
         if results is not None:  # now: an environment may go to another directory
             results = Path(results).expanduser().absolute()
         self.config = as_config(type(self).config_class, config, env).copy()
@@ -112,9 +115,10 @@ class Algorithm(Changing):
             folder = run_folder or make_folder(who, name, results)
             with owned(folder, self.run_id):
                 record = RunRecord(folder, who, keep, upload_dir)
+                record.loggers.extend(loggers)
                 if logger_creator is not None:
                     record.loggers.append(logger_creator(self.config.to_dict()))
-                self._set_up(record)
+                self._set_up(record, start)
 
     def _check_placement(self) -> None:
         planning.check_placement(type(self), self.config, self.info)
@@ -130,41 +134,34 @@ class Algorithm(Changing):
             if self._launch is not None:
                 self._launch.close()
 
-    def _set_up(self, record: RunRecord) -> None:
+    def _set_up(self, record: RunRecord, start: bool) -> None:
         self._stopped = False
         self._evaluation: dict[str, Any] = {}
         self._callbacks = (self.config.callbacks_class or DefaultCallbacks)()
-        self._start(record)
+        self._prepare(record)
+        if start:
+            self._run.start()
         try:
             self._callbacks.on_algorithm_init(algorithm=self)
         except BaseException:
             self._run.stop(grace_s=0.0)
             raise
-        self._run.write_status("running")
 
-    def _start(self, record: RunRecord) -> None:
-        """The actors, for the first time or anew with other policies."""
+    def _prepare(self, record: RunRecord) -> None:
+        """The run, for the first time or anew with other policies; nothing is started."""
         config = self.config
         recover = functools.partial(restoring.newest_learner_state, str(record.folder.path))
         program = planning.program_of(type(self), config, Setup(self.info, self._seed, recover))
         program.limit_progress(config.progress_limit_s)
         params = described.params(self.name, config, self.info, program, self._seed)
         record.folder.write_params({**params, "stop": self.stop_criteria, "keep": record.keep})
-        self._run = Run(type(self), config, program, record, self._launch, self.info)
-        try:
-            self._meet(self._run)
-        except BaseException:
-            self._run.stop(grace_s=0.0)
-            raise
-
-    def _meet(self, run: Run) -> None:
-        """The actors have started."""
-        config = self.config
+        self._run = run = Run(type(self), config, program, record, self._launch, self.info)
         acting = acting_policy(config, self.info, type(self).make_policy)
         policy = acting(self._seed, config.greediest_env())
-        newest = run.cluster.block_reader("weights")
-        teaching = Teaching(config, self.info, run.cluster.program, run.learn_on_batch)
-        self._mirror = PolicyMirror(policy, newest, run.write_weights, teaching)
+        teaching = Teaching(config, self.info, program, run.learn_on_batch)
+        gradients = Gradients(type(self), config, self.info, run, teaching)
+        write = run.write_weights
+        self._mirror = PolicyMirror(policy, lambda: run.weights, write, teaching, gradients)
         own = WorkerView(0, policies_of(self._mirror, self.info), learn=self.learn_on_batch)
         self._workers = WorkerSet(run.refs("rollout"), own)
         self._evaluations = evaluating.Evaluations(
@@ -181,6 +178,7 @@ class Algorithm(Changing):
     def train(self, *, stay: bool = False) -> dict[str, Any]:
         """One iteration; its result, which is also a row of result.json. `stay`: the actors go on
         after it, since the next call follows at once (the command line's loop)."""
+        self._run.start()
         started = time.monotonic()
         if self._evaluates_after(self.training_iteration + 1):
             self._evaluations.begin()
@@ -250,6 +248,8 @@ class Algorithm(Changing):
             metrics = self._evaluations.by_function(custom, self)
         else:
             duration = evaluating.duration_of(steps, episodes, duration_fn)
+            if self.config.evaluation_num_workers:
+                self._run.start()
             metrics = self._evaluations.play(duration, explore)
         self._callbacks.on_evaluate_end(algorithm=self, evaluation_metrics=metrics)
         return metrics
@@ -263,7 +263,7 @@ class Algorithm(Changing):
 
     def restore(self, checkpoint_path: str | Path, *, rewind: bool = False) -> None:
         """Go on from a checkpoint of the same algorithm and spaces. `rewind`: later rows go."""
-        self._run.load_state(restoring.read_fitting(checkpoint_path, self._about()))
+        self.set_state(restoring.read_fitting(checkpoint_path, self._about()))
         if rewind:
             self._run.record.writer.rewind(self.training_iteration)
         self._callbacks.on_checkpoint_loaded(algorithm=self)
@@ -274,8 +274,9 @@ class Algorithm(Changing):
     @classmethod
     def from_checkpoint(cls, path: str | Path, env: Any = None, **options: Any) -> Self:
         """A new run that goes on from a checkpoint, with other `num_workers` or `num_learners`
-        where given, and without GPUs where there are none. `env` is needed where the checkpoint's
-        environment cannot be imported."""
+        where given, and without GPUs where there are none. No process is started before the first
+        `train()`, or call of a worker: acting and `evaluate` need none. `env` is needed where the
+        checkpoint's environment cannot be imported."""
         algo = resuming.from_checkpoint(cls, path, env, options)
         assert isinstance(algo, cls)
         return algo

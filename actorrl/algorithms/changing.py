@@ -21,7 +21,6 @@ from actorrl.algorithms.mirror import PolicyMirror, PolicyPart
 from actorrl.algorithms.multi_agent import PolicySpec
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.errors import ConfigError
-from actorrl.policies.base import Policy
 from actorrl.policies.policy_map import PolicyMap
 from actorrl.roles.settings import State
 
@@ -31,7 +30,7 @@ class Changing(Acting):
 
     _check_placement: Callable[[], None]
     _hosts_ready: Callable[[], AbstractContextManager[None]]
-    _start: Callable[[Any], None]
+    _prepare: Callable[[Any], None]
 
     def add_policy(
         self,
@@ -55,7 +54,7 @@ class Changing(Acting):
         specs = self._specs()
         if policy_id in specs:
             raise ConfigError(f"add_policy: there is a policy {policy_id!r} already")
-        if is_ours(policy_cls):
+        if self._is_own(policy_cls):
             policy_cls = None
         wrong = multi_agent.class_lines(policy_id, policy_cls)
         if wrong:
@@ -89,6 +88,17 @@ class Changing(Acting):
             raise ConfigError(f"remove_policy: {policy_id!r} is the only policy of this run")
         del specs[policy_id]
         self._change(specs, policy_mapping_fn, policies_to_train)
+
+    def _is_own(self, policy_class: Any) -> bool:
+        """The algorithm's own policy is what RLlib's users name as well: it is meant anyway."""
+        if policy_class in (PolicyMirror, PolicyPart):  # the type of what `get_policy` returns
+            return True
+        if not multi_agent.is_policy(policy_class):
+            return False
+        given = multi_agent.specs_of(self.config.policies)
+        players = {name for name, spec in given.items() if spec.policy_class is not None}
+        policies = self.newest_policy().policies
+        return any(isinstance(policies[n], policy_class) for n in policies if n not in players)
 
     def _specs(self) -> dict[str, PolicySpec]:
         """The present ones, with the spaces that they have."""
@@ -149,7 +159,8 @@ class Changing(Acting):
         learned = {name: before[name].get_weights() for name in before}
         run.cluster.stop()
         with self._hosts_ready():
-            self._start(run.record)
+            self._prepare(run.record)
+            self._run.start()
         fresh = self._run.state()["learner"]
         policies: PolicyMap = self.newest_policy()
         for name in set(learned) & set(policies):
@@ -171,13 +182,6 @@ def _merged(learned: State, fresh: State, policies: PolicyMap) -> State:
             for part in ("update", "filter")
         },
     }
-
-
-def is_ours(policy_class: Any) -> bool:
-    """The algorithm's own policy is what RLlib's users name as well: it is meant anyway."""
-    kinds = (PolicyMirror, PolicyPart, Policy)
-    known = isinstance(policy_class, type) and issubclass(policy_class, kinds)
-    return known and policy_class.__module__.startswith("actorrl.")
 
 
 def _weights_of(policy: Any, state: Mapping[str, Any] | None) -> dict[str, np.ndarray] | None:

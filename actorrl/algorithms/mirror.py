@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.policies.policy_map import SEPARATOR
+
+if TYPE_CHECKING:
+    from actorrl.algorithms.gradients import Gradients
 
 
 class PolicyMirror:
@@ -17,12 +20,15 @@ class PolicyMirror:
     def __init__(
         self,
         policy: Any,  # a Policy, or a PolicyMap
-        newest: Any,
+        newest: Callable[[], Any],
         write: Callable[[Mapping[str, np.ndarray]], None],
         teach: Callable[[str, Any, Mapping[str, Any]], dict[str, Any]],
+        gradients: Gradients,
     ) -> None:
-        """`newest` is the reading end of the weights' state; `write` sends weights by name; `teach`
-        is the run's Teaching."""
+        """`newest()` is the reading end of the weights' state, None while no learner has started:
+        then `policy` has the newest. `write` sends weights by name; `teach` is the run's Teaching.
+        """
+        self.gradients = gradients
         self._policy = policy
         self._newest = newest
         self._write = write
@@ -30,10 +36,15 @@ class PolicyMirror:
 
     def refresh(self) -> Any:
         """The policy with the newest published weights."""
-        if self._newest.version > self._policy.version:
-            version, arrays = self._newest.read()
+        newest = self._newest()
+        if newest is not None and newest.version > self._policy.version:
+            version, arrays = newest.read()
             self._policy.load_flat(arrays["flat"], version)
         return self._policy
+
+    def begin_with(self, flat: np.ndarray) -> None:
+        """The weights [P] of a checkpoint, which the learner publishes when it goes on from it."""
+        self._policy.load_flat(flat, self._policy.version)
 
     def get_weights(self) -> dict[str, np.ndarray]:
         return self.refresh().get_weights()
@@ -60,6 +71,17 @@ class PolicyMirror:
         metrics = self._teach(policy_id, self.refresh(), samples)
         self.refresh()
         return metrics
+
+    def compute_gradients(
+        self, samples: Mapping[str, Any]
+    ) -> tuple[list[np.ndarray], dict[str, float]]:
+        """RLlib's: the gradient [P] that `learn_on_batch` would step along (of all rows at once),
+        in a list, and its numbers. Raises the same."""
+        return self.gradients.compute(DEFAULT_POLICY, self.refresh(), samples)
+
+    def apply_gradients(self, gradients: Sequence[np.ndarray]) -> None:
+        """RLlib's: one step of the run's learner with what `compute_gradients` has returned."""
+        self.gradients.apply(DEFAULT_POLICY, self.refresh(), gradients)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.refresh(), name)
@@ -88,6 +110,14 @@ class PolicyPart:
     def learn_on_batch(self, samples: Mapping[str, Any]) -> dict[str, Any]:
         """As PolicyMirror's, of this policy alone."""
         return self._whole.teach(self._id, samples)
+
+    def compute_gradients(
+        self, samples: Mapping[str, Any]
+    ) -> tuple[list[np.ndarray], dict[str, float]]:
+        return self._whole.gradients.compute(self._id, self._whole.refresh(), samples)
+
+    def apply_gradients(self, gradients: Sequence[np.ndarray]) -> None:
+        self._whole.gradients.apply(self._id, self._whole.refresh(), gradients)
 
     def _policy(self) -> Any:
         return self._whole.refresh()[self._id]

@@ -75,6 +75,12 @@ def _settings_lines(name: str, settings: Any) -> list[str]:
 
 def class_lines(name: str, policy_class: Any) -> list[str]:
     """What is wrong with the class of a policy."""
+    if is_policy(policy_class) and policy_class.__module__.startswith("actorrl.policies."):
+        return [
+            f"policies.{name}: {policy_class.__name__} is not accepted, expected None (the"
+            " algorithm's own policy), or the class of the algorithm that has such policies: one"
+            " that plays and does not learn"
+        ]
     if policy_class is None or is_policy(policy_class) or is_algorithm(policy_class):
         return []
     return [

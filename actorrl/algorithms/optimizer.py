@@ -46,6 +46,7 @@ class Optimizer:
     ) -> None:
         """`decay` and `momentum` are RMSProp's; torch calls the first one alpha."""
         self._policy = policy
+        policy.optimizers = (*policy.optimizers, self)
         self._lr = lr
         self._schedule = PiecewiseSchedule(lr_schedule) if lr_schedule else None
         self._clip = clip

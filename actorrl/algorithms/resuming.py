@@ -37,7 +37,7 @@ def from_checkpoint(
         setattr(config, key, options.pop(key, getattr(config, key)))
     _do_without_partners(config)
     _do_without_gpus(config)
-    algo: Algorithm = config.algorithm(config, **options)
+    algo: Algorithm = config.algorithm(config, **{"start": False, **options})
     return _restored(algo, path)
 
 

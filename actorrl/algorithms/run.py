@@ -1,4 +1,4 @@
-"""A started run as the driver holds it: its actors, what it counts, and what it writes down."""
+"""A run as the driver holds it: its actors, what it counts, and what it writes down."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Counters:
 
 
 class Run:
-    """Used by its Algorithm alone, on the driver's thread."""
+    """Used by its Algorithm alone, on the driver's thread. Nothing is started before `start`, or
+    before the learner is asked for something."""
 
     def __init__(
         self,
@@ -53,9 +54,11 @@ class Run:
         launch: SshLauncher | None,
         info: EnvInfo,
     ) -> None:
-        """Start the actors. Raises RunFailed if one cannot start."""
         self.record = record
         self.counters = Counters()
+        self.weights: Any = None  # the reading end of what the learner publishes, once it does
+        self._first: State | None = None  # what the actors go on from when they start
+        self._stopped = False
         self._incarnations: dict[int, int] = {}
         self._config = config
         self._goal = algorithm.iteration(config)
@@ -73,13 +76,31 @@ class Run:
             run_id=record.who.run_id,
         )
         self.write_status("starting")
+
+    def start(self) -> None:
+        """The actors, unless they have been started. Raises RunFailed if one cannot start."""
+        if self.weights is not None:
+            return
+        if self._stopped:
+            raise RunFailed("this run was stopped: from_checkpoint makes another one")
         try:
             self.cluster.start()
-        except BaseException:
+            early.discard()  # where all actors share this process, no agent was needed
+            self.weights = self.cluster.block_reader("weights")
+            if self._first is not None:
+                self._give(self._first)
+        except BaseException:  # without its state nobody may go on
+            self.cluster.stop(grace_s=0.0)
             self.write_status("failed")
             raise
-        early.discard()  # where all actors share this process, no agent was needed
-        self.learner = self.cluster.ref("learner/0")
+        self._first = None
+        self.write_status("running")
+
+    @property
+    def learner(self) -> ActorRef:
+        """To be asked at once."""
+        self.start()
+        return self.cluster.ref("learner/0")
 
     def refs(self, role: str) -> list[ActorRef]:
         """The actors of a role, in order."""
@@ -169,10 +190,18 @@ class Run:
 
     def learn_on_batch(self, columns: dict[str, np.ndarray]) -> dict[str, float]:
         """One update of the learner with a batch as workers send it; its metrics. Raises RunFailed
-        where a loss is NaN. Is not asked twice, should the learner die."""
-        method = self.learner.learn_on_batch.within(actor_states.STATE_TIMEOUT_S)
+        where a loss is NaN."""
+        return self._teach(self.learner.learn_on_batch, columns)
+
+    def apply_gradients(self, gradient: np.ndarray) -> dict[str, float]:
+        """A step of the learner along [P]; its metrics."""
+        return self._teach(self.learner.apply_gradients, gradient)
+
+    def _teach(self, method: RemoteMethod, what: Any) -> dict[str, float]:
+        """Is not asked twice, should the learner die."""
         try:
-            metrics: dict[str, float] = method.call(columns).result()
+            call = method.within(actor_states.STATE_TIMEOUT_S).call
+            metrics: dict[str, float] = call(what).result()
         except LearningDiverged as error:  # in this process
             raise RunFailed(str(error)) from None
         except RemoteError as error:
@@ -183,10 +212,15 @@ class Run:
 
     # ---- the state of a checkpoint ------------------------------------------------------
 
+    def learner_state(self) -> State:
+        """Of now."""
+        state: State = self._ask_learner(self.learner.get_state)
+        return state
+
     def state(self) -> State:
         """Of now. Raises RunFailed when the run is over."""
         return {
-            "learner": self._ask_learner(self.learner.get_state),
+            "learner": self.learner_state(),
             "window": self.reporter.window.state_dict(),
             "training_iteration": self.counters.training_iteration,
             "time_total_s": self.counters.time_total_s,
@@ -195,20 +229,28 @@ class Run:
         }
 
     def load_state(self, state: State) -> None:
-        """The actors go on from there, with as many workers as there are now."""
+        """The actors go on from there, with as many workers as there are now; those that have not
+        been started, when they are."""
         learner, counters = state["learner"], self.counters
-        self._ask_learner(self.learner.set_state, learner)
+        if self.weights is None:
+            self._first = state
+        else:
+            self._give(state)
         self.reporter.window.load_state_dict(state["window"])
         counters.training_iteration = int(state["training_iteration"])
         counters.time_total_s = float(state["time_total_s"])
         counters.restarts_before = int(state["num_restarts"])
-        actor_states.load_random_states(self.cluster, state.get("random", {}))
         self.reporter.continue_from(int(learner["timesteps_total"]), int(learner["num_updates"]))
+
+    def _give(self, state: State) -> None:
+        self._ask_learner(self.learner.set_state, state["learner"])
+        actor_states.load_random_states(self.cluster, state.get("random", {}))
 
     # ---- the end ------------------------------------------------------------------------
 
     def stop(self, grace_s: float | None) -> list[int]:
         """End all processes, see Cluster.stop; the pids that could not be ended."""
+        self._stopped = True
         state = "failed" if self._has_failed() else "stopped"
         left = self.cluster.stop(grace_s)
         self.write_status(state)

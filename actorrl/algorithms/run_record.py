@@ -65,7 +65,7 @@ class RunRecord:
         self.writer = ResultWriter(folder)
         self.actors_changed = threading.Event()
         self.num_envs_recreated = 0
-        self.loggers: list[Any] = []  # of the user's: on_result(row), close()
+        self.loggers: list[Any] = []  # of the user's: functions, or on_result(row) and close()
         self._uploader = Uploader(folder.path, upload_dir) if upload_dir is not None else None
         self.who = who
         self.keep = keep
@@ -75,7 +75,7 @@ class RunRecord:
         """A row of results, also to the user's own loggers."""
         self.writer.write(row)
         for logger in self.loggers:
-            logger.on_result(dict(row))
+            getattr(logger, "on_result", logger)(dict(row))
 
     def close(self) -> None:
         """The run has ended."""

@@ -51,8 +51,14 @@ class Teaching:
         self._learn = learn
 
     def __call__(self, policy_id: str, newest: Any, samples: Mapping[str, Any]) -> dict[str, Any]:
-        """RLlib's form of the metrics. `newest`: the Policy, or PolicyMap of several, with the
-        learner's weights. Raises ConfigError for samples that cannot be learned from."""
+        """RLlib's form of the metrics. Raises ConfigError for samples that nothing can be learned
+        from."""
+        stats = self._learn(self.columns_of(policy_id, newest, samples))
+        return {"learner_stats": {k.rpartition(SEPARATOR)[2]: v for k, v in stats.items()}}
+
+    def columns_of(self, policy_id: str, newest: Any, samples: Mapping[str, Any]) -> Columns:
+        """What workers would have sent of these rows. `newest`: the Policy, or PolicyMap of
+        several, with the learner's weights."""
         policy = newest[policy_id] if isinstance(newest, PolicyMap) else newest
         if self._info.policies is not None and policy_id not in self._learning():
             raise ConfigError(
@@ -66,8 +72,7 @@ class Teaching:
                 "learn_on_batch: there is nothing to learn from in these samples, expected rows,"
                 " and of whole episodes where the algorithm learns from those"
             )
-        stats = self._learn(columns)
-        return {"learner_stats": {k.rpartition(SEPARATOR)[2]: v for k, v in stats.items()}}
+        return columns
 
     def _columns(self, policy_id: str, newest: Any, policy: Policy, batch: SampleBatch) -> Columns:
         """What goes to the learner."""

@@ -46,6 +46,7 @@ class Policy:
 
     group: Group = ALONE  # who learns it together with this process
     explore = True  # what workers and `compute_actions(explore=None)` do
+    optimizers: tuple[Any, ...] = ()  # those of its weights, where it is learned
     _followers: tuple[Callable[[], None], ...] = ()
 
     def __init__(
@@ -212,6 +213,20 @@ class Policy:
             f"{type(self).__name__} learns where its run's learner is, by"
             " algo.get_policy().learn_on_batch(samples); see build_torch_policy for policies with a"
             " loss of their own"
+        )
+
+    def compute_gradients(self, samples: Any) -> tuple[list[Array], dict[str, Any]]:
+        """RLlib's: the gradient that `learn_on_batch` would step along, and its numbers."""
+        raise NotImplementedError(
+            f"{type(self).__name__} is differentiated where its run's learner is asked, by"
+            " algo.get_policy().compute_gradients(samples)"
+        )
+
+    def apply_gradients(self, gradients: Sequence[Array]) -> None:
+        """RLlib's: one step with what `compute_gradients` has returned, maybe elsewhere."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no optimizer, its run's learner has:"
+            " algo.get_policy().apply_gradients(gradients)"
         )
 
     def greedy(

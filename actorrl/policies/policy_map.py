@@ -51,6 +51,12 @@ class PolicyMap:
         return [name for name, policy in self.policies.items() if hasattr(policy, "flat")]
 
     @property
+    def optimizers(self) -> tuple[Any, ...]:
+        """Of the policies that have a gradient: none moves by its momentum alone."""
+        learning = [policy for policy in self._with_weights if policy.flat.has_gradient()]
+        return tuple(optimizer for policy in learning for optimizer in policy.optimizers)
+
+    @property
     def timesteps(self) -> float:
         return max((policy.timesteps for policy in self.policies.values()), default=math.inf)
 
@@ -82,6 +88,10 @@ class PolicyMap:
         """Copy [P] over the weights. Raises ValueError on its size."""
         for policy, part in zip(self._with_weights, self._parts(values), strict=True):
             policy.load_flat(part, self.version)
+
+    def split(self, values: Float32) -> dict[str, Float32]:
+        """[P] of all that have weights, by policy. Raises ValueError on its size."""
+        return dict(zip(self.with_weights(), self._parts(values), strict=True))
 
     def set_flat_gradient(self, values: Float32) -> None:
         """Copy [P] over the gradients."""

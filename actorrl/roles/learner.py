@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,6 +127,22 @@ class Learner(Actor):
         metrics = self.teach(columns)
         self._publish()
         return scalars(metrics)
+
+    @remote
+    def apply_gradients(self, gradient: np.ndarray) -> dict[str, float]:
+        """A step of each optimizer along a gradient [P] that was made elsewhere, published at once;
+        its metrics."""
+        self._check_restored()
+        started = time.monotonic()
+        policy: Any = self.update.policy
+        policy.set_flat_gradient(gradient)
+        stepped: Metrics = {}
+        for optimizer in policy.optimizers:
+            stepped |= optimizer.step(self.timesteps_total)
+        self._end_generation()
+        self.finish_update(stepped, started)
+        self._publish()
+        return scalars(stepped)
 
     # ---- its state, and the way back ----------------------------------------------------
 

@@ -81,6 +81,21 @@ class WorkerView:
             )
         return self._learn(samples)
 
+    def compute_gradients(self, samples: Any) -> Any:
+        """RLlib's: that of the policy, in a worker of one that has its own loss, else of the
+        driver's copy; by policy of a MultiAgentBatch."""
+        if isinstance(samples, MultiAgentBatch):
+            batches = samples.policy_batches
+            return {n: self._policies[n].compute_gradients(rows) for n, rows in batches.items()}
+        return self.get_policy().compute_gradients(samples)
+
+    def apply_gradients(self, gradients: Any) -> None:
+        """What `compute_gradients` returns the first part of, or a dict of these by policy."""
+        if not isinstance(gradients, Mapping):
+            gradients = {DEFAULT_POLICY: gradients}
+        for name, of_policy in gradients.items():
+            self._policies[name].apply_gradients(of_policy)
+
     # ---- environments -------------------------------------------------------------------
 
     @property

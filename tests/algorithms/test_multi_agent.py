@@ -20,6 +20,7 @@ from actorrl.envs.multi_agent import ALL, MultiAgentEnv, make_multi_agent
 from actorrl.errors import CheckpointError, ConfigError
 from actorrl.experiment.checkpoints import read_manifest
 from actorrl.models.torch_networks import FullyConnectedNetwork
+from actorrl.policies.sac import SACPolicy
 from actorrl.rollouts.policy_mapping import EpisodeInfo, with_accepted_arguments
 from actorrl.testing.probe_envs import CountingEnv
 
@@ -387,6 +388,7 @@ def test_a_change_of_policies_that_cannot_be_changes_nothing(tmp_path: Path) -> 
         for wrong, said in (
             (lambda: run.add_policy("artist"), "there is a policy 'artist' already"),
             (lambda: run.add_policy("third", int), "expected None .the algorithm"),
+            (lambda: run.add_policy("third", SACPolicy), "third: SACPolicy is not accepted.* None"),
             (lambda: run.add_policy("third"), "policies.third: its spaces are neither given"),
             (lambda: run.add_policy("third", config={"lrr": 1}, **spaces), "policies.third.lrr"),
             (lambda: run.remove_policy("third"), "no policy 'third': this run has 'counter'"),

@@ -55,6 +55,17 @@ def test_results_reach_the_users_logger_and_the_folder_its_copy(tmp_path: Path) 
     assert '"state": "stopped"' in (copy / "status.json").read_text().replace('":"', '": "')
 
 
+def test_loggers_may_be_functions(tmp_path: Path) -> None:
+    config = ppo.PPOConfig().environment("CartPole-v1").rollouts(num_workers=0)
+    config.rollouts(num_envs_per_worker=2).training(train_batch_size=200)
+    rows: list[dict[str, Any]] = []
+    kept = Rows({})
+    with config.build(results=tmp_path, name="run", loggers=[rows.append, kept]) as algo:
+        result = algo.train()
+    assert [row["timesteps_total"] for row in rows] == [result["timesteps_total"]]
+    assert len(kept.rows) == 1 and kept.closed
+
+
 class Wanderer(CartPoleEnv):
     """Goes to another directory."""
 

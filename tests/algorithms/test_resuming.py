@@ -8,13 +8,18 @@ import socket
 import subprocess
 
 import msgspec
+import numpy as np
+import pytest
 
 from actorrl.algorithms.a2c import A2CConfig
+from actorrl.algorithms.base import Algorithm
 from actorrl.algorithms.restoring import newest_learner_state
 from actorrl.algorithms.resuming import resume
+from actorrl.errors import RunFailed
 from actorrl.experiment import ownership
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.experiment.state_files import write_json
+from actorrl.runtime import strays
 
 
 def test_a_resumed_run_keeps_as_many_checkpoints_as_it_was_started_with(tmp_path):
@@ -59,3 +64,56 @@ def test_what_a_run_has_left_whose_processes_were_all_killed_is_ended_first(tmp_
     ):
         assert stray.wait(10) == -signal.SIGKILL
         assert algo.train()["training_iteration"] == 2
+
+
+def test_a_loaded_checkpoint_acts_and_is_evaluated_before_any_process_is_started(tmp_path):
+    config = A2CConfig().environment("CartPole-v1").rollouts(num_workers=0, num_envs_per_worker=2)
+    config.training(train_batch_size=100, model={"fcnet_hiddens": [8]}).debugging(seed=1)
+    with config.build(results=tmp_path, name="run") as algo:
+        algo.train()
+        path = algo.save()
+        learned = algo.get_policy().get_weights()
+        acts = [algo.compute_single_action(np.full(4, x, np.float32)) for x in (-0.2, 0.2)]
+        scored = algo.evaluate(episodes=3)
+    with Algorithm.from_checkpoint(path, results=tmp_path, name="one", num_workers=1) as again:
+        policy = again.get_policy()
+        np.testing.assert_equal(policy.get_weights(), learned)
+        found = [again.compute_single_action(np.full(4, x, np.float32)) for x in (-0.2, 0.2)]
+        assert found == acts and again.evaluate(episodes=3) == scored
+        assert again.training_iteration == 1
+        assert [row["pid"] for row in again.status()] == [None, None]
+        assert strays.of_run(again.run_id) == []
+        assert again.train()["training_iteration"] == 2
+        assert len(strays.of_run(again.run_id)) >= 3, "the agent, the worker, the learner"
+        now = policy.get_weights()  # of the policy that was asked for before
+        assert any((now[name] != learned[name]).any() for name in learned)
+
+
+@pytest.mark.parametrize("first", ["set_weights", "save", "foreach_worker"])
+def test_whatever_needs_the_actors_of_a_loaded_checkpoint_starts_them_with_its_state(
+    tmp_path, first
+):
+    config = A2CConfig().environment("CartPole-v1").rollouts(num_workers=0, num_envs_per_worker=2)
+    with config.training(train_batch_size=100).build(results=tmp_path, name="run") as algo:
+        algo.train()
+        path, weights = algo.save(), algo.get_policy().get_weights()
+    with Algorithm.from_checkpoint(path, results=tmp_path, name="again") as again:
+        if first == "set_weights":
+            weights = {name: array * 0.5 for name, array in weights.items()}
+            again.get_policy().set_weights(weights)
+        elif first == "save":
+            again.save()
+        found = again.foreach_worker(lambda worker: worker.get_policy().get_weights())
+        np.testing.assert_equal(found, [weights, weights])
+        assert again.pause()["num_updates"] == 1
+
+
+def test_a_loaded_checkpoint_that_was_stopped_starts_nothing_any_more(tmp_path):
+    config = A2CConfig().environment("CartPole-v1").rollouts(num_workers=0, num_envs_per_worker=2)
+    with config.training(train_batch_size=100).build(results=tmp_path, name="run") as algo:
+        algo.train()
+        path = algo.save()
+    again = Algorithm.from_checkpoint(path, results=tmp_path, name="again")
+    assert again.stop() == []
+    with pytest.raises(RunFailed, match="was stopped"):
+        again.train()
