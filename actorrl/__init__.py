@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from actorrl.algorithms.base import Algorithm
+    from actorrl.algorithms.built import build_trainer
     from actorrl.algorithms.config import AlgorithmConfig
     from actorrl.algorithms.multi_agent import PolicySpec
     from actorrl.algorithms.playing import rollout
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from actorrl.experiment.pretty import pretty_print
     from actorrl.models.torch_model import TorchModelV2
     from actorrl.policies.base import Policy
-    from actorrl.policies.builder import build_torch_policy
+    from actorrl.policies.builder import build_torch_policy, make_policy
     from actorrl.policies.model_catalog import ModelCatalog
     from actorrl.rollouts.callbacks import DefaultCallbacks
     from actorrl.runtime.actor import Actor, remote
@@ -52,6 +53,8 @@ _HOMES = {
     "Stream": "runtime.program",
     "TorchModelV2": "models.torch_model",
     "build_torch_policy": "policies.builder",
+    "build_trainer": "algorithms.built",
+    "make_policy": "policies.builder",
     "pretty_print": "experiment.pretty",
     "make_multi_agent": "envs.multi_agent",
     "register_env": "envs.registry",
@@ -82,7 +85,9 @@ __all__ = [
     "Stream",
     "TorchModelV2",
     "build_torch_policy",
+    "build_trainer",
     "make_multi_agent",
+    "make_policy",
     "pretty_print",
     "register_env",
     "remote",

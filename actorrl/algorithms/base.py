@@ -244,12 +244,12 @@ class Algorithm(Changing):
         have reached."""
         self._callbacks.on_evaluate_start(algorithm=self)
         custom = evaluation_fn or self.config.custom_evaluation_function
+        if self.config.evaluation_num_workers:
+            self._run.start()
         if custom is not None:
             metrics = self._evaluations.by_function(custom, self)
         else:
             duration = evaluating.duration_of(steps, episodes, duration_fn)
-            if self.config.evaluation_num_workers:
-                self._run.start()
             metrics = self._evaluations.play(duration, explore)
         self._callbacks.on_evaluate_end(algorithm=self, evaluation_metrics=metrics)
         return metrics

@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 def add_evaluators(program: Program, config: AlgorithmConfig, info: EnvInfo) -> None:
     """They have no links: weights come with each request, so that it is said which they are."""
-    make_policy = functools.partial(_greedy_policy, config, info)
+    make_policy = functools.partial(_greedy_policy, config.algorithm.make_policy, config, info)
     config = config.for_evaluation()
     program.add_group(
         ROLE,
@@ -46,9 +46,11 @@ def add_evaluators(program: Program, config: AlgorithmConfig, info: EnvInfo) -> 
     )
 
 
-def _greedy_policy(config: AlgorithmConfig, info: EnvInfo, seed: int, indices: np.ndarray) -> Any:
-    make = acting_policy(config, info, config.algorithm.make_policy)
-    return make(seed, config.greediest_env())
+def _greedy_policy(
+    make_policy: Any, config: AlgorithmConfig, info: EnvInfo, seed: int, indices: np.ndarray
+) -> Any:
+    """A config tells no actor of an algorithm of the user's own."""
+    return acting_policy(config, info, make_policy)(seed, config.greediest_env())
 
 
 class Duration(NamedTuple):

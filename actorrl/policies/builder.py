@@ -9,12 +9,16 @@
     policy = MyTorchPolicy(observation_space, action_space, {"lr": 1e-3})
     stats = policy.learn_on_batch(batch)
 
+`actorrl.build_trainer` makes an algorithm of it, whose workers and learner have such policies.
+
 N rows of a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,19 +75,29 @@ class LossPolicy(ActorCriticPolicy):
         seed: int = 0,
     ) -> None:
         settings = {"lr": 1e-3, "grad_clip": None, "model": {}, **self.defaults, **(config or {})}
-        model_config = ModelConfig()
-        errors = apply(model_config, settings["model"], "model.")
+        model_config, errors = settings["model"], []
+        if not isinstance(model_config, ModelConfig):  # that of a run
+            model_config = ModelConfig()
+            errors = apply(model_config, settings["model"], "model.")
         if model_config.use_lstm:
             errors.append("model.use_lstm: true is not accepted by a built policy, expected false")
         if errors:
             raise ConfigError(errors)
         super().__init__(observation_space, action_space, 1, model_config, seed)
         self.config = settings
-        self._optimizer = torch.optim.Adam([self.flat.vector], lr=settings["lr"])
+
+    @functools.cached_property
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """Of one that learns by itself: in a run the learner has one."""
+        return torch.optim.Adam([self.flat.vector], lr=self.config["lr"])
 
     def loss(self, model: BatchModel, dist_class: Any, train_batch: Mapping[str, Tensor]) -> Tensor:
         """The user's function; override it in a subclass for the same effect."""
         return type(self).loss_fn(self, model, dist_class, train_batch)
+
+    def batch_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """The loss of a batch [N]."""
+        return self.loss(BatchModel(self), self.dist_class, batch)
 
     def postprocess_trajectory(
         self, sample_batch: SampleBatch, other_agent_batches: Any = None, episode: Any = None
@@ -97,15 +111,14 @@ class LossPolicy(ActorCriticPolicy):
     def compute_gradients(self, samples: Any) -> tuple[list[Array], dict[str, Any]]:
         """The gradient [P] of the loss over a batch, in a list as RLlib's, and its stats."""
         rows = {k: v for k, v in SampleBatch(samples).items() if np.asarray(v).dtype != object}
-        batch = self.tensors(rows)
-        loss = self.loss(BatchModel(self), self.dist_class, batch)
+        loss = self.batch_loss(self.tensors(rows))
         self.flat.zero_gradient()
         loss.backward()
         norm = self.flat.clip_gradient(self.config["grad_clip"])
         stats = {"total_loss": float(loss.detach()), "grad_gnorm": float(norm)}
         return [self.flat_gradient()], stats
 
-    def apply_gradients(self, gradients: list[Array]) -> None:
+    def apply_gradients(self, gradients: Sequence[Array]) -> None:
         """One step of the optimizer with `compute_gradients`'s, maybe another process's."""
         self.set_flat_gradient(gradients[0])
         self._optimizer.step()
@@ -127,16 +140,22 @@ def build_torch_policy(
     loss_fn: LossFunction,
     get_default_config: Callable[[], Mapping[str, Any]] | None = None,
     postprocess_fn: PostprocessFunction | None = None,
+    module: str | None = None,
 ) -> type[LossPolicy]:
-    """A policy class of this name. Continuous actions come to the loss as they are stored."""
-    functions = {
+    """A policy class of this name, in the caller's module (as a namedtuple is). Continuous actions
+    come to the loss as they are stored."""
+    parts: dict[str, Any] = {
         "loss_fn": staticmethod(loss_fn),
         "postprocess_fn": staticmethod(postprocess_fn) if postprocess_fn else None,
+        "defaults": dict(get_default_config() if get_default_config else {}),
+        "__module__": module or sys._getframe(1).f_globals["__name__"],
     }
-    defaults = dict(get_default_config() if get_default_config else {})
-    return type(name, (LossPolicy,), {**functions, "defaults": defaults})
+    return type(name, (LossPolicy,), parts)
 
 
-def make_policy(*, loss_fn: LossFunction, name: str = "CustomPolicy") -> type[LossPolicy]:
+def make_policy(
+    *, loss_fn: LossFunction, name: str = "CustomPolicy", **more: Any
+) -> type[LossPolicy]:
     """`build_torch_policy` without ceremony."""
-    return build_torch_policy(name, loss_fn=loss_fn)
+    module = sys._getframe(1).f_globals["__name__"]
+    return build_torch_policy(name, loss_fn=loss_fn, module=module, **more)
