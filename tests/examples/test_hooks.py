@@ -54,6 +54,5 @@ def test_ones_own_rewards_are_learned_from_and_the_environments_are_reported(
     assert "hints_mean" in result["custom_metrics"]
 
 
-@pytest.mark.slow
 def test_ones_own_policy_trains_cartpole_to_150(tmp_path: Path) -> None:
     assert custom_policy.train(until=150.0, results=tmp_path) >= 150.0
