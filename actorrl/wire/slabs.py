@@ -29,11 +29,12 @@ def own_memory(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
 class Room:
     """The memory of one slot while it is filled."""
 
-    def __init__(self, memory: np.ndarray | None, start: int, end: int) -> None:
+    def __init__(self, memory: np.ndarray | None, address: int, start: int, end: int) -> None:
         self._memory = memory
-        self._address = 0 if memory is None else memory.__array_interface__["data"][0]
+        self._address = address
         self._start = self._next = start
         self._end = end
+        self._taken: dict[int, tuple[np.ndarray, int]] = {}  # by id, with their offsets
 
     @property
     def num_taken(self) -> int:
@@ -44,7 +45,8 @@ class Room:
         nbytes = math.prod(shape) * dtype.itemsize
         if self._memory is None or self._next + aligned(nbytes) > self._end:
             return own_memory(shape, dtype)
-        found = self._memory[self._next : self._next + nbytes].view(dtype).reshape(shape)
+        found: np.ndarray = np.ndarray(shape, dtype, self._memory, self._next)
+        self._taken[id(found)] = found, self._next
         self._next += aligned(nbytes)
         return found
 
@@ -56,10 +58,12 @@ class Room:
         return {name: offset for name, offset in found.items() if offset is not None}
 
     def _offset_of(self, array: np.ndarray) -> int | None:
+        is_expected = array.flags.c_contiguous
+        if is_expected and id(array) in self._taken:  # to ask NumPy for an address is dear
+            return self._taken[id(array)][1]
         offset: int = array.__array_interface__["data"][0] - self._address
         is_inside = self._start <= offset and offset + array.nbytes <= self._next
-        is_expected = offset % ALIGN == 0 and array.flags.c_contiguous
-        return offset if is_inside and is_expected else None
+        return offset if is_inside and is_expected and offset % ALIGN == 0 else None
 
 
 class SlabWriter:
@@ -69,6 +73,7 @@ class SlabWriter:
         self._client = client
         self._name = name
         self._memory: np.ndarray | None = None
+        self._address = 0
         self._slot_nbytes = 0
         self._rooms: dict[int, Room] = {}
         self._last_written = [0] * num_slots  # the generation in which each slot was last written
@@ -78,7 +83,7 @@ class SlabWriter:
     def room(self, slot: int) -> Room:
         """The memory of a free slot, for arrays that the next `write` into it need not copy."""
         start = slot * self._slot_nbytes
-        self._rooms[slot] = Room(self._memory, start, start + self._slot_nbytes)
+        self._rooms[slot] = Room(self._memory, self._address, start, start + self._slot_nbytes)
         return self._rooms[slot]
 
     def write(self, slot: int, arrays: Mapping[str, np.ndarray]) -> list[int] | None:
@@ -123,6 +128,7 @@ class SlabWriter:
             return False
         self.generation += 1
         self._memory, self._slot_nbytes = memory, slot_nbytes
+        self._address = memory.__array_interface__["data"][0]
         return True
 
     def _drop_old_generations(self) -> None:
