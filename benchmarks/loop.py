@@ -16,13 +16,10 @@ import numpy as np
 import torch
 
 from actorrl.algorithms.impala import IMPALAConfig, IMPALAUpdate, make_policy
-from actorrl.data import columns as c
 from actorrl.envs.check import check_env
 from actorrl.envs.vector import make_vector
 from actorrl.roles.batch import FragmentBatch
 from actorrl.rollouts.collector import Collector
-
-_NOT_LEARNED = (c.ACTION_DIST_INPUTS, c.VF_PREDS)
 
 
 @click.command()
@@ -48,15 +45,13 @@ def main(env: str, workers: int, envs: int, rows: int, counts: str) -> None:
     written = started
     while True:
         for collector in collectors:
-            fragment = collector.collect()
-            for name in _NOT_LEARNED:
-                fragment.columns.pop(name)
+            fragment = collector.collect(unread=config.unread)
             batch.add(fragment.flat_columns(), fragment.num_env_steps)
             steps += fragment.num_env_steps
         update(batch.tensors(), steps)
         batch.clear()
         for policy in policies:
-            policy.load_flat(update.policy.flat_weights(), steps)
+            policy.load_flat(update.policy.weights_in_place(), steps)
         now = time.monotonic()
         if now - written > 0.5:
             written = now

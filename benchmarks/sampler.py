@@ -86,7 +86,8 @@ def _sampler(env: str, wrap: Callable[[VectorEnv], Any] = lambda vector: vector)
         vector = wrap(make_vector(info.env, {}, _ENVS, seed=1))
         policy = make_policy(IMPALAConfig(), info, 1, np.arange(_ENVS))
         collector = Collector(vector, policy, _ROWS)
-        yield _counted(lambda: collector.collect().num_env_steps)
+        unread = IMPALAConfig.unread
+        yield _counted(lambda: collector.collect(unread=unread).num_env_steps)
         vector.close()
 
     return Side("actorrl", opened)
