@@ -15,6 +15,7 @@ import numpy as np
 from actorrl.errors import WireError
 
 CHUNK_BYTES = 1 << 20
+MAX_FRAME_BYTES = 1 << 30  # within a host, where frames go whole
 
 
 def split(frames: Iterable[Any]) -> list[Any]:

@@ -6,7 +6,8 @@ stretch of a slab of shared memory that both sides have mapped; between hosts it
 compressed. Ownership: a sender may not write to an array after handing it over; a receiver's view
 keeps the whole message alive, so whoever stores must copy.
 
-Every number is checked against what has arrived before anything is allocated or viewed.
+Every number is checked against what has arrived before anything is allocated or viewed. What a
+reader would refuse is not sent: it would be dropped, and nobody would say so.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ import msgspec
 import numpy as np
 
 from actorrl.errors import WireError
-from actorrl.wire import values
+from actorrl.wire import chunks, values
 from actorrl.wire.compression import LZ4, MAX_UNPACKED_BYTES, RAW, Compressor, unpack
 from actorrl.wire.messages import PROTOCOL_VERSION, Kind, Message
 
 MAX_HEADER_BYTES = 64 * 1024 * 1024
-MAX_NAME = 256  # characters of an actor's or a link's name
+MAX_NAME = 256  # characters of an actor's name, a link's or a method's
 MAX_ARRAYS = 1024
 MAX_DIMENSIONS = 16
 MAX_ELEMENTS = 1 << 48  # of one array, counting an empty dimension as 1: NumPy's own limit is near
@@ -39,6 +40,7 @@ _KINDS = {int(kind): kind for kind in Kind}
 _NONE: list[np.ndarray] = []
 
 Buffer = bytes | memoryview | np.ndarray
+_Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
 # (source, incarnation, link, generation) -> the slab's bytes
 OpenSlab = Callable[[str, int, str, int], np.ndarray]
 
@@ -57,9 +59,9 @@ class ArrayEntry(msgspec.Struct, array_like=True, gc=False):
 class Header(msgspec.Struct, array_like=True, gc=False):
     protocol: int
     kind: int
-    source: str
+    source: _Name
     incarnation: int
-    name: str
+    name: _Name
     number: int
     deadline_ms: int  # on the host's monotonic clock, which its processes share; -1: none.
     # Between hosts it is what remained when the message was sent
@@ -123,28 +125,27 @@ def _header(message: Message, generation: int) -> tuple[Header, list[np.ndarray]
     if not values.is_plain(plain):
         plain, (packed, inner) = None, values.pack(plain)
     header = Header(
-        PROTOCOL_VERSION,
-        message.kind,
-        message.source,
-        message.incarnation,
-        message.name,
-        message.number,
-        -1,
-        message.slot,
-        generation,
-        [],
-        packed,
-        plain,
-    )
+        PROTOCOL_VERSION, message.kind, message.source, message.incarnation, message.name,
+        message.number, -1, message.slot, generation, [], packed, plain,
+    )  # fmt: skip
     return header, inner
 
 
 def _encoded(header: Header) -> bytes:
     try:
-        return _encoder.encode(header)
+        encoded = _encoder.encode(header)
     except (OverflowError, UnicodeError):
         values.pack(header.plain)  # says where
         raise
+    num_arrays = len(header.arrays)
+    is_named = len(header.name) <= MAX_NAME
+    if len(encoded) > MAX_HEADER_BYTES or num_arrays > MAX_ARRAYS or not is_named:
+        raise WireError(
+            f"cannot send {header.name[:MAX_NAME]!r}: {len(encoded)} bytes beside {num_arrays}"
+            f" arrays, at most {MAX_HEADER_BYTES} beside {MAX_ARRAYS}, and a name of {MAX_NAME}"
+            " characters; put numbers into arrays, few and large"
+        )
+    return encoded
 
 
 def check_sendable(arrays: dict[str, np.ndarray]) -> None:
@@ -166,7 +167,11 @@ def _not_sendable(name: str, array: np.ndarray) -> WireError:
 
 
 def _raw(array: np.ndarray) -> Buffer:
-    if array.nbytes == 0 or array.ndim == 0:
+    """Raises WireError for an array that is too large for one frame."""
+    nbytes = array.nbytes
+    if nbytes > chunks.MAX_FRAME_BYTES:
+        raise WireError(f"cannot send an array of {nbytes} bytes, at most {chunks.MAX_FRAME_BYTES}")
+    if nbytes == 0 or array.ndim == 0:
         return array.tobytes()
     return array if array.flags.c_contiguous else array.copy()
 
@@ -181,8 +186,6 @@ def decode(frames: list[Any], open_slab: OpenSlab | None = None, outside: bool =
     if header.generation:
         if open_slab is None:
             raise WireError("a slab was named where none can be opened")
-        if len(header.source) > MAX_NAME or len(header.name) > MAX_NAME:
-            raise WireError("a slab's names are shorter")
         slab = open_slab(header.source, header.incarnation, header.name, header.generation)
     named: dict[str, np.ndarray] = {}
     inner: list[np.ndarray] = []

@@ -31,6 +31,7 @@ from actorrl.wire.visitors import Visitors
 
 MAX_PARTS = 4096
 MAX_MESSAGE_BYTES = 1 << 30
+_MAX_ROUTE_BYTES = 255  # which an inbox puts before what was sent
 INBOX = "inbox"  # the listener's domain
 _NOBLOCK = int(zmq.NOBLOCK)
 
@@ -129,10 +130,17 @@ class Outside:
     # ---- sending ------------------------------------------------------------------------
 
     def encode(self, message: Message) -> list[Any]:
+        """Raises WireError for what its receiver would not take: it would be an offence there."""
         whole, raw_nbytes = frames.encode_compressed(message, self._compressor)
         parts = chunks.split(whole)
+        nbytes = sum(chunks.nbytes(part) for part in parts)
+        if nbytes + _MAX_ROUTE_BYTES > MAX_MESSAGE_BYTES:
+            raise WireError(
+                f"cannot send {message.name!r} to another host: {nbytes} bytes, at most"
+                f" {MAX_MESSAGE_BYTES - _MAX_ROUTE_BYTES}"
+            )
         self._bytes["bytes_raw"] += raw_nbytes
-        self._bytes["bytes_wire"] += sum(chunks.nbytes(part) for part in parts)
+        self._bytes["bytes_wire"] += nbytes
         return parts
 
     # ---- receiving ----------------------------------------------------------------------

@@ -16,11 +16,10 @@ import msgspec
 import zmq
 
 from actorrl.errors import WireError
-from actorrl.wire.chunks import CHUNK_BYTES
+from actorrl.wire.chunks import CHUNK_BYTES, MAX_FRAME_BYTES
 from actorrl.wire.keys import KeyPair
 
 HIGH_WATER_MARK = 4096  # messages per peer; reached only if credit fails
-MAX_FRAME_BYTES = 1 << 30  # per frame: libzmq does not limit the number of frames
 LINGER_MS = 1000  # what was sent before a clean end still leaves
 MAX_SOCKETS = 8192  # per context; ZeroMQ's own 1023 is fewer than one learner may have peers
 

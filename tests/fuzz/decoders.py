@@ -77,6 +77,7 @@ def messages() -> Decoder:
         as_bytes(frames.encode(Message(Kind.ITEM, "link", BODY, ARRAYS, 5, "a/0", 1), 2, [0, 64])),
         as_bytes(frames.encode(Message(Kind.CALL, "add", [[1], {"k": (2,)}], deadline=1e9))),
         as_bytes(compressed),
+        as_bytes(frames.encode(Message(Kind.REPLY, "add", {"plain": [1, 2.5, {"a": b"b"}]}))),
     ]
 
     def decode(parts: list[bytes], outside: bool) -> object:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from actorrl.errors import WireError
-from actorrl.wire import frames
+from actorrl.wire import chunks, frames
+from actorrl.wire.compression import Compressor
 from actorrl.wire.frames import ArrayEntry, Header
 from actorrl.wire.messages import PROTOCOL_VERSION, Kind, Message
 from tests.wire.test_values import VALUES
@@ -85,6 +86,41 @@ def test_a_value_that_msgpack_cannot_say_is_named(body):
         frames.encode(Message(Kind.CALL, "x", body))
 
 
+TOO_MUCH = {
+    "too long a value": Message(Kind.REPLY, "m", "x" * 40_000),
+    "too many arrays in a value": Message(Kind.REPLY, "m", [np.zeros(1)] * (frames.MAX_ARRAYS + 1)),
+    "too many columns": Message(
+        Kind.ITEM, "m", None, {str(i): np.zeros(1) for i in range(frames.MAX_ARRAYS + 1)}
+    ),
+    "too large an array": Message(Kind.CALL, "m", [[np.zeros(30_000)], {}]),
+    "too long a name": Message(Kind.CALL, "m" * (frames.MAX_NAME + 1)),
+}
+
+
+@pytest.mark.parametrize("message", TOO_MUCH.values(), ids=TOO_MUCH)
+def test_what_no_reader_takes_is_refused_by_who_would_send_it(message, monkeypatch):
+    """There it would be dropped, and between hosts its sender be cut off in the end."""
+    monkeypatch.setattr(frames, "MAX_HEADER_BYTES", 40_000)
+    monkeypatch.setattr(chunks, "MAX_FRAME_BYTES", 200_000)
+    with pytest.raises(WireError, match="cannot send"):
+        frames.encode(message)
+    with pytest.raises(WireError, match="cannot send"):
+        frames.encode_compressed(message, Compressor())
+
+
+def test_as_much_as_is_allowed_arrives():
+    arrays = {str(i): np.zeros(1) for i in range(frames.MAX_ARRAYS)}
+    parts = as_bytes(frames.encode(Message(Kind.ITEM, "m" * frames.MAX_NAME, None, arrays)))
+    assert frames.decode(parts).arrays.keys() == arrays.keys()
+
+
+def test_a_header_beyond_its_limit_is_refused(monkeypatch):
+    parts = as_bytes(frames.encode(Message(Kind.ITEM, "x", b"x" * 100)))
+    monkeypatch.setattr(frames, "MAX_HEADER_BYTES", 99)
+    with pytest.raises(WireError, match="header of"):
+        frames.decode(parts)
+
+
 def test_received_arrays_are_views_that_cannot_be_written():
     parts = as_bytes(frames.encode(Message(Kind.ITEM, "x", None, {"a": np.arange(4)})))
     array = frames.decode(parts).arrays["a"]
@@ -127,6 +163,9 @@ def header(**changes) -> bytes:
     return msgspec.msgpack.encode(Header(**fields))
 
 
+BEFORE_ARRAYS = header()[: -len(msgspec.msgpack.encode([[], b"", None])[1:])]
+
+
 def entry(dtype="<f4", shape=(2,), offset=-1, name="a") -> list[ArrayEntry]:
     return [ArrayEntry(name, dtype, tuple(shape), offset)]
 
@@ -139,8 +178,12 @@ MALFORMED = {
     "an unknown kind": [header(kind=99)],
     "a field too few": [msgspec.msgpack.encode([1, 2, "a"])],
     "text for a number": [header(number="x")],
-    "a header beyond its limit": [header(plain=b"x" * frames.MAX_HEADER_BYTES)],
-    "too many arrays": [header(arrays=entry(name="") * (frames.MAX_ARRAYS + 1))],
+    "a sender's name beyond its limit": [header(source="x" * (frames.MAX_NAME + 1))],
+    "a link's name beyond its limit": [header(name="x" * (frames.MAX_NAME + 1))],
+    "too many arrays": [
+        header(arrays=entry(shape=(0,), name="") * (frames.MAX_ARRAYS + 1)),
+        *[b""] * (frames.MAX_ARRAYS + 1),
+    ],
     "an array missing": [header(arrays=entry())],
     "an array too many": [header(), FLOATS],
     "too few bytes": [header(arrays=entry(shape=(3,))), FLOATS],
@@ -184,6 +227,8 @@ def test_sizes_are_checked_before_anything_is_allocated():
         [header(arrays=entry(shape=(0, 2**40, 2**20))), b""],
         [header(packed=b"\xdd\xff\xff\xff\xff")],
         [header()[:-1] + b"\xdd\xff\xff\xff\xff"],
+        [BEFORE_ARRAYS + b"\xdd\xff\xff\xff\xff"],
+        [BEFORE_ARRAYS + b"\x91\x94\xa1a\xa3<f4\xdd\xff\xff\xff\xff"],
         [b"\xdd\xff\xff\xff\xff"],
         [header(packed=b"\xc9\xff\xff\xff\xff\x02")],
     ]
