@@ -127,6 +127,7 @@ class SlabWriter:
         except MemoryError:
             return False
         self.generation += 1
+        self._rooms.clear()  # in the memory before: what was filled in there has to be copied
         self._memory, self._slot_nbytes = memory, slot_nbytes
         self._address = memory.__array_interface__["data"][0]
         return True

@@ -98,6 +98,16 @@ def test_a_message_that_outgrows_the_slot_that_it_was_begun_in_is_whole(client):
     np.testing.assert_array_equal(look(slab, offsets[1], filled), np.arange(1000.0))
 
 
+def test_what_was_filled_in_before_another_message_outgrew_the_slab_is_whole(client):
+    writer, reader = SlabWriter(client, NAME, 2), SlabReader(client, CONSUMER)
+    write(writer, 0, np.zeros(1000))
+    filled = taken(writer, 0, np.arange(1000.0))  # the answer to a request that waits
+    write(writer, 1, np.zeros(10_000))  # that to another
+    (offset,) = write(writer, 0, filled)
+    found = look(opened(reader, writer.generation), offset, filled)
+    np.testing.assert_array_equal(found, np.arange(1000.0))
+
+
 def test_what_does_not_lie_in_its_own_slot_as_a_reader_expects_it_is_copied(client):
     writer, reader = SlabWriter(client, NAME, 2), SlabReader(client, CONSUMER)
     write(writer, 0, np.zeros(4000))
