@@ -12,7 +12,7 @@ from actorrl.runtime.ledger import Ledger
 from actorrl.runtime.program import Link, LinkKind, Report, Request, State, Stream
 from actorrl.wire.blocks import Stamp, Take
 from actorrl.wire.messages import Kind, Message
-from actorrl.wire.slabs import Allocate
+from actorrl.wire.slabs import Allocate, own_memory
 
 NOTHING_SEEN = Stamp(0, 0)
 # what travels over which kind of link: towards the target, and back
@@ -99,6 +99,8 @@ class Asked:
     def room(self) -> Allocate:
         """Where the arrays of the answer may be filled in, so that `respond` need not copy them.
         Until `respond` only."""
+        if not self.is_current():  # in its slot the answer to its successor may lie
+            return own_memory
         assert self._message is not None
         message = self._message
         return self._door.room(message.source, message.name, message.slot, self._num_slots)

@@ -276,6 +276,8 @@ class Endpoint:
                 parts.insert(0, route.id)
         else:
             socket = self._inside.inbox
+            if num_slots and self.incarnation_of(to.source) != to.incarnation:
+                num_slots = 0  # the slab is its predecessor's, or its successor's
             parts = [route, *self._inside.encode(to.source, message, num_slots)]
         try:
             parts_of.send(socket, parts)

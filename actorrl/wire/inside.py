@@ -54,8 +54,9 @@ class Inside:
     # ---- sending ------------------------------------------------------------------------
 
     def encode(self, to: str, message: Message, num_slots: int) -> list[Any]:
-        """The frames of a message; what is large, and owns a slot, is written into a slab."""
-        if message.slot < 0 or self._memory is None:
+        """The frames of a message; what is large, and owns one of `num_slots`, is written into a
+        slab."""
+        if message.slot < 0 or not num_slots or self._memory is None:
             return self._encode_as_frames(message)
         frames.check_sendable(message.arrays)
         if sum(array.nbytes for array in message.arrays.values()) < SLAB_THRESHOLD_BYTES:

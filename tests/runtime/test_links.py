@@ -268,6 +268,15 @@ def test_a_request_is_answered_once():
         asked.respond({})
 
 
+def test_no_room_is_given_where_the_successors_answer_may_lie():
+    door = HandDoor(up=("b/0",))
+    door.room = lambda *slot: pytest.fail("its successor has this slot now")
+    asked = Asked(Message(Kind.REQUEST, "ask", slot=0, source="b/0", incarnation=1), door, 1)
+    door.change(b_0=2)
+    door.take_peers()
+    assert asked.room() is own_memory
+
+
 def test_a_response_to_who_has_gone_is_false():
     assert not Asked(Message(Kind.REQUEST, "ask", source="b/0"), HandDoor(), 1).respond(None)
 

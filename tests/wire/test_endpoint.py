@@ -226,6 +226,40 @@ def test_a_new_consumer_gets_a_new_slab(world):
     assert (item.arrays["x"] == 2).all() and (held.arrays["x"] == 1).all()
 
 
+def ask(door: Endpoint, to: str, server: Endpoint) -> Message:
+    """A request in slot 0, as it arrives."""
+    door.send(to, Message(Kind.REQUEST, "link", slot=0))
+    (request,) = receive(server)
+    return request
+
+
+def respond(door: Endpoint, request: Message, value: float) -> bool:
+    return door.answer(request, Message(Kind.RESPONSE, "link", None, big(value), slot=0), 1)
+
+
+def test_a_late_answer_does_not_change_that_to_a_successor(world):
+    old, b = world.add("a"), world.add("b")
+    held = ask(old, "b", b)
+    new = world.add("a", 2)
+    assert respond(b, ask(new, "b", b), 2)
+    (answer,) = receive(new)
+    respond(b, held, 1)
+    assert (answer.arrays["x"] == 2).all()
+
+
+def test_who_asks_before_it_is_in_the_table_is_answered(world, memory):
+    first, b = world.add("a"), world.add("b")
+    assert respond(b, ask(first, "b", b), 1)
+    receive(first)
+    address = world.table["a"].address + "2"
+    with contextlib.closing(Endpoint("a", 2, address, MemoryClient(memory.address))) as new:
+        new.post_peers(dict(world.table))
+        new.take_peers()
+        assert respond(b, ask(new, "b", b), 2)
+        (answer,) = receive(new)
+        assert (answer.arrays["x"] == 2).all() and not new.drops.total()
+
+
 def test_a_large_frame_is_not_copied_when_it_is_received(world):
     a, b = world.add("a"), world.add("b")
     a.send("b", Message(Kind.CALL, "m", [[np.zeros(100_000)], {}]))
