@@ -311,6 +311,7 @@ class Endpoint:
         """What has arrived, waiting at most `timeout_ms` (0: do not wait) for the first of it."""
         if self._posted:
             self.take_peers()
+            timeout_ms = 0  # who was told of them may have something to do now
         received = self._intake.receive(timeout_ms, answers_only)
         if self._posted:
             self.take_peers()

@@ -669,6 +669,20 @@ def test_a_visitor_whose_connection_is_lost_comes_again_and_what_was_in_flight_i
     until(lambda: a.send("b", say(3)) and b.receive(50) != [], a, b)
 
 
+def test_that_a_visitor_is_gone_is_told_at_once_and_nobody_waits_first(world):
+    a = world.add("a", "one")
+    with Wire(a.tcp_address) as wire:
+        world.table["a"] = msgspec.structs.replace(world.table["a"], tcp=wire.address)
+        b = world.add("b", "two", visits=("a",))
+        until(lambda: a.knows("b"), a, b)
+    told: list[list[str]] = []
+    a.on_peers = told.append
+    until(lambda: not a.send("b", say()) and not a.knows("b"), b)
+    before = time.monotonic()
+    a.receive(60_000)  # nothing comes
+    assert told == [["b"]] and time.monotonic() - before < PATIENCE_S
+
+
 def test_a_visitor_takes_nothing_that_it_does_not_permit(world):
     a = world.add("a", "one")
     b = world.add("b", "two", visits=("a",))
