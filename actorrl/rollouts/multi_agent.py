@@ -140,7 +140,7 @@ class MultiAgentCollector:
             if episode is None:
                 self._begin(i, tick)
             elif tick.broken:
-                self._cut_short(i, tick)
+                self._end(i, tick)  # it has no result
             else:
                 self._hear(i, episode, tick, actions[i])
                 stepped += 1
@@ -231,7 +231,8 @@ class MultiAgentCollector:
         if self.watcher is not None:
             self.watcher.after_step(i, episode, tick, actions)
         if tick.ended:
-            self._end(i, episode, tick)
+            self._end(i, tick)
+            self._ended.append(episode)
 
     def _open_lane(self, i: int, episode: EpisodeInfo, agent: Any) -> Lane | None:
         """That of an agent that has acted and waits for the outcome."""
@@ -248,13 +249,9 @@ class MultiAgentCollector:
         if lane is not None:
             lane.rows[-1].reward += reward
 
-    def _end(self, i: int, episode: EpisodeInfo, tick: Tick) -> None:
-        """The episode is over for all: agents that wait for their outcome get it now."""
-        self._cut_short(i, tick)
-        self._ended.append(episode)
-
-    def _cut_short(self, i: int, tick: Tick) -> None:
-        """One whose environment broke has no result; what its agents did last is truncated."""
+    def _end(self, i: int, tick: Tick) -> None:
+        """The episode is over for all: agents that wait for their outcome get it now. Where the
+        environment broke, what they did last is truncated."""
         for lane in self._lanes.of_environment(i):
             lane.end(tick.all_terminated)
         self._episodes[i] = None

@@ -59,7 +59,8 @@ class Actor:
       `serve_LINK(self, request)`   a request of LINK is to be answered, now or later
       `lost_LINK(self, target, n)`  `target` went away or is back; n requests to it will not be
                                     answered
-      `has_work(self)`              False while `step` has nothing to do (asked before each step)
+      `has_work(self)`              False while `step` has nothing to do (asked before each step;
+                                    then when something has come in, and about once a second)
     """
 
     context: Context  # set before on_start, on the actor's own side

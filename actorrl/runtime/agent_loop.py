@@ -85,7 +85,9 @@ class Agent:
     def run(self) -> None:
         self._say_hello()
         if self._config.driver_pid == 0:
-            self._look_after_logs(Path(self._config.log_dir))
+            folder = Path(self._config.log_dir)
+            self.line_ends = host_logs.write_own(folder, self._config.host)
+            host_logs.remove_old(folder, time.time())
         own = (self._actors.socket, self._memory.fileno(), self._orders.fd)
         for source in (*own, *self._line.sources()):
             self._poller.register(source, zmq.POLLIN)
@@ -103,11 +105,6 @@ class Agent:
             if self._stop_at is not None and time.monotonic() > self._stop_at:
                 break
         self._leave()
-
-    def _look_after_logs(self, folder: Path) -> None:
-        self.line_ends = host_logs.write_own(folder, self._config.host)
-        with contextlib.suppress(OSError):  # no reason not to start
-            host_logs.remove_old(folder, time.time())
 
     def _patience_ms(self) -> int:
         if self._stop_at is None:

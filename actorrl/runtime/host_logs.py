@@ -38,10 +38,12 @@ def remove_old(own: Path, now: float) -> None:
     if not _RUN_ID.fullmatch(own.name):
         return
     touch(own, now)
-    folders = [p for p in own.parent.iterdir() if _RUN_ID.fullmatch(p.name) and not p.is_symlink()]
-    for folder in sorted(folders, key=_used, reverse=True)[KEPT:]:
-        if folder != own and now - _used(folder) > UNUSED_S and not strays.of_run(folder.name):
-            shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # then they stay
+        beside = [p for p in own.parent.iterdir() if _RUN_ID.fullmatch(p.name)]
+        folders = [folder for folder in beside if not folder.is_symlink()]
+        for folder in sorted(folders, key=_used, reverse=True)[KEPT:]:
+            if folder != own and now - _used(folder) > UNUSED_S and not strays.of_run(folder.name):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def touch(own: Path, now: float) -> None:
