@@ -11,12 +11,13 @@ The settings: `config` (what all share) over `evaluation_settings`, `host_settin
 `without_effect` (those that say nothing to an algorithm) and `batch_arithmetic` (what they come
 to).
 
-A run: `base` (Algorithm: build, train, save, restore, evaluate) over `acting`, `changing` and
-`mirror` (its policies, as a user asks and changes them), `teaching` with `taught_rows` and
-`gradients` (a user's own batches) and `worker_set`. `setup` is what an algorithm's program is told,
-`multi_agent` and `agents_tried` which policies there are, `envs_measured` how many environments a
-worker has, `planning` where all of it goes. `run` is the run once it is started: `reporting` and
-`bottleneck` (its rows), `run_record` with `described` (its folder), `evaluating` and `playing`
-(episodes beside training, and on the driver), `far_hosts`. Checkpoints: `naming` (classes as
-paths), `actor_states`, `restoring`, `resuming`, `policy_checkpoint`.
+A run: `base` (Algorithm: build, train, save, restore, evaluate) over `acting` with `asked`,
+`changing` and `mirror` (its policies, as a user asks and changes them), `teaching` with
+`taught_rows` and `gradients` (a user's own batches) and `worker_set`. `setup` is what an
+algorithm's program is told, `multi_agent` and `agents_tried` which policies there are,
+`envs_measured` how many environments a worker has, `planning` where all of it goes. `run` is the
+run once it is started: `reporting` and `bottleneck` (its rows), `run_record` with `described` (its
+folder), `evaluating` and `playing` (episodes beside training, and on the driver), `far_hosts`.
+Checkpoints: `naming` (classes as paths), `actor_states`, `restoring`, `resuming`,
+`policy_checkpoint`.
 """

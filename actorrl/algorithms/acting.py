@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from actorrl.algorithms import described, multi_agent, policy_checkpoint
+from actorrl.algorithms.asked import Asked, check_units
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.mirror import PolicyMirror, PolicyPart
 from actorrl.algorithms.run import Run
@@ -135,7 +136,7 @@ class Acting:
 
     def compute_single_action(
         self,
-        observation: Any,
+        observation: Any = None,
         state: Any = None,
         prev_action: Any = None,
         prev_reward: Any = None,
@@ -145,13 +146,21 @@ class Acting:
         explore: bool | None = None,
         timestep: float | None = None,
         episode: Any = None,
+        *,
+        input_dict: Mapping[str, Any] | None = None,
+        unsquash_action: bool | None = None,
+        clip_action: bool | None = None,
     ) -> Any:
         """An action for one observation of the environment; greedy unless told to `explore`. With
         `state` (an LSTM's) or `full_fetch` a tuple (action, state, extras), as RLlib's. The last
         action and reward are for models with `lstm_use_prev_action` and `lstm_use_prev_reward`;
         none looks at `info` or `episode`. `timestep` is where schedules of exploration stand.
-        KeyError for an unknown policy."""
+        `input_dict` has all of these under SampleBatch's names; actions are the environment's,
+        which the last two may say (see asked.py). KeyError for an unknown policy."""
         policy, seen = self.get_policy(policy_id), self.info
+        check_units(self.config, policy, unsquash_action, clip_action)
+        asked = Asked(observation, state, prev_action, prev_reward).or_of(input_dict)
+        observation, state, prev_action, prev_reward = asked
         if seen.policies is not None:
             seen = seen.policies[policy_id]
         obs = observation
@@ -179,6 +188,9 @@ class Acting:
         explore: bool | None = None,
         timestep: float | None = None,
         episodes: Any = None,
+        *,
+        unsquash_actions: bool | None = None,
+        clip_actions: bool | None = None,
     ) -> Any:
         """RLlib's: an action for each observation of a dict, under its key; with `state`, one for
         each key, or `full_fetch` three dicts (actions, states, extras). Of the last actions and
@@ -193,6 +205,8 @@ class Acting:
                 full_fetch=full_fetch,
                 explore=explore,
                 timestep=timestep,
+                unsquash_action=unsquash_actions,
+                clip_action=clip_actions,
             )
             for key, observation in observations.items()
         }

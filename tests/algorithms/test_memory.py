@@ -103,6 +103,10 @@ def test_the_last_action_and_reward_are_seen_in_training_and_acting(tmp_path: Pa
         )  # fmt: skip
         for key, wanted in zip("abc", (told[0], told[2], told[3]), strict=True):
             np.testing.assert_array_equal(states[key][0], wanted)
+        given = {"obs": obs, **{f"state_in_{i}": part for i, part in enumerate(state)}}
+        given |= {"prev_actions": 0, "prev_rewards": 1.0}
+        _, after, _ = algo.compute_single_action(input_dict=given, clip_action=False)
+        np.testing.assert_array_equal(after[0], told[3])
         policy, batch = algo.get_policy(), [np.tile(part, (4, 1)) for part in state]
         last = {"prev_action_batch": [0, 0, 1, 0], "prev_reward_batch": [0.0, 0.0, 0.0, 1.0]}
         for rows in (np.zeros((4, 1)), np.zeros((4, 5))):  # without their places, and with them
