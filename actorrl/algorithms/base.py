@@ -158,7 +158,7 @@ class Algorithm(Changing):
         self._run = run = Run(type(self), config, program, record, self._launch, self.info)
         acting = acting_policy(config, self.info, type(self).make_policy)
         policy = acting(self._seed, config.greediest_env())
-        teaching = Teaching(config, self.info, program, run.learn_on_batch)
+        teaching = Teaching(config, self.info, program, run)
         gradients = Gradients(type(self), config, self.info, run, teaching)
         write = run.write_weights
         self._mirror = PolicyMirror(policy, lambda: run.weights, write, teaching, gradients)

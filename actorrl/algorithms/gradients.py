@@ -64,9 +64,10 @@ class Gradients:
         update = self._update = self._update or self._own_update()
         load(update, state)
         batch = {name: torch.from_numpy(np.array(column)) for name, column in columns.items()}
-        metrics = scalars(update(batch, int(state["timesteps_total"])))
         policy: Any = update.policy
         policy = policy[policy_id] if _several(newest) else policy
+        policy.flat.zero_gradient()  # an update may leave out a part (TD3's actor)
+        metrics = scalars(update(batch, int(state["timesteps_total"])))
         stats = {name.rpartition(SEPARATOR)[2]: x for name, x in metrics.items()}
         return [policy.flat_gradient()], stats
 

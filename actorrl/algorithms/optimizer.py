@@ -72,6 +72,10 @@ class Optimizer:
         self._policy.group.average(gradient, rows)
         return self.step(timesteps)
 
+    def has_gradient(self) -> bool:
+        """Whether any number of its part's is not zero."""
+        return bool(self._policy.flat.gradient[self._span].any())
+
     @torch.no_grad()
     def step(self, timesteps: int) -> dict[str, Any]:
         """Apply the gradient that `backward` (or a worker) has left; what to report of it."""

@@ -9,9 +9,9 @@ side, through the postprocess (or of A3C the gradient) of their workers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,32 +28,31 @@ from actorrl.policies.base import Policy
 from actorrl.policies.policy_map import SEPARATOR, PolicyMap
 from actorrl.roles.gradient_worker import GradientWorker
 from actorrl.roles.rollout_worker import RolloutWorker
-from actorrl.roles.settings import Arrays
 from actorrl.rollouts.complete_episodes import side_by_side
 from actorrl.runtime.program import Program
 
+if TYPE_CHECKING:
+    from actorrl.algorithms.run import Run
+
 Columns = dict[str, np.ndarray]
-Learn = Callable[[Arrays], dict[str, float]]
 _DECISION = (c.OBS, c.ACTIONS, c.REWARDS, c.TERMINATEDS, c.NEXT_OBS)
 
 
 class Teaching:
-    """Of a run; `learn` is one update of its learner, published at once."""
+    """Of a run, whose `learn_on_batch` is one update of its learner, published at once."""
 
-    def __init__(
-        self, config: AlgorithmConfig, info: EnvInfo, program: Program, learn: Learn
-    ) -> None:
+    def __init__(self, config: AlgorithmConfig, info: EnvInfo, program: Program, run: Run) -> None:
         self._config = config
         self._info = info
+        self._run = run
         worker = program.nodes.get("rollout/0")
         self._role = worker.cls if worker is not None else None
         self._make = worker.args[2] if worker is not None and len(worker.args) > 2 else None
-        self._learn = learn
 
     def __call__(self, policy_id: str, newest: Any, samples: Mapping[str, Any]) -> dict[str, Any]:
         """RLlib's form of the metrics. Raises ConfigError for samples that nothing can be learned
         from."""
-        stats = self._learn(self.columns_of(policy_id, newest, samples))
+        stats = self._run.learn_on_batch(self.columns_of(policy_id, newest, samples))
         return {"learner_stats": {k.rpartition(SEPARATOR)[2]: v for k, v in stats.items()}}
 
     def columns_of(self, policy_id: str, newest: Any, samples: Mapping[str, Any]) -> Columns:
@@ -112,7 +111,7 @@ class Teaching:
         )
         assert self._make is not None
         if self._role is GradientWorker:
-            gradient, _ = self._make(newest, fragment, 0)
+            gradient, _ = self._make(newest, fragment, self._run.reporter.timesteps_total)
             return {"gradient": gradient}
         body, arrays = self._make(newest, num_envs)(fragment)
         return Fragment.from_message(body, arrays).flat_columns()

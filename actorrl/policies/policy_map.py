@@ -52,9 +52,8 @@ class PolicyMap:
 
     @property
     def optimizers(self) -> tuple[Any, ...]:
-        """Of the policies that have a gradient: none moves by its momentum alone."""
-        learning = [policy for policy in self._with_weights if policy.flat.has_gradient()]
-        return tuple(optimizer for policy in learning for optimizer in policy.optimizers)
+        """Of all policies."""
+        return tuple(one for policy in self._with_weights for one in policy.optimizers)
 
     @property
     def timesteps(self) -> float:

@@ -130,15 +130,16 @@ class Learner(Actor):
 
     @remote
     def apply_gradients(self, gradient: np.ndarray) -> dict[str, float]:
-        """A step of each optimizer along a gradient [P] that was made elsewhere, published at once;
-        its metrics."""
+        """A step of each optimizer along its part of a gradient [P] that was made elsewhere,
+        published at once; its metrics. None moves by momentum alone."""
         self._check_restored()
         started = time.monotonic()
         policy: Any = self.update.policy
         policy.set_flat_gradient(gradient)
         stepped: Metrics = {}
         for optimizer in policy.optimizers:
-            stepped |= optimizer.step(self.timesteps_total)
+            if optimizer.has_gradient():
+                stepped |= optimizer.step(self.timesteps_total)
         self._end_generation()
         self.finish_update(stepped, started)
         self._publish()

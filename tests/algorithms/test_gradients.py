@@ -65,6 +65,37 @@ def test_a_gradient_that_is_applied_is_an_update_with_the_same_rows(
         assert any((stepped[key] != before[key]).any() for key in stepped if "value" not in key)
 
 
+def test_a_part_that_an_update_leaves_out_has_no_gradient_and_stays_as_it_is(
+    tmp_path: Path,
+) -> None:
+    """TD3's actor, whose step comes with every second update."""
+    with small("TD3", "Pendulum-v1").build(results=tmp_path, name="run") as algo:
+        policy, samples = algo.get_policy(), sample(algo)
+        actor = policy.flat.span("actor")
+        policy.learn_on_batch(samples)
+        assert policy.compute_gradients(samples)[0][0][actor].any(), "of the second update"
+        policy.learn_on_batch(samples)
+        (gradient,), _ = policy.compute_gradients(samples)
+        assert gradient.any() and not gradient[actor].any()
+        before = policy.flat_weights()
+        policy.apply_gradients([gradient])
+        changed = policy.flat_weights() != before
+        assert changed.any() and not changed[actor].any(), "its momentum alone moves nothing"
+
+
+def test_a_gradient_of_a3c_is_of_the_entropys_weight_of_now(tmp_path: Path) -> None:
+    settings = {"entropy_coeff_schedule": [[0, 100.0], [1000, 0.0]], "grad_clip": None}
+    with small("A3C", **settings).build(results=tmp_path, name="run") as algo:
+        policy, samples = algo.get_policy(), sample(algo)
+        first, state = policy.compute_gradients(samples)[0][0], algo.get_state()
+        algo.set_state({**state, "learner": {**state["learner"], "timesteps_total": 1000}})
+        last = policy.compute_gradients(samples)[0][0]
+    with small("A3C", grad_clip=None).build(results=tmp_path, name="without") as algo:
+        wanted = algo.get_policy().compute_gradients(samples)[0][0]
+    np.testing.assert_allclose(last, wanted, atol=1e-6)
+    assert np.abs(first - wanted).max() > 1e-3
+
+
 def test_gradients_of_parts_add_up_to_that_of_the_whole(tmp_path: Path) -> None:
     """Each of the mean over its rows."""
     with small("A2C", grad_clip=None).build(results=tmp_path, name="run") as algo:
