@@ -149,24 +149,23 @@ class Algorithm(Changing):
 
     def _prepare(self, record: RunRecord) -> None:
         """The run, for the first time or anew with other policies; nothing is started."""
-        config = self.config
+        config, info = self.config, self.info
         recover = functools.partial(restoring.newest_learner_state, str(record.folder.path))
-        program = planning.program_of(type(self), config, Setup(self.info, self._seed, recover))
+        program = planning.program_of(type(self), config, Setup(info, self._seed, recover))
         program.limit_progress(config.progress_limit_s)
-        params = described.params(self.name, config, self.info, program, self._seed)
+        params = described.params(self.name, config, info, program, self._seed)
         record.folder.write_params({**params, "stop": self.stop_criteria, "keep": record.keep})
-        self._run = run = Run(type(self), config, program, record, self._launch, self.info)
-        acting = acting_policy(config, self.info, type(self).make_policy)
+        self._run = run = Run(type(self), config, program, record, self._launch, info, self._about)
+        acting = acting_policy(config, info, type(self).make_policy)
         policy = acting(self._seed, config.greediest_env())
-        teaching = Teaching(config, self.info, program, run)
-        gradients = Gradients(type(self), config, self.info, run, teaching)
+        teaching = Teaching(config, info, program, run)
+        gradients = Gradients(type(self), config, info, run, teaching)
         write = run.write_weights
         self._mirror = PolicyMirror(policy, lambda: run.weights, write, teaching, gradients)
-        own = WorkerView(0, policies_of(self._mirror, self.info), learn=self.learn_on_batch)
+        own = WorkerView(0, policies_of(self._mirror, info), learn=self.learn_on_batch)
         self._workers = WorkerSet(run.refs("rollout"), own)
-        self._evaluations = evaluating.Evaluations(
-            config, self.info, run.refs(evaluating.ROLE), self._mirror
-        )
+        evaluators = run.refs(evaluating.ROLE)
+        self._evaluations = evaluating.Evaluations(config, info, evaluators, self._mirror)
 
     @classmethod
     def plan(cls, config: AlgorithmConfig, info: EnvInfo | None = None) -> Program:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,8 +53,11 @@ class Run:
         record: RunRecord,
         launch: SshLauncher | None,
         info: EnvInfo,
+        about: Callable[[], Mapping[str, Any]],
     ) -> None:
+        """`about()` is what a checkpoint says of itself."""
         self.record = record
+        self._about = about
         self.counters = Counters()
         self.weights: Any = None  # the reading end of what the learner publishes, once it does
         self._first: State | None = None  # what the actors go on from when they start
@@ -232,19 +235,21 @@ class Run:
         """The actors go on from there, with as many workers as there are now; those that have not
         been started, when they are."""
         learner, counters = state["learner"], self.counters
-        if self.weights is None:
-            self._first = state
-        else:
-            self._give(state)
         self.reporter.window.load_state_dict(state["window"])
         counters.training_iteration = int(state["training_iteration"])
         counters.time_total_s = float(state["time_total_s"])
         counters.restarts_before = int(state["num_restarts"])
         self.reporter.continue_from(int(learner["timesteps_total"]), int(learner["num_updates"]))
+        if self.weights is None:
+            self._first = state
+        else:
+            self._give(state)
 
     def _give(self, state: State) -> None:
+        """To the actors; a learner that dies before the next recovery checkpoint has it, too."""
         self._ask_learner(self.learner.set_state, state["learner"])
         actor_states.load_random_states(self.cluster, state.get("random", {}))
+        self.record.save_recovery(state, self._about())
 
     # ---- the end ------------------------------------------------------------------------
 

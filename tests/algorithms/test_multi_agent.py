@@ -15,7 +15,7 @@ from actorrl.algorithms.impala import IMPALAConfig
 from actorrl.algorithms.multi_agent import config_for, learning
 from actorrl.algorithms.ppo import PPO, PPOConfig
 from actorrl.algorithms.registry import algorithm_class, config_class
-from actorrl.algorithms.restoring import plain_config
+from actorrl.algorithms.restoring import newest_learner_state, plain_config
 from actorrl.envs.multi_agent import ALL, MultiAgentEnv, make_multi_agent
 from actorrl.errors import CheckpointError, ConfigError
 from actorrl.experiment.checkpoints import read_manifest
@@ -344,6 +344,8 @@ def test_policies_are_added_and_removed_while_a_run_goes_on(algo: str, tmp_path:
         assert equal(before, run.get_policy("p0").get_weights()), "what was learned stays"
         born = added.get_weights()
         assert not equal(before, born), "a new one begins with its own"
+        kept = newest_learner_state(run.run_folder).state
+        assert kept is not None and len(kept["weights"]) == len(run.newest_policy().flat_weights())
         row = run.train()
         assert row["training_iteration"] == 2
         assert row["timesteps_total"] > first["timesteps_total"]

@@ -108,6 +108,26 @@ def test_whatever_needs_the_actors_of_a_loaded_checkpoint_starts_them_with_its_s
         assert again.pause()["num_updates"] == 1
 
 
+def test_a_learner_that_dies_before_the_first_recovery_checkpoint_goes_on_from_the_loaded_one(
+    tmp_path,
+):
+    """What its successor would read."""
+    config = A2CConfig().environment("CartPole-v1").rollouts(num_workers=0, num_envs_per_worker=2)
+    with config.training(train_batch_size=100).build(results=tmp_path, name="run") as algo:
+        algo.train()
+        path, state = algo.save(), algo.get_state()
+        algo.train()
+        algo.restore(path)
+        assert newest_learner_state(algo.run_folder).state["num_updates"] == 1
+    with Algorithm.from_checkpoint(path, results=tmp_path, name="again") as again:
+        again.compute_single_action(np.zeros(4, np.float32))
+        assert newest_learner_state(again.run_folder).state is None, "nothing is started"
+        again.workers.local_worker()
+        found = newest_learner_state(again.run_folder).state
+    assert found["num_updates"] == 1
+    np.testing.assert_array_equal(found["weights"], state["learner"]["weights"])
+
+
 def test_a_loaded_checkpoint_that_was_stopped_starts_nothing_any_more(tmp_path):
     config = A2CConfig().environment("CartPole-v1").rollouts(num_workers=0, num_envs_per_worker=2)
     with config.training(train_batch_size=100).build(results=tmp_path, name="run") as algo:
