@@ -8,7 +8,7 @@ started before `build`.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -190,6 +190,15 @@ class AlgorithmConfig(EvaluationSettings):
 
     def default_num_workers(self) -> int:
         return batch_arithmetic.workers_that_fit(self, self.most_workers())
+
+    def counted(self) -> Self:
+        """A copy that says how many workers and environments there are: to a process on another
+        host, with other cores, null would mean another number."""
+        copy = self.copy()
+        if copy.num_workers is None:
+            copy.num_workers = self.resolved_num_workers()
+        copy.num_envs_per_worker = self.num_envs()
+        return copy
 
     def num_envs_total(self) -> int:
         """Environments of all workers."""

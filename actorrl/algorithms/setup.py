@@ -142,6 +142,7 @@ def acting_policy(
     config: AlgorithmConfig, info: EnvInfo, make_policy: Callable[..., Policy]
 ) -> MakePolicy:
     """(seed, environment indices) -> the policy that acts there, or a PolicyMap of several."""
+    config = config.counted()
     if info.policies is None:
         return functools.partial(_exploring, make_policy, config, info)
     specs = collections.defaultdict(PolicySpec, multi_agent.specs_of(config.policies))

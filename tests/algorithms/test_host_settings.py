@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
+import cloudpickle
+import numpy as np
 import pytest
 
 from actorrl.algorithms.apex_dqn import APEXConfig
+from actorrl.algorithms.base import Setup
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.dqn import DQNConfig
 from actorrl.algorithms.impala import IMPALAConfig
@@ -15,6 +19,7 @@ from actorrl.algorithms.ppo import PPOConfig
 from actorrl.algorithms.registry import config_class, names
 from actorrl.envs.check import check_env
 from actorrl.errors import ConfigError, PlacementError
+from actorrl.policies.exploration import exploration_ladder
 from actorrl.runtime.host_specs import ResourceSpec
 from actorrl.runtime.hosts import ClusterSpec, HostSpec, load_cluster
 from actorrl.runtime.program import Program
@@ -52,6 +57,17 @@ def test_the_roles_of_the_host_list_reach_the_program(path):
         "rollout": (3, 2, 0.2, 1_000_000),
     }
     assert config.resolved_num_gpus() == 1
+
+
+def test_workers_on_hosts_with_other_cores_explore_on_the_ladder_of_the_run(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(5)))
+    config = APEXConfig().environment("CartPole-v1").rollouts(num_envs_per_worker=2)
+    setup = Setup(check_env("CartPole-v1", {}), 0, lambda: None)
+    sent = cloudpickle.dumps(setup.acting(config, config.algorithm.make_policy))
+    for cores in (2, 64):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, cores=cores: set(range(cores)))
+        policy = cloudpickle.loads(sent)(0, np.array([6, 7]))
+        np.testing.assert_array_equal(policy.epsilons, exploration_ladder(4 * 2)[6:])
 
 
 def test_settings_go_before_the_host_list(path):
