@@ -5,7 +5,9 @@ Heads, losses and the weights themselves stay in float32.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -37,6 +39,19 @@ def features_of(body: nn.Module, obs: Tensor, precision: torch.dtype) -> Tensor:
     with torch.autocast(obs.device.type, precision):
         features = body(obs)
     return features.float()
+
+
+@contextlib.contextmanager
+def in_float32(network: Any) -> Iterator[None]:
+    """Its bodies run in float32 inside, as their weights are."""
+    bodies = [(m, m.body_precision) for m in network.modules() if hasattr(m, "body_precision")]
+    for module, _ in bodies:
+        module.body_precision = torch.float32
+    try:
+        yield
+    finally:
+        for module, precision in bodies:
+            module.body_precision = precision
 
 
 class ActingNetwork(Generic[Network]):

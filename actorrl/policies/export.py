@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from actorrl.errors import ConfigError
+from actorrl.models.precision import in_float32
 from actorrl.policies.base import Policy
 
 _ONNX = ("onnx", 'pip install "actorrl[onnx]"')
@@ -32,6 +33,12 @@ def export_model(policy: Policy, folder: Path, onnx: int | None) -> str:
         raise ConfigError(
             f"export_model: {type(policy).__name__} has no torch network that could be exported"
         )
+    with in_float32(policy.model):  # few who run such files convolve in bfloat16
+        _write(policy, folder, onnx)
+    return str(folder)
+
+
+def _write(policy: Policy, folder: Path, onnx: int | None) -> None:
     network = Greedy(policy).eval()
     inputs = _inputs(policy, rows=2)
     traced = _traced(network, inputs, _inputs(policy, rows=3))
@@ -44,7 +51,6 @@ def export_model(policy: Policy, folder: Path, onnx: int | None) -> str:
         else:
             _save_onnx(network, inputs, folder / file, onnx, about)
     (folder / "model.json").write_text(json.dumps(about, indent=2) + "\n")
-    return str(folder)
 
 
 def _make(folder: Path) -> None:

@@ -95,6 +95,15 @@ def test_a_file_acts_as_the_policy_does(name, tmp_path):
         np.testing.assert_allclose(actions, np.asarray(wanted), atol=1e-5)
 
 
+def test_what_runs_in_bfloat16_is_written_in_float32(tmp_path):
+    exact, rough = (QPolicy(SCREEN, Discrete(3), 2, precision=each) for each in ("fp32", "bf16"))
+    model = torch.jit.load(rough.export_model(tmp_path / "out") + "/model.pt")
+    obs = observations(exact, 3)
+    outputs = model(torch.from_numpy(obs))[1].numpy()
+    np.testing.assert_allclose(outputs, exact.compute_q_values(obs), atol=1e-5)
+    assert np.abs(rough.compute_q_values(obs) - outputs).max() > 1e-4, "itself it goes on as before"
+
+
 class Counted(Recurrent):
     """A trace knows how many rows there are by `shape`, not by `len`."""
 
