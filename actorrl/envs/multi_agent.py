@@ -204,14 +204,19 @@ class MultiAgentVector:
 
     def _recreate(self, i: int, failure: EnvironmentFailure) -> None:
         """Raises the failure unless that is wanted and helps."""
-        self._failures_in_a_row[i] += 1
-        if not self._recreate_failed or self._failures_in_a_row[i] > MAX_FAILURES_IN_A_ROW:
-            raise failure
-        self.num_recreated += 1
-        self.last_failure = str(failure)
-        with contextlib.suppress(Exception):  # it is broken: closing it may fail as well
-            self.envs[i].close()
-        self.envs[i], self._started[i] = self._make(i), False
+        while True:
+            self._failures_in_a_row[i] += 1
+            if not self._recreate_failed or self._failures_in_a_row[i] > MAX_FAILURES_IN_A_ROW:
+                raise failure
+            self.num_recreated += 1
+            self.last_failure = str(failure)
+            with contextlib.suppress(Exception):  # it is broken: closing it may fail as well
+                self.envs[i].close()
+            try:
+                self.envs[i], self._started[i] = self._make(i), False
+                break
+            except EnvironmentFailure as another:
+                failure = another
         self._seeds[i] = successors_seed(self._seeds[i], self.num_recreated)
         self.on_made_anew(i)
 

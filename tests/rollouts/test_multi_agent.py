@@ -240,11 +240,13 @@ class Breaks(Steady):
     """As Steady, with the number of its life in the first place; some lives break."""
 
     made: list[int] = []
-    breaks = {0: (0, 3), 1: (1, 0)}  # life -> (episode, step) that raises; step 0: its reset
+    # Life -> (episode, step) that raises; step 0: its reset, and of episode -1 when it is made.
+    breaks = {0: (0, 3), 1: (1, 0)}
 
     def __init__(self, config: Any) -> None:
         self.life, self.episode = len(self.made), -1
         self.made.append(self.life)
+        self._break_if(0)
 
     def reset(self, *, seed: Any = None, options: Any = None) -> Any:
         self.episode += 1
@@ -302,3 +304,14 @@ def test_one_that_fails_again_and_again_or_unasked_ends_it() -> None:
     with pytest.raises(EnvironmentFailure, match=r"failed in reset.*lost"):
         hopeless.collect()
     assert hopeless.env.num_recreated == 3
+    hopeless = broken({0: (0, 3), **dict.fromkeys(range(1, 9), (-1, 0))}, 9)
+    with pytest.raises(EnvironmentFailure, match=r"failed in make.*lost"):
+        hopeless.collect()
+    assert hopeless.env.num_recreated == 3
+
+
+def test_one_that_cannot_be_made_anew_at_once_is_tried_again() -> None:
+    one = broken({0: (0, 3), 1: (-1, 0), 2: (-1, 0)}, 9)
+    group = one.collect().groups["p"]
+    assert set((group[c.OBS][:-1][group[c.VALID]][:, 0] // 100).tolist()) == {0, 3}
+    assert one.env.num_recreated == 3
