@@ -104,10 +104,10 @@ class DQNConfig(QConfig):
 
     def without_effect(self) -> dict[str, str]:
         found = super().without_effect()
-        if self.noisy:
-            found = found | dict.fromkeys(
-                ("initial_epsilon", "final_epsilon", "epsilon_timesteps"), "noisy layers explore"
-            )
+        if self.epsilon_schedule() is None:
+            what = "noisy layers explore" if self.noisy else "soft_q explores by its temperature"
+            names = ("initial_epsilon", "final_epsilon", "epsilon_timesteps")
+            found = found | dict.fromkeys(names, what)
         return found
 
     def epsilon_schedule(self) -> EpsilonSchedule | None:

@@ -19,6 +19,7 @@ SAID = [
     ("BC", {"explore": False}, "nobody acts but in evaluations"),
     ("PPO", {"min_time_s_per_iteration": 9}, "an iteration is so many rows or updates"),
     ("DQN", {"noisy": True, "final_epsilon": 0.1}, "noisy layers explore"),
+    ("DQN", {"exploration_type": "soft_q", "initial_epsilon": 0.5}, "soft_q explores by its temp"),
     ("SAC", {"model": {"free_log_std": True}}, "actions are not drawn from a distribution of the"),
     ("APEX", {"model": {"vf_share_layers": True}}, "there is no value function beside the policy"),
 ]
