@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from actorrl.algorithms.setup import acting_policy
 from actorrl.algorithms.worker_set import TIMEOUT_S, WorkerSet
 from actorrl.data.fragment import Episode
 from actorrl.envs.check import EnvInfo
-from actorrl.errors import CallError, ConfigError, EnvironmentFailure
+from actorrl.errors import ActorDied, CallError, ConfigError, EnvironmentFailure
 from actorrl.roles.evaluator import Evaluator
 from actorrl.roles.worker_view import WorkerView
 from actorrl.rollouts import evaluation
@@ -128,10 +129,10 @@ class Evaluations:
         """What a user's `function(algorithm, workers)` returns. The workers are the evaluators with
         the newest weights, or where there are none the driver with an environment of its own."""
         policy, explore = self._policy.refresh(), self._config.evaluation_explore
-        if self._evaluators:
-            self._get_ready(policy.flat_weights(), explore)
+        evaluators = self._ready(policy, explore)
+        if evaluators:
             own = WorkerView(0, policies_of(self._policy, self._info))
-            return dict(function(algorithm, EvaluatorSet(self._evaluators, own)))
+            return dict(function(algorithm, EvaluatorSet(evaluators, own)))
         stage = playing.stage_of(self._config, self._info)
         env = stage.vector(1, EVALUATION_SEED, native=False)
         try:
@@ -140,13 +141,19 @@ class Evaluations:
         finally:
             env.close()
 
-    def _get_ready(self, weights: np.ndarray, explore: bool) -> None:
-        ready = [
+    def _ready(self, policy: Any, explore: bool) -> list[ActorRef]:
+        """The evaluators, with the policy's weights; one that has died is left out."""
+        weights = policy.flat_weights()
+        asked = [
             evaluator.get_ready.within(NO_LIMIT).call(weights, explore, EVALUATION_SEED + 1000 * i)
             for i, evaluator in enumerate(self._evaluators)
         ]
-        for future in ready:
-            future.result()
+        ready = []
+        for evaluator, future in zip(self._evaluators, asked, strict=True):
+            with contextlib.suppress(ActorDied):
+                future.result()
+                ready.append(evaluator)
+        return ready
 
     def film_if_due(self, iteration: int, folder: Path) -> None:
         """One greedy episode into `folder`. An environment that cannot be rendered costs the

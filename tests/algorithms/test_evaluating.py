@@ -168,9 +168,23 @@ def parity(agent: Any) -> str:
     return ("even", "odd")[agent % 2]
 
 
+def kill_the_evaluator(algo: Any) -> None:
+    (pid,) = [row["pid"] for row in algo.status() if row["role"] == "evaluator"]
+    os.kill(pid, signal.SIGKILL)
+
+
 @pytest.mark.slow
 def test_a_killed_evaluator_leaves_its_share_out_and_comes_back(tmp_path: Path) -> None:
     with config_of(evaluation_num_workers=1).build(results=tmp_path, name="run") as algo:
-        (pid,) = [row["pid"] for row in algo.status() if row["role"] == "evaluator"]
-        os.kill(pid, signal.SIGKILL)
+        kill_the_evaluator(algo)
         assert algo.evaluate(episodes=4)["episodes"] == 4, "whoever plays them"
+
+
+@pytest.mark.slow
+def test_a_function_of_the_users_has_a_worker_though_the_evaluator_was_killed(
+    tmp_path: Path,
+) -> None:
+    with config_of(evaluation_num_workers=1).build(results=tmp_path, name="run") as algo:
+        kill_the_evaluator(algo)
+        found = algo.evaluate(evaluation_fn=returns_of)
+        assert found["counts"] == [4] and found["weights"] == [pytest.approx(found["wanted"])]
