@@ -26,18 +26,16 @@ import copy
 import difflib
 import numbers
 import types
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Union, get_args, get_origin
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
 __all__ = [
     "Config",
-    "FieldRow",
     "accepted",
     "apply",
-    "describe",
     "did_you_mean",
     "nearest",
     "shown",
@@ -238,53 +236,6 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
 
 
 # ---- from a Config to text ----------------------------------------------------------------------
-
-
-class FieldRow(NamedTuple):
-    """One line of `actorrl config ALGO`."""
-
-    key: str  # dotted for nested settings
-    type: str  # what is accepted, in words
-    default: Any
-    unit: str
-    description: str
-    rllib: Any  # RLlib 2.6.3's default; means something only if differs_from_rllib
-    differs_from_rllib: bool
-
-
-def describe(cls: type[Config], prefix: str = "") -> list[FieldRow]:
-    """Every setting of `cls`, nested ones included, in the order in which they are written."""
-    return list(_rows(cls(), prefix))
-
-
-def _rows(config: Config, prefix: str) -> Iterator[FieldRow]:
-    for field in _fields(config).values():
-        default = getattr(config, field.name)
-        if isinstance(default, Config):
-            yield from _rows(default, f"{prefix}{field.name}.")
-            continue
-        metas = list(_metas(field.type))
-        extra = {key: value for meta in metas for key, value in (meta.extra or {}).items()}
-        # Of Annotated[Annotated[...]] the outer, later one: said by the class nearest to the user.
-        description = next((m.description for m in reversed(metas) if m.description), "")
-        yield FieldRow(
-            key=f"{prefix}{field.name}",
-            type=accepted(field.type),
-            default=default,
-            unit=extra.get("unit", ""),
-            description=description,
-            rllib=extra.get("rllib"),
-            differs_from_rllib="rllib" in extra and extra["rllib"] != default,
-        )
-
-
-def _metas(annotation: Any) -> Iterator[Meta]:
-    if get_origin(annotation) is Annotated:
-        yield from (meta for meta in annotation.__metadata__ if isinstance(meta, Meta))
-        yield from _metas(annotation.__origin__)
-    elif get_origin(annotation) in (Union, types.UnionType):
-        for argument in get_args(annotation):
-            yield from _metas(argument)
 
 
 def to_plain(config: Config | Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from actorrl.config import (
     Config,
     accepted,
     apply,
-    describe,
     did_you_mean,
     nearest,
     to_plain,
@@ -144,16 +143,6 @@ def test_accepted_names_types_in_words() -> None:
     assert accepted(tuple[int, ...]) == "a list of [a whole number, ...]"
     assert accepted(float | Literal["auto"]) == "a number or 'auto'"
     assert accepted(dict[str, int]) == "a mapping"
-
-
-def test_describe_lists_every_setting_with_unit_and_rllibs_default() -> None:
-    rows = {row.key: row for row in describe(Settings)}
-    assert list(rows)[:2] == ["num_workers", "lr"]
-    assert rows["num_workers"].rllib == 2 and rows["num_workers"].differs_from_rllib
-    assert rows["lr"].unit == "1/update" and not rows["lr"].differs_from_rllib
-    assert rows["seed"].description == "random seed"
-    assert rows["model.fcnet_hiddens"].default == [64, 64]
-    assert "model" not in rows
 
 
 def test_plain_settings_hold_no_objects() -> None:

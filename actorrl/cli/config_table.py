@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import textwrap
-from typing import Any
+import types
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 import click
+import msgspec
+from msgspec import Meta
 
 from actorrl.cli.request import algorithm_name
-from actorrl.config import FieldRow, describe
+from actorrl.config import Config, accepted
 
 MIN_WIDTH = 60
 MAX_WIDTH = 120
@@ -33,6 +37,53 @@ def command(algo: str, as_json: bool) -> None:
     width = min(max(shutil.get_terminal_size().columns, MIN_WIDTH), MAX_WIDTH)
     for row in rows:
         click.echo(as_text(row, width))
+
+
+class FieldRow(NamedTuple):
+    """One line of `actorrl config ALGO`."""
+
+    key: str  # dotted for nested settings
+    type: str  # what is accepted, in words
+    default: Any
+    unit: str
+    description: str
+    rllib: Any  # RLlib 2.6.3's default; means something only if differs_from_rllib
+    differs_from_rllib: bool
+
+
+def describe(cls: type[Config], prefix: str = "") -> list[FieldRow]:
+    """Every setting of `cls`, nested ones included, in the order in which they are written."""
+    return list(_rows(cls(), prefix))
+
+
+def _rows(config: Config, prefix: str) -> Iterator[FieldRow]:
+    for field in msgspec.structs.fields(config):
+        default = getattr(config, field.name)
+        if isinstance(default, Config):
+            yield from _rows(default, f"{prefix}{field.name}.")
+            continue
+        metas = list(_metas(field.type))
+        extra = {key: value for meta in metas for key, value in (meta.extra or {}).items()}
+        # Of Annotated[Annotated[...]] the outer, later one: said by the class nearest to the user.
+        description = next((m.description for m in reversed(metas) if m.description), "")
+        yield FieldRow(
+            key=f"{prefix}{field.name}",
+            type=accepted(field.type),
+            default=default,
+            unit=extra.get("unit", ""),
+            description=description,
+            rllib=extra.get("rllib"),
+            differs_from_rllib="rllib" in extra and extra["rllib"] != default,
+        )
+
+
+def _metas(annotation: Any) -> Iterator[Meta]:
+    if get_origin(annotation) is Annotated:
+        yield from (meta for meta in annotation.__metadata__ if isinstance(meta, Meta))
+        yield from _metas(annotation.__origin__)
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for argument in get_args(annotation):
+            yield from _metas(argument)
 
 
 def as_text(row: FieldRow, width: int) -> str:
