@@ -282,6 +282,8 @@ class Policy:
 
     def weights_replaced(self) -> None:
         """To be called by who has written to the weights otherwise than by `set_weights`."""
+        if hasattr(self, "flat"):
+            self.flat.num_writes += 1
         for sync in self._followers:
             sync()
 

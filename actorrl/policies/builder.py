@@ -122,6 +122,7 @@ class LossPolicy(ActorCriticPolicy):
         """One step of the optimizer with `compute_gradients`'s, maybe another process's."""
         self.set_flat_gradient(gradients[0])
         self._optimizer.step()
+        self.flat.num_writes += 1
 
     def learn_on_batch(self, samples: Any) -> dict[str, Any]:
         """Raises ValueError where the loss or its gradient is not finite; the weights are as before

@@ -200,6 +200,10 @@ def test_in_bf16_acting_sees_what_learning_sees_also_of_newer_weights(settings):
     state = policy.model.initial_state(2)
     optimizer.minimize(policy.model.sequence(torch.from_numpy(obs)[None], state)[1].sum(), 0)
     assert max(differences()) < 1e-6
+    with torch.no_grad():
+        policy.flat.vector *= 1.1
+    policy.weights_replaced()
+    assert max(differences()) < 1e-6
     assert np.abs(policy.act(obs, policy.initial_state(2)).extras[c.VF_PREDS] - before).min() > 0
 
 
