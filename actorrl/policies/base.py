@@ -139,13 +139,15 @@ class Policy:
     ) -> tuple[Any, list[Array], dict[str, Array]]:
         """RLlib's: environment actions of preprocessed observations [B, ...], the state after them,
         and extra columns. The last actions and rewards are for policies that are told them, see
-        `with_previous`. `timestep` is where schedules of exploration stand."""
+        `with_previous`. `timestep` is where schedules of exploration stand, for this call."""
         obs = np.asarray(obs_batch)
         obs = with_previous(self.observation_space, obs, prev_action_batch, prev_reward_batch)
         state = tuple(state_batches) if state_batches else self.initial_state(len(obs))
-        if timestep is not None:
-            self.timesteps = timestep
-        act = self.act(obs, state, self.explore if explore is None else explore)
+        before, self.timesteps = self.timesteps, self.timesteps if timestep is None else timestep
+        try:
+            act = self.act(obs, state, self.explore if explore is None else explore)
+        finally:
+            self.timesteps = before
         return self.env_actions(act.actions), list(act.state), act.extras
 
     def compute_actions_from_input_dict(

@@ -163,3 +163,10 @@ def test_epsilon_follows_the_runs_env_steps_and_is_the_last_outside_of_training(
         policy.timesteps = steps
         policy.act(observations(2))
         assert policy.epsilons == pytest.approx([epsilon])
+
+
+def test_a_timestep_says_where_schedules_stand_for_one_call_alone():
+    policy = QPolicy(VECTOR, Discrete(3), epsilon_schedule=EpsilonSchedule(1.0, 0.0, 1000))
+    obs = np.zeros((60, 4), np.float32)
+    assert set(policy.compute_actions(obs, timestep=0)[0]) == {0, 1, 2}
+    assert len(set(policy.compute_actions(obs)[0])) == 1, "as at the end of all schedules again"
