@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
-from actorrl.cli import processes
 from actorrl.errors import EXIT_INTERRUPTED, EXIT_STRAYS, EXIT_TERMINATED
+from actorrl.runtime import strays
 
 PATIENCE_S = 3.0  # for the iteration in progress; the rest of grace_s is the checkpoint's
 KILL_WAIT_S = 5.0
@@ -119,20 +118,14 @@ class Interrupts:
         """Kill the actors, and leave: the agent, this process's own child, sees that and ends what
         was restarted meanwhile, then removes the run's sockets."""
         _say("killing the processes of this run")
-        deadline = time.monotonic() + KILL_WAIT_S
-        doomed = processes.grandchildren_of_run(self.run_id)
-        processes.kill(doomed)
-        while any(processes.is_alive(process) for process in doomed):
-            if time.monotonic() > deadline:
-                self._leave()
-            time.sleep(0.02)
+        if self.run_id is not None and strays.kill_others(self.run_id, KILL_WAIT_S):
+            self._leave()
         os._exit(self.exit_code)
 
     def _leave(self) -> NoReturn:
-        left = processes.of_run(self.run_id)
+        left = strays.of_run(self.run_id) if self.run_id is not None else []
         if left:
-            names = ", ".join(str(process.pid) for process in left)
-            _say(f"leaving; these processes of the run may remain: {names}")
+            _say(f"leaving; these processes of the run may remain: {', '.join(map(str, left))}")
         os._exit(EXIT_STRAYS if left else self.exit_code)
 
 

@@ -31,6 +31,13 @@ def kill_run(run_id: str, patience_s: float, host: str | None = None) -> list[in
     return _kill_all(_of_run(run_id, host), patience_s)
 
 
+def kill_others(run_id: str, patience_s: float) -> list[int]:
+    """As `kill_run`, but for what this process has started itself: a driver's agents, which see to
+    the rest."""
+    is_of_run = _of_run(run_id, None)
+    return _kill_all(lambda pid: is_of_run(pid) and not _is_child(pid), patience_s)
+
+
 def mark_as(actor: str) -> None:
     """Whatever program this process starts from now on carries that mark."""
     os.environ[ACTOR_VARIABLE] = actor
@@ -82,11 +89,23 @@ def _in_group(pid: int, group: int) -> bool:
 def _in_session(pid: int, leader: int) -> bool:
     """A zombie is in none."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            state, _, _, session = file.read().rpartition(b") ")[2].split()[:4]
+        state, _, _, session = _stat(pid)
     except OSError:
         return False
     return int(session) == leader and state != b"Z"
+
+
+def _is_child(pid: int) -> bool:
+    try:
+        return int(_stat(pid)[1]) == os.getpid()
+    except OSError:
+        return False
+
+
+def _stat(pid: int) -> list[bytes]:
+    """State, parent, group and session."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b") ")[2].split()[:4]
 
 
 def _kill(pid: int, is_meant: Callable[[int], bool]) -> None:

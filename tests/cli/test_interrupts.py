@@ -63,8 +63,8 @@ def test_the_handlers_of_before_come_back() -> None:
 
 SCRIPT = """
 import os, signal, sys
-from actorrl.cli import interrupts, processes
 from actorrl.cli.interrupts import Interrupts
+from actorrl.runtime import strays
 
 with Interrupts() as held:
     held.run_id = "run-of-test-interrupts"
@@ -73,7 +73,7 @@ with Interrupts() as held:
             signal.raise_signal(signal.SIGINT)
     if sys.argv[2] == "stubborn":
         # A kill that does nothing, and a third signal while it is waited for.
-        processes.kill = lambda found: signal.raise_signal(signal.SIGINT)
+        strays.kill_others = lambda *of_run: signal.raise_signal(signal.SIGINT)
     held.call(iteration)
 os.write(1, b"went on")
 """

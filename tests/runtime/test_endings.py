@@ -463,6 +463,7 @@ def test_only_processes_of_the_run_are_ended():
     mine, longer, other = sleeper("run7"), sleeper("run77"), subprocess.Popen(SLEEPER)
     try:
         wait_until(lambda: strays.of_run("run7") == [mine.pid])
+        assert strays.kill_others("run7", 5.0) == [] and mine.poll() is None  # started by us
         assert strays.kill_run("run7", 5.0) == []
         assert mine.wait(5) == -signal.SIGKILL
         assert longer.poll() is None and other.poll() is None
