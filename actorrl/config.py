@@ -32,17 +32,6 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 import msgspec
 from msgspec import Meta
 
-__all__ = [
-    "Config",
-    "accepted",
-    "apply",
-    "did_you_mean",
-    "nearest",
-    "shown",
-    "to_plain",
-    "unshared",
-]
-
 
 class Config(msgspec.Struct, kw_only=True, dict=True):
     """Base of all settings. Every field needs a default, a description and, if any, a unit."""

@@ -15,7 +15,8 @@ from actorrl.algorithms.fluent import FluentConfig
 from actorrl.algorithms.registry import those_with
 from actorrl.errors import ConfigError
 from actorrl.runtime.counts import default_workers, learner_cores, role_count, with_roles
-from actorrl.runtime.hosts import LOCAL, ClusterSpec, load_cluster
+from actorrl.runtime.host_specs import LOCAL, ClusterSpec
+from actorrl.runtime.hosts import load_cluster
 
 Count = Annotated[int, Meta(ge=0)]
 Amount = Annotated[float, Meta(ge=0)]

@@ -12,7 +12,7 @@ import click
 from actorrl.cli.options import how_to_end, what_to_train
 
 if TYPE_CHECKING:
-    from actorrl.runtime.hosts import ClusterSpec
+    from actorrl.runtime.host_specs import ClusterSpec
     from actorrl.runtime.placement import Host, Place
     from actorrl.runtime.program import Program
 

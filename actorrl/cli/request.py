@@ -17,7 +17,7 @@ from actorrl.errors import ConfigError
 
 if TYPE_CHECKING:
     from actorrl.algorithms.config import AlgorithmConfig
-    from actorrl.runtime.hosts import ClusterSpec
+    from actorrl.runtime.host_specs import ClusterSpec
 
 # Algorithms of the contract; those that the registry does not name are not built yet.
 CONTRACT_NAMES = (

@@ -16,33 +16,8 @@ from pathlib import Path
 from actorrl.errors import ConfigError
 from actorrl.runtime.host_file import host_of_list, read_cluster_file
 from actorrl.runtime.host_lists import Listed, read_hostfile, read_inline
-from actorrl.runtime.host_specs import (
-    AUTO,
-    LOCAL,
-    ClusterSpec,
-    FailureSpec,
-    HostSpec,
-    NetworkSpec,
-    ResourceSpec,
-    RoleSpec,
-    SshSpec,
-    SyncSpec,
-)
+from actorrl.runtime.host_specs import LOCAL, ClusterSpec, HostSpec
 from actorrl.runtime.ssh_config import USER_CONFIG, SshConfig
-
-__all__ = [
-    "AUTO",
-    "LOCAL",
-    "ClusterSpec",
-    "FailureSpec",
-    "HostSpec",
-    "NetworkSpec",
-    "ResourceSpec",
-    "RoleSpec",
-    "SshSpec",
-    "SyncSpec",
-    "load_cluster",
-]
 
 _YAML_SUFFIXES = (".yml", ".yaml", ".json")
 _YAML_LINE = re.compile(r"\s*(-\s|[{\[]|[A-Za-z_]+\s*:(\s|$)|%YAML|---)")

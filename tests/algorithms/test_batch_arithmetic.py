@@ -12,8 +12,7 @@ from actorrl.algorithms.impala import IMPALAConfig
 from actorrl.algorithms.pg import PGConfig
 from actorrl.algorithms.ppo import PPOConfig
 from actorrl.algorithms.registry import config_class, names
-from actorrl.runtime.host_specs import ResourceSpec
-from actorrl.runtime.hosts import ClusterSpec, HostSpec
+from actorrl.runtime.host_specs import ClusterSpec, HostSpec, ResourceSpec
 
 
 def on_cores(config: AlgorithmConfig, cores: int, **settings: Any) -> Any:

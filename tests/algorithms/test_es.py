@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actorrl.algorithms.registry import config_class
-from actorrl.runtime.host_specs import ResourceSpec
-from actorrl.runtime.hosts import ClusterSpec, HostSpec
+from actorrl.runtime.host_specs import ClusterSpec, HostSpec, ResourceSpec
 
 
 @pytest.mark.parametrize("algo", ["ES", "ARS"])

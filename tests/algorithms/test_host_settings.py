@@ -20,8 +20,8 @@ from actorrl.algorithms.registry import config_class, names
 from actorrl.envs.check import check_env
 from actorrl.errors import ConfigError, PlacementError
 from actorrl.policies.exploration import exploration_ladder
-from actorrl.runtime.host_specs import ResourceSpec
-from actorrl.runtime.hosts import ClusterSpec, HostSpec, load_cluster
+from actorrl.runtime.host_specs import ClusterSpec, HostSpec, ResourceSpec
+from actorrl.runtime.hosts import load_cluster
 from actorrl.runtime.program import Program
 
 LIST = """

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from actorrl.errors import HostError
-from actorrl.runtime.hosts import SshSpec
+from actorrl.runtime.host_specs import SshSpec
 from actorrl.runtime.launchers.dialling import connect
 from tests.cluster import sandboxes
 from tests.cluster.light import counters_over

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from actorrl.runtime.counts import counted, default_workers, learner_cores, role_count, with_roles
-from actorrl.runtime.hosts import AUTO, ClusterSpec, ResourceSpec, RoleSpec, load_cluster
+from actorrl.runtime.host_specs import AUTO, ClusterSpec, ResourceSpec, RoleSpec
+from actorrl.runtime.hosts import load_cluster
 from actorrl.runtime.placement import Host
 
 FOUR = ClusterSpec(roles={"rollout": RoleSpec(count=4), "replay": RoleSpec(mem=1)})

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from actorrl.errors import ConfigError
-from actorrl.runtime.hosts import (
+from actorrl.runtime.host_specs import (
     ClusterSpec,
     FailureSpec,
     HostSpec,
     NetworkSpec,
     ResourceSpec,
     RoleSpec,
-    load_cluster,
 )
+from actorrl.runtime.hosts import load_cluster
 
 # The file of the design, with every key.
 LAB = """
