@@ -20,7 +20,7 @@ from torch import Tensor
 
 from actorrl.algorithms.actor_critic import GAEConfig, Lambda, make_policy, make_postprocess
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import Gathers
+from actorrl.algorithms.config import FragmentRows, Gathers, TrainRows
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
@@ -42,12 +42,8 @@ class A2CConfig(GAEConfig):
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 1e-4})] = 1e-3
     lambda_: Lambda = 1.0
-    rollout_fragment_length: Annotated[
-        int, Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"})
-    ] = 32
-    train_batch_size: Annotated[
-        int, Meta(ge=1, description="rows of one update", extra={"unit": "env steps"})
-    ] = 100
+    rollout_fragment_length: FragmentRows = 32
+    train_batch_size: TrainRows = 100
 
 
 # ---- policy and postprocess: actor_critic.py's -----------------------------------------------

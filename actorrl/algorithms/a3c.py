@@ -29,7 +29,7 @@ from actorrl.algorithms.actor_critic import (
     make_policy,
 )
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import Gathers
+from actorrl.algorithms.config import FragmentRows, Gathers
 from actorrl.envs.check import EnvInfo
 from actorrl.roles.settings import Metrics, State
 from actorrl.runtime.program import Program
@@ -47,10 +47,7 @@ class A3CConfig(GAEConfig):
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 1e-4})] = 1e-3
     lambda_: Lambda = 1.0
-    rollout_fragment_length: Annotated[
-        int,
-        Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps", "rllib": 10}),
-    ] = 32
+    rollout_fragment_length: Annotated[FragmentRows, Meta(extra={"rllib": 10})] = 32
     opt_type: OptType = "adam"
     decay: Decay = 0.99
     momentum: Momentum = 0.0

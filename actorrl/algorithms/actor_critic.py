@@ -39,6 +39,17 @@ Epsilon = Annotated[
     float, Meta(gt=0, description="added to the root of rmsprop's mean", extra={"rllib": 0.1})
 ]
 Lambda = Annotated[float, Meta(ge=0, le=1, description="lambda of the returns (GAE)")]
+EntropyWeight = Annotated[
+    float, Meta(ge=0, description="weight of the entropy", extra={"rllib": 0.01})
+]
+# Of IMPALA and APPO.
+RhoBar = Annotated[float, Meta(gt=0, description="rho-bar")]
+TraceDecay = Annotated[
+    float, Meta(ge=0, le=1, description="decay of the traces", extra={"rllib": 1.0})
+]
+PolicyLag = Annotated[
+    int, Meta(ge=0, description="older fragments are dropped", extra={"unit": "updates"})
+]
 
 
 class StochasticConfig(AlgorithmConfig):
@@ -110,9 +121,7 @@ class ActorCriticConfig(StochasticConfig):
             description="weight of the value loss, in units of the returns (models/value_head.py)",
         ),
     ] = 0.5
-    entropy_coeff: Annotated[
-        float, Meta(ge=0, description="weight of the entropy", extra={"rllib": 0.01})
-    ] = 0.0
+    entropy_coeff: EntropyWeight = 0.0
     entropy_coeff_schedule: Annotated[
         Schedule | None,
         Meta(description="[[env steps, weight], ...], linear between; null keeps entropy_coeff"),

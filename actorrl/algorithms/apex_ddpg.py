@@ -19,6 +19,7 @@ import torch
 from msgspec import Meta
 
 from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.config import FragmentRows
 from actorrl.algorithms.ddpg import DeterministicConfig, DeterministicUpdate, policy_with_noise
 from actorrl.algorithms.replay_config import Prioritized, SamplesPerInsert, StepsSummed
 from actorrl.algorithms.sharded_replay import ReplayShards, ShardedReplayConfig
@@ -36,11 +37,7 @@ from actorrl.topologies import distributed_replay
 
 class APEXDDPGConfig(DeterministicConfig, ShardedReplayConfig):
     rollout_fragment_length: (
-        Annotated[
-            int,
-            Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps", "rllib": 50}),
-        ]
-        | Literal["auto"]
+        Annotated[FragmentRows, Meta(extra={"rllib": 50})] | Literal["auto"]
     ) = 16
     n_step: StepsSummed = 3
     samples_per_insert: SamplesPerInsert = 16.0
@@ -132,12 +129,3 @@ DEFAULT_CONFIG, ApexDDPGAgent, ApexDDPGTrainer = (
     APEX_DDPG,
     APEX_DDPG,
 )  # RLlib's older names
-__all__ = [
-    "APEXDDPGConfig",
-    "APEX_DDPG",
-    "ApexDDPG",
-    "ApexDDPGAgent",
-    "ApexDDPGConfig",
-    "ApexDDPGTrainer",
-    "DEFAULT_CONFIG",
-]

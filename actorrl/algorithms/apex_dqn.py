@@ -19,6 +19,7 @@ import numpy as np
 from msgspec import Meta
 
 from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.config import FragmentRows
 from actorrl.algorithms.q_learning import QConfig, QUpdate, UpdatesApart
 from actorrl.algorithms.replay_config import (
     BatchRows,
@@ -39,10 +40,7 @@ from actorrl.topologies import distributed_replay
 
 
 class APEXConfig(QConfig, ShardedReplayConfig):
-    rollout_fragment_length: Annotated[
-        int,
-        Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps", "rllib": 50}),
-    ] = 16
+    rollout_fragment_length: Annotated[FragmentRows, Meta(extra={"rllib": 50})] = 16
     train_batch_size: Annotated[BatchRows, Meta(extra={"rllib": 512})] = 128
     num_replay_shards: ReplayShards = None
     replay_capacity: Annotated[
@@ -143,12 +141,3 @@ class APEX(Algorithm):
 APEXConfig.algorithm = APEX
 ApexDQN, ApexDQNConfig = APEX, APEXConfig  # RLlib 2.6.3's spelling
 DEFAULT_CONFIG, ApexAgent, ApexTrainer = APEXConfig(), APEX, APEX  # RLlib's older names
-__all__ = [
-    "APEX",
-    "APEXConfig",
-    "ApexAgent",
-    "ApexDQN",
-    "ApexDQNConfig",
-    "ApexTrainer",
-    "DEFAULT_CONFIG",
-]

@@ -21,8 +21,17 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from actorrl.algorithms.actor_critic import ActorCriticConfig, make_policy, make_postprocess
+from actorrl.algorithms.actor_critic import (
+    ActorCriticConfig,
+    EntropyWeight,
+    PolicyLag,
+    RhoBar,
+    TraceDecay,
+    make_policy,
+    make_postprocess,
+)
 from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.config import FragmentRows, TrainRows
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
@@ -44,26 +53,16 @@ class APPOConfig(ActorCriticConfig):
     OF_THE_RUN: ClassVar[frozenset[str]] = ActorCriticConfig.OF_THE_RUN | {"max_policy_lag"}
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
-    rollout_fragment_length: Annotated[
-        int,
-        Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps", "rllib": 50}),
-    ] = 32
-    train_batch_size: Annotated[
-        int,
-        Meta(ge=1, description="rows of one update", extra={"unit": "env steps", "rllib": 500}),
-    ] = 256
+    rollout_fragment_length: Annotated[FragmentRows, Meta(extra={"rllib": 50})] = 32
+    train_batch_size: Annotated[TrainRows, Meta(extra={"rllib": 500})] = 256
     # Few steps leave the values far behind the policy, and the policy then falls back.
     num_sgd_iter: Annotated[int, Meta(ge=1, description="steps on each batch")] = 4
-    entropy_coeff: Annotated[
-        float, Meta(ge=0, description="weight of the entropy", extra={"rllib": 0.01})
-    ] = 0.005
+    entropy_coeff: EntropyWeight = 0.005
     clip_param: Annotated[
         float, Meta(gt=0, description="largest change of a ratio that pays", extra={"rllib": 0.4})
     ] = 0.2
-    vtrace_clip_rho_threshold: Annotated[float, Meta(gt=0, description="rho-bar")] = 1.0
-    vtrace_lambda: Annotated[
-        float, Meta(ge=0, le=1, description="decay of the traces", extra={"rllib": 1.0})
-    ] = 1.0
+    vtrace_clip_rho_threshold: RhoBar = 1.0
+    vtrace_lambda: TraceDecay = 1.0
     target_network_update_freq: (
         Annotated[int, Meta(ge=1, description="null: no target network", extra={"unit": "updates"})]
         | None
@@ -74,13 +73,7 @@ class APPOConfig(ActorCriticConfig):
     kl_target: Annotated[
         float, Meta(gt=0, description="the KL that its weight is adapted to", extra={"unit": "nat"})
     ] = 0.01
-    max_policy_lag: (
-        Annotated[
-            int,
-            Meta(ge=0, description="older fragments are dropped", extra={"unit": "updates"}),
-        ]
-        | None
-    ) = 100
+    max_policy_lag: PolicyLag | None = 100
     ALIASES: ClassVar[dict[str, str]] = {
         **ActorCriticConfig.ALIASES,
         "lambda": "vtrace_lambda",

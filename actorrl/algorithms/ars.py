@@ -19,7 +19,6 @@ from torch import Tensor
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.es import (
-    ITERATION,
     EvolutionConfig,
     ObservationFilter,
     counts_env,
@@ -123,11 +122,6 @@ class ARS(Algorithm):
     def program(config: ARSConfig, setup: Setup) -> Program:
         return evolution_program("ARS", config, setup, ARSUpdate)
 
-    @staticmethod
-    def iteration(config: ARSConfig) -> dict[str, float]:
-        return dict(ITERATION)
-
 
 ARSConfig.algorithm = ARS
 DEFAULT_CONFIG, ARSAgent, ARSTrainer = ARSConfig(), ARS, ARS  # RLlib's older names
-__all__ = ["ARS", "ARSAgent", "ARSConfig", "ARSTrainer", "DEFAULT_CONFIG"]

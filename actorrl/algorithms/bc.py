@@ -155,4 +155,3 @@ class BC(Algorithm):
 
 BCConfig.algorithm = BC
 DEFAULT_CONFIG, BCTrainer = BCConfig(), BC  # RLlib's older names
-__all__ = ["BC", "BCConfig", "BCTrainer", "DEFAULT_CONFIG"]

@@ -35,6 +35,13 @@ ObservationFilter = Annotated[
         "observations; the statistics travel with the weights"
     ),
 ]
+# Others have defaults of their own: `Annotated[TrainRows, Meta(extra={"rllib": 4000})] = 1024`.
+FragmentRows = Annotated[
+    int, Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"})
+]
+TrainRows = Annotated[
+    int, Meta(ge=1, description="rows of one update", extra={"unit": "env steps"})
+]
 GradClip = Annotated[
     float, Meta(gt=0, description="largest L2 norm of the gradient; null: no limit")
 ]
@@ -93,10 +100,7 @@ class AlgorithmConfig(EvaluationSettings):
         ]
         | Literal["auto"]
     ) = 8
-    rollout_fragment_length: (
-        Annotated[int, Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"})]
-        | Literal["auto"]
-    ) = 50
+    rollout_fragment_length: FragmentRows | Literal["auto"] = 50
     autoreset: Annotated[
         Literal["next_step", "same_step"] | None,
         Meta(description="how ended environments are reset; null is the environment's own way"),
@@ -118,9 +122,7 @@ class AlgorithmConfig(EvaluationSettings):
         ),
     ] = False
 
-    train_batch_size: Annotated[
-        int, Meta(ge=1, description="rows of one update", extra={"unit": "env steps"})
-    ] = 500
+    train_batch_size: TrainRows = 500
     gamma: Annotated[float, Meta(ge=0, le=1, description="discount per env step")] = 0.99
     lr: Annotated[float, Meta(gt=0, description="step size of the optimizer")] = 5e-4
     lr_schedule: Annotated[

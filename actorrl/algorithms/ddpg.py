@@ -221,24 +221,12 @@ def local_program(name: str, config: DeterministicConfig, setup: Setup) -> Progr
 class DDPG(Algorithm):
     config_class = DDPGConfig
     make_policy = staticmethod(make_policy)
+    iteration = staticmethod(local_replay.iteration)
 
     @staticmethod
     def program(config: DDPGConfig, setup: Setup) -> Program:
         return local_program("DDPG", config, setup)
 
-    @staticmethod
-    def iteration(config: DDPGConfig) -> dict[str, float]:
-        return local_replay.iteration()
-
 
 DDPGConfig.algorithm = DDPG
 DEFAULT_CONFIG, DDPGAgent, DDPGTrainer = DDPGConfig(), DDPG, DDPG  # RLlib's older names
-__all__ = [
-    "DDPG",
-    "DDPGAgent",
-    "DDPGConfig",
-    "DDPGTrainer",
-    "DEFAULT_CONFIG",
-    "DeterministicConfig",
-    "DeterministicUpdate",
-]

@@ -162,6 +162,7 @@ def make_update(config: DQNConfig, info: EnvInfo, seed: int, device: str) -> QUp
 class DQN(Algorithm):
     config_class = DQNConfig
     make_policy = staticmethod(make_policy)
+    iteration = staticmethod(local_replay.iteration)
 
     @staticmethod
     def program(config: DQNConfig, setup: Setup) -> Program:
@@ -174,11 +175,6 @@ class DQN(Algorithm):
             setup.postprocess(config, make_postprocess),
         )
 
-    @staticmethod
-    def iteration(config: DQNConfig) -> dict[str, float]:
-        return local_replay.iteration()
-
 
 DQNConfig.algorithm = DQN
 DEFAULT_CONFIG, DQNAgent, DQNTrainer = DQNConfig(), DQN, DQN  # RLlib's older names
-__all__ = ["DEFAULT_CONFIG", "DQN", "DQNAgent", "DQNConfig", "DQNTrainer"]

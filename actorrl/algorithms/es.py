@@ -238,9 +238,6 @@ def counts_env(config: EvolutionConfig, env_index: int) -> bool:
     return env_index % config.num_envs() == 0
 
 
-ITERATION = {"min_updates": 1, "min_env_steps": 0, "min_time_s": 0.0}
-
-
 class ES(Algorithm):
     config_class = ESConfig
     make_policy = staticmethod(make_policy)
@@ -250,11 +247,6 @@ class ES(Algorithm):
     def program(config: ESConfig, setup: Setup) -> Program:
         return evolution_program("ES", config, setup, ESUpdate)
 
-    @staticmethod
-    def iteration(config: ESConfig) -> dict[str, float]:
-        return dict(ITERATION)
-
 
 ESConfig.algorithm = ES
 DEFAULT_CONFIG, ESAgent, ESTrainer = ESConfig(), ES, ES  # RLlib's older names
-__all__ = ["DEFAULT_CONFIG", "ES", "ESAgent", "ESConfig", "ESTrainer"]

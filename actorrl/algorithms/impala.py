@@ -19,14 +19,19 @@ from torch import Tensor
 from actorrl.algorithms.actor_critic import (
     ActorCriticConfig,
     Decay,
+    EntropyWeight,
     Epsilon,
     Momentum,
     OptType,
+    PolicyLag,
+    RhoBar,
+    TraceDecay,
     make_optimizer,
     make_policy,
     make_postprocess,
 )
 from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.config import FragmentRows, TrainRows
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.losses.policy_gradient import impala_loss
@@ -42,31 +47,15 @@ class IMPALAConfig(ActorCriticConfig):
     OF_THE_RUN: ClassVar[frozenset[str]] = ActorCriticConfig.OF_THE_RUN | {"max_policy_lag"}
 
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
-    rollout_fragment_length: Annotated[
-        int,
-        Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps", "rllib": 50}),
-    ] = 32
-    train_batch_size: Annotated[
-        int,
-        Meta(ge=1, description="rows of one update", extra={"unit": "env steps", "rllib": 500}),
-    ] = 256
-    entropy_coeff: Annotated[
-        float, Meta(ge=0, description="weight of the entropy", extra={"rllib": 0.01})
-    ] = 0.01
-    vtrace_clip_rho_threshold: Annotated[float, Meta(gt=0, description="rho-bar")] = 1.0
+    rollout_fragment_length: Annotated[FragmentRows, Meta(extra={"rllib": 50})] = 32
+    train_batch_size: Annotated[TrainRows, Meta(extra={"rllib": 500})] = 256
+    entropy_coeff: EntropyWeight = 0.01
+    vtrace_clip_rho_threshold: RhoBar = 1.0
     vtrace_clip_pg_rho_threshold: Annotated[
         float, Meta(gt=0, description="rho-bar of the policy gradient")
     ] = 1.0
-    vtrace_lambda: Annotated[
-        float, Meta(ge=0, le=1, description="decay of the traces", extra={"rllib": 1.0})
-    ] = 1.0
-    max_policy_lag: (
-        Annotated[
-            int,
-            Meta(ge=0, description="older fragments are dropped", extra={"unit": "updates"}),
-        ]
-        | None
-    ) = 100
+    vtrace_lambda: TraceDecay = 1.0
+    max_policy_lag: PolicyLag | None = 100
     opt_type: OptType = "adam"
     decay: Decay = 0.99
     momentum: Momentum = 0.0

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from actorrl.algorithms.actor_critic import GAEConfig, make_policy
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import Gathers
+from actorrl.algorithms.config import FragmentRows, Gathers, TrainRows
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment
@@ -46,19 +46,12 @@ class PPOConfig(GAEConfig):
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-5})] = 5e-4
     rollout_fragment_length: (
         Annotated[
-            int,
-            Meta(
-                ge=1,
-                description='rows of a fragment; "auto": one round fills a train batch',
-                extra={"unit": "env steps"},
-            ),
+            FragmentRows,
+            Meta(description='rows of a fragment; "auto": one round fills a train batch'),
         ]
         | Literal["auto"]
     ) = "auto"
-    train_batch_size: Annotated[
-        int,
-        Meta(ge=1, description="rows of one update", extra={"unit": "env steps", "rllib": 4000}),
-    ] = 1024
+    train_batch_size: Annotated[TrainRows, Meta(extra={"rllib": 4000})] = 1024
     sgd_minibatch_size: Annotated[
         int,
         Meta(ge=1, description="rows of one step", extra={"unit": "env steps"}),

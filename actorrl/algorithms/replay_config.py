@@ -9,7 +9,13 @@ import numpy as np
 from gymnasium import spaces
 from msgspec import Meta
 
-from actorrl.algorithms.config import AlgorithmConfig, Gathers, GradClip, ObservationFilter
+from actorrl.algorithms.config import (
+    AlgorithmConfig,
+    FragmentRows,
+    Gathers,
+    GradClip,
+    ObservationFilter,
+)
 from actorrl.envs.check import EnvInfo
 from actorrl.errors import ConfigError
 from actorrl.models.action_layout import action_layout
@@ -93,10 +99,7 @@ class ReplayConfig(AlgorithmConfig):
         "capacity": "replay_capacity",
     }
 
-    rollout_fragment_length: (
-        Annotated[int, Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"})]
-        | Literal["auto"]
-    ) = 1
+    rollout_fragment_length: FragmentRows | Literal["auto"] = 1
     n_step: StepsSummed = 1
     observation_filter: ObservationFilter = "NoFilter"
     replay_capacity: CapacityBySpace | None = 50_000

@@ -241,6 +241,7 @@ def target_entropy(config: SACConfig, policy: SACPolicy) -> float:
 class SAC(Algorithm):
     config_class = SACConfig
     make_policy = staticmethod(make_policy)
+    iteration = staticmethod(local_replay.iteration)
 
     @staticmethod
     def program(config: SACConfig, setup: Setup) -> Program:
@@ -253,11 +254,6 @@ class SAC(Algorithm):
             setup.postprocess(config, make_postprocess),
         )
 
-    @staticmethod
-    def iteration(config: SACConfig) -> dict[str, float]:
-        return local_replay.iteration()
-
 
 SACConfig.algorithm = SAC
 DEFAULT_CONFIG, SACTrainer = SACConfig(), SAC  # RLlib's older names
-__all__ = ["DEFAULT_CONFIG", "SAC", "SACConfig", "SACTrainer"]

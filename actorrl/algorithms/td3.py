@@ -37,16 +37,12 @@ class TD3Config(DeterministicConfig):
 class TD3(Algorithm):
     config_class = TD3Config
     make_policy = staticmethod(make_policy)
+    iteration = staticmethod(local_replay.iteration)
 
     @staticmethod
     def program(config: TD3Config, setup: Setup) -> Program:
         return local_program("TD3", config, setup)
 
-    @staticmethod
-    def iteration(config: TD3Config) -> dict[str, float]:
-        return local_replay.iteration()
-
 
 TD3Config.algorithm = TD3
 DEFAULT_CONFIG, TD3Agent, TD3Trainer = TD3Config(), TD3, TD3  # RLlib's older names
-__all__ = ["DEFAULT_CONFIG", "TD3", "TD3Agent", "TD3Config", "TD3Trainer"]

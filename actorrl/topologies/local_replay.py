@@ -53,6 +53,6 @@ def build(
     return program
 
 
-def iteration() -> dict[str, float]:
+def iteration(config: object) -> dict[str, float]:
     """What one `train()` is: so many env steps, with the updates that belong to them."""
     return {"min_updates": 0, "min_env_steps": ITERATION_ENV_STEPS, "min_time_s": 0.0}
