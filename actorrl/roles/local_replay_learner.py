@@ -17,7 +17,6 @@ import numpy as np
 from actorrl.data import columns as c
 from actorrl.data.allocate import Allocate
 from actorrl.policies.exploration import PiecewiseSchedule
-from actorrl.policies.policy_map import SEPARATOR
 from actorrl.replay.buffer import BufferSettings, Replay, num_rows
 from actorrl.replay.limiter import SamplesPerInsert
 from actorrl.replay.prioritized import PROBABILITIES
@@ -26,6 +25,7 @@ from actorrl.roles.batch import ReusedMemory
 from actorrl.roles.device_frames import DeviceFrameStore
 from actorrl.roles.round_learner import RoundLearner
 from actorrl.roles.settings import Arrays, LearnerSettings
+from actorrl.roles.shares import by_policy
 from actorrl.runtime.links import Item
 
 _UNWEIGHTED = PiecewiseSchedule([(0.0, 0.0)])
@@ -97,7 +97,7 @@ class LocalReplayLearner(RoundLearner):
             self.count_fragment(item.body["num_env_steps"], item.body["episodes"])
             self.too_stale(item.body["policy_version"])
             self.update.policy.note_rows(item.arrays)
-            for prefix, rows in by_prefix(item.arrays).items():
+            for prefix, rows in by_policy(item.arrays).items():
                 self._replay_of(prefix, rows).insert(rows, item.source)
             item.release()
         before = self.num_updates
@@ -154,12 +154,3 @@ class LocalReplayLearner(RoundLearner):
             "num_dropped_priorities": sum(r.buffer.num_dropped_updates for r in replays),
             "samples_per_insert": sum(ratios) / len(ratios) if ratios else float("nan"),
         }
-
-
-def by_prefix(arrays: Arrays) -> dict[str, Arrays]:
-    """What a worker sent, by policy: "policy/", or "" where there is one."""
-    parts: dict[str, Arrays] = {}
-    for key, array in arrays.items():
-        head, separator, name = key.rpartition(SEPARATOR)
-        parts.setdefault(f"{head}{separator}", {})[name] = array
-    return parts

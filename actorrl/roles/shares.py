@@ -18,7 +18,7 @@ from torch import Tensor
 
 from actorrl.data import columns as c
 from actorrl.data.columns import Axes
-from actorrl.policies.policy_map import SEPARATOR
+from actorrl.policies.policy_map import SEPARATOR, Column
 
 Columns = Mapping[str, Tensor]
 
@@ -45,9 +45,9 @@ def cut(batch: Columns, count: int) -> list[dict[str, Tensor]] | None:
     return shares
 
 
-def by_policy(batch: Columns) -> dict[str, dict[str, Tensor]]:
+def by_policy(batch: Mapping[str, Column]) -> dict[str, dict[str, Column]]:
     """Columns under their own names, by "policy/"; of one policy alone by ""."""
-    parts: dict[str, dict[str, Tensor]] = {}
+    parts: dict[str, dict[str, Column]] = {}
     for key, column in batch.items():
         head, separator, name = key.rpartition(SEPARATOR)
         parts.setdefault(f"{head}{separator}", {})[name] = column
