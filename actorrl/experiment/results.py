@@ -29,11 +29,11 @@ class ResultWriter:
     number, over timesteps_total.
     """
 
-    def __init__(self, run: RunFolder, tensorboard: bool = True) -> None:
+    def __init__(self, run: RunFolder) -> None:
         self._result_file = run.result_file
         self._csv_file = run.path / "progress.csv"
         self._header = _read_header(self._csv_file)
-        self._events = EventFile(run.path) if tensorboard else None
+        self._events = EventFile(run.path)
         if self._header is not None:
             # A crash may have come between the two files; result.json is the one that counts.
             self._rewrite_csv([flatten(row) for row in read_json_lines(self._result_file)])
@@ -46,9 +46,8 @@ class ResultWriter:
         try:
             append_line(self._result_file, json_line(row))
             self._append_csv(flat)
-            if self._events is not None:
-                numbers = {k: float(v) for k, v in flat.items() if _is_number(v)}
-                self._events.write(int(row.get("timesteps_total") or 0), numbers)
+            numbers = {k: float(v) for k, v in flat.items() if _is_number(v)}
+            self._events.write(int(row.get("timesteps_total") or 0), numbers)
         except OSError as error:
             folder = self._result_file.parent
             raise RunFailed(

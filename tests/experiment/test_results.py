@@ -104,10 +104,5 @@ def test_a_value_that_is_no_json_is_refused_and_nothing_is_written(run):
     assert read_results(run) == [] and not (run.path / "progress.csv").exists()
 
 
-def test_without_tensorboard_there_is_no_event_file(run):
-    ResultWriter(run, tensorboard=False).write(row(1))
-    assert not list(run.path.glob("events.out.*"))
-
-
 def test_flatten_joins_levels():
     assert flatten({"a": {"b": {"c": 1}}, "d": []}) == {"a/b/c": 1, "d": []}
