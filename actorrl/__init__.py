@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from actorrl.envs.registry import EnvContext, register_env
     from actorrl.experiment.pretty import pretty_print
     from actorrl.models.torch_model import TorchModelV2
+    from actorrl.models.torch_networks import FullyConnectedNetwork
     from actorrl.policies.base import Policy
     from actorrl.policies.builder import build_torch_policy, make_policy
     from actorrl.policies.model_catalog import ModelCatalog

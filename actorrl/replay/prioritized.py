@@ -61,11 +61,6 @@ class PrioritizedReplay:
         return self._rows.capacity
 
     @property
-    def num_inserted(self) -> int:
-        """Rows ever added."""
-        return self._rows.num_inserted
-
-    @property
     def total_mass(self) -> float:
         """Sum of the masses of all held rows."""
         return self._tree.total

@@ -65,11 +65,6 @@ class RowStore:
         return self.next_id - self.first_id
 
     @property
-    def num_inserted(self) -> int:
-        """Rows ever added."""
-        return self.next_id - self._base_id
-
-    @property
     def nbytes(self) -> int:
         """Bytes allocated for columns and frames."""
         frames = 0 if self.frames is None else self.frames.nbytes

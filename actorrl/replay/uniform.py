@@ -33,16 +33,6 @@ class UniformReplay:
         return len(self._rows)
 
     @property
-    def capacity(self) -> int:
-        """Most rows held at once."""
-        return self._rows.capacity
-
-    @property
-    def num_inserted(self) -> int:
-        """Rows ever added."""
-        return self._rows.num_inserted
-
-    @property
     def num_dropped_updates(self) -> int:
         """Priorities are not kept, so none is ever too late."""
         return 0

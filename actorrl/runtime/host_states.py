@@ -22,7 +22,6 @@ class HostState(enum.StrEnum):
     SUSPECT = "suspect"
     COOLING = "cooling"  # lost, or not started; it is tried again
     GIVEN_UP = "given up"
-    STOPPED = "stopped"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,10 +152,6 @@ class HostTable:
     def stop(self) -> None:
         """Nobody is started or given up any more."""
         self.stopping = True
-
-    def all_stopped(self) -> None:
-        for host in self.hosts.values():
-            host.state = HostState.STOPPED
 
     # ---- what follows -------------------------------------------------------------------
 

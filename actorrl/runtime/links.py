@@ -132,7 +132,6 @@ class StateOut:
         self.name = link.name
         self._block = door.block_writer(link.name)
         self._seen = seen
-        self.published = 0
 
     def newest_version(self) -> int:
         """What readers see; after a restart the predecessor's last version, as far as it is known
@@ -147,7 +146,6 @@ class StateOut:
         """Within an epoch versions rise; a new epoch says that the writer went on from an older
         state than its predecessor's last."""
         self._block.publish(version, arrays, epoch)
-        self.published += 1
 
 
 class StateIn:

@@ -58,12 +58,6 @@ class Facts(msgspec.Struct):
         words = self.ssh_connection.split()
         return words[2] if len(words) == 4 else ""
 
-    @property
-    def peer_address(self) -> str:
-        """What the host sees at the other end: the driver, or the last jump host."""
-        words = self.ssh_connection.split()
-        return words[0] if len(words) == 4 else ""
-
 
 def probe(connection: Connection, host: HostSpec, ports: tuple[int, int]) -> Facts:
     """Raises HostError, for a host without Python with what to do."""
