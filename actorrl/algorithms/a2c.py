@@ -21,14 +21,14 @@ from torch import Tensor
 from actorrl.algorithms.actor_critic import GAEConfig, Lambda, make_policy, make_postprocess
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.config import FragmentRows, Gathers, TrainRows
-from actorrl.algorithms.optimizer import Optimizer
+from actorrl.algorithms.optimizer import OneOptimizer, Optimizer
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.losses.policy_gradient import a2c_loss
 from actorrl.losses.returns import lambda_returns
 from actorrl.policies.actor_critic import ActorCriticPolicy
 from actorrl.policies.base import Policy
-from actorrl.roles.settings import Metrics, State
+from actorrl.roles.settings import Metrics
 from actorrl.runtime.program import Program
 from actorrl.topologies import synchronous
 
@@ -92,7 +92,7 @@ def compute_loss(
     return loss, {**metrics, "entropy_coeff": entropy_coeff}
 
 
-class A2CUpdate:
+class A2CUpdate(OneOptimizer):
     """One step of the optimizer on one batch."""
 
     def __init__(self, config: A2CConfig, info: EnvInfo, seed: int, device: str) -> None:
@@ -108,12 +108,6 @@ class A2CUpdate:
         stepped = self._optimizer.minimize(loss, timesteps, batch[c.VALID])
         self.policy.follow_value_targets(metrics["vf_targets_rms"])
         return {**metrics, **stepped}
-
-    def state_dict(self) -> State:
-        return {"optimizer": self._optimizer.state_dict()}
-
-    def load_state_dict(self, state: State) -> None:
-        self._optimizer.load_state_dict(state["optimizer"])
 
 
 # ---- program --------------------------------------------------------------------------------

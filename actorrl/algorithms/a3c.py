@@ -30,8 +30,9 @@ from actorrl.algorithms.actor_critic import (
 )
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.config import FragmentRows, Gathers
+from actorrl.algorithms.optimizer import OneOptimizer
 from actorrl.envs.check import EnvInfo
-from actorrl.roles.settings import Metrics, State
+from actorrl.roles.settings import Metrics
 from actorrl.runtime.program import Program
 from actorrl.topologies import async_gradients
 
@@ -69,7 +70,7 @@ class A3CConfig(GAEConfig):
 # ---- update ---------------------------------------------------------------------------------
 
 
-class A3CUpdate:
+class A3CUpdate(OneOptimizer):
     """A step with the gradient that a worker has sent. Of the batch that it is of, the step needs
     the size of the value targets alone."""
 
@@ -83,12 +84,6 @@ class A3CUpdate:
         if "vf_targets_rms" in batch:
             self.policy.follow_value_targets(batch["vf_targets_rms"])
         return stepped
-
-    def state_dict(self) -> State:
-        return {"optimizer": self._optimizer.state_dict()}
-
-    def load_state_dict(self, state: State) -> None:
-        self._optimizer.load_state_dict(state["optimizer"])
 
 
 # ---- program --------------------------------------------------------------------------------

@@ -20,13 +20,13 @@ from torch import Tensor
 from actorrl.algorithms.actor_critic import ActorCriticConfig, make_policy
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.config import Gathers
-from actorrl.algorithms.optimizer import Optimizer
+from actorrl.algorithms.optimizer import OneOptimizer, Optimizer
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.errors import ConfigError
 from actorrl.offline.dataset import DatasetError
 from actorrl.offline.reader import DatasetReader
-from actorrl.roles.settings import Metrics, State
+from actorrl.roles.settings import Metrics
 from actorrl.runtime.program import Program
 from actorrl.topologies import offline
 
@@ -109,7 +109,7 @@ class BCConfig(ActorCriticConfig):
 # ---- update ---------------------------------------------------------------------------------
 
 
-class BCUpdate:
+class BCUpdate(OneOptimizer):
     """One step of the optimizer on one batch of rows."""
 
     def __init__(self, config: BCConfig, info: EnvInfo, seed: int, device: str) -> None:
@@ -126,12 +126,6 @@ class BCUpdate:
         entropy = dist.entropy().mean().detach()
         metrics: dict[str, Any] = {"bc_loss": loss.detach(), "entropy": entropy}
         return {**metrics, **self._optimizer.minimize(loss, timesteps)}
-
-    def state_dict(self) -> State:
-        return {"optimizer": self._optimizer.state_dict()}
-
-    def load_state_dict(self, state: State) -> None:
-        self._optimizer.load_state_dict(state["optimizer"])
 
 
 # ---- program --------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from torch import Tensor
 from actorrl.algorithms.actor_critic import StochasticConfig
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.config import Gathers, GradClip
-from actorrl.algorithms.optimizer import Optimizer
+from actorrl.algorithms.optimizer import OneOptimizer, Optimizer
 from actorrl.algorithms.setup import as_config
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment, single_group
@@ -36,7 +36,7 @@ from actorrl.errors import ConfigError
 from actorrl.models.action_layout import action_layout
 from actorrl.policies.builder import LossPolicy
 from actorrl.roles.batch import RowBatch
-from actorrl.roles.settings import Arrays, Body, Metrics, Postprocess, State
+from actorrl.roles.settings import Arrays, Body, Metrics, Postprocess
 from actorrl.runtime.program import Program
 from actorrl.topologies import synchronous
 
@@ -102,7 +102,7 @@ def make_postprocess(
 # ---- update ---------------------------------------------------------------------------------
 
 
-class LossUpdate:
+class LossUpdate(OneOptimizer):
     """One step of the optimizer along the loss of one batch."""
 
     def __init__(
@@ -123,12 +123,6 @@ class LossUpdate:
         loss = self.policy.batch_loss(batch)
         stepped = self._optimizer.minimize(loss, timesteps)
         return {"total_loss": loss.detach(), **stepped}
-
-    def state_dict(self) -> State:
-        return {"optimizer": self._optimizer.state_dict()}
-
-    def load_state_dict(self, state: State) -> None:
-        self._optimizer.load_state_dict(state["optimizer"])
 
 
 # ---- program --------------------------------------------------------------------------------

@@ -32,10 +32,11 @@ from actorrl.algorithms.actor_critic import (
 )
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.config import FragmentRows, TrainRows
+from actorrl.algorithms.optimizer import OneOptimizer
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.losses.policy_gradient import impala_loss
-from actorrl.roles.settings import Metrics, State
+from actorrl.roles.settings import Metrics
 from actorrl.runtime.program import Program
 from actorrl.topologies import sample_queue
 
@@ -68,7 +69,7 @@ class IMPALAConfig(ActorCriticConfig):
 # ---- update ---------------------------------------------------------------------------------
 
 
-class IMPALAUpdate:
+class IMPALAUpdate(OneOptimizer):
     """One step of the optimizer on one batch."""
 
     def __init__(self, config: IMPALAConfig, info: EnvInfo, seed: int, device: str) -> None:
@@ -108,12 +109,6 @@ class IMPALAUpdate:
         stepped = self._optimizer.minimize(loss, timesteps, batch[c.VALID])
         self.policy.follow_value_targets(metrics["vf_targets_rms"])
         return {**metrics, **stepped, "entropy_coeff": entropy_coeff}
-
-    def state_dict(self) -> State:
-        return {"optimizer": self._optimizer.state_dict()}
-
-    def load_state_dict(self, state: State) -> None:
-        self._optimizer.load_state_dict(state["optimizer"])
 
 
 # ---- program --------------------------------------------------------------------------------

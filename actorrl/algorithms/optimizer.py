@@ -134,3 +134,15 @@ class Optimizer:
         for name, moment in zip(_MOMENTS[self._name], self._moments, strict=True):
             if name in state or name != "momentum_buffer":  # older states have none
                 moment.copy_(torch.tensor(state[name]))
+
+
+class OneOptimizer:
+    """Base of the updates whose state is that of their one optimizer."""
+
+    _optimizer: Optimizer
+
+    def state_dict(self) -> State:
+        return {"optimizer": self._optimizer.state_dict()}
+
+    def load_state_dict(self, state: State) -> None:
+        self._optimizer.load_state_dict(state["optimizer"])

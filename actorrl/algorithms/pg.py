@@ -26,14 +26,14 @@ from torch import Tensor
 from actorrl.algorithms.actor_critic import StochasticConfig, make_policy
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.config import Gathers
-from actorrl.algorithms.optimizer import Optimizer
+from actorrl.algorithms.optimizer import OneOptimizer, Optimizer
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment, single_group
 from actorrl.envs.check import EnvInfo
 from actorrl.losses.policy_gradient import normalised
 from actorrl.policies.base import Policy
 from actorrl.roles.batch import RowBatch
-from actorrl.roles.settings import Arrays, Body, Metrics, Postprocess, State
+from actorrl.roles.settings import Arrays, Body, Metrics, Postprocess
 from actorrl.rollouts.whole_episodes import WholeEpisodes
 from actorrl.runtime.program import Program
 from actorrl.topologies import synchronous
@@ -73,7 +73,7 @@ def make_postprocess(config: PGConfig, clip: bool, policy: Policy, num_envs: int
 # ---- update ---------------------------------------------------------------------------------
 
 
-class PGUpdate:
+class PGUpdate(OneOptimizer):
     """One step of the optimizer on one batch of rows."""
 
     def __init__(self, config: PGConfig, info: EnvInfo, seed: int, device: str) -> None:
@@ -89,12 +89,6 @@ class PGUpdate:
         loss = -(dist.logp(batch[c.ACTIONS]) * advantages).mean()
         stepped = self._optimizer.minimize(loss, timesteps, torch.ones_like(advantages))
         return {"policy_loss": loss.detach(), "entropy": dist.entropy().detach().mean(), **stepped}
-
-    def state_dict(self) -> State:
-        return {"optimizer": self._optimizer.state_dict()}
-
-    def load_state_dict(self, state: State) -> None:
-        self._optimizer.load_state_dict(state["optimizer"])
 
 
 # ---- program --------------------------------------------------------------------------------

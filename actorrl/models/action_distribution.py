@@ -78,7 +78,37 @@ class Categorical(ActionDistribution):
         return (self.log_probs.exp() * (self.log_probs - other.log_probs)).sum(-1)
 
 
-class MultiCategorical(ActionDistribution):
+class _Joint(ActionDistribution):
+    """Independent `parts`; who derives from it says how their actions lie together."""
+
+    parts: Sequence[ActionDistribution]
+
+    @abstractmethod
+    def _apart(self, actions: Tensor) -> Sequence[Tensor]:
+        """Stored actions, by part."""
+
+    @abstractmethod
+    def _together(self, columns: list[Tensor]) -> Tensor:
+        """The inverse."""
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        return self._together([part.sample(generator) for part in self.parts])
+
+    def mode(self) -> Tensor:
+        return self._together([part.mode() for part in self.parts])
+
+    def logp(self, actions: Tensor) -> Tensor:
+        pairs = zip(self.parts, self._apart(actions), strict=True)
+        return _total(part.logp(x) for part, x in pairs)
+
+    def entropy(self) -> Tensor:
+        return _total(part.entropy() for part in self.parts)
+
+    def kl(self, other: Any) -> Tensor:
+        return _total(p.kl(q) for p, q in zip(self.parts, other.parts, strict=True))
+
+
+class MultiCategorical(_Joint):
     """Independent choices; inputs are all logits [..., sum of sizes], actions [..., *shape]."""
 
     def __init__(
@@ -88,21 +118,8 @@ class MultiCategorical(ActionDistribution):
         self.shape = tuple(shape)
         self.parts = [Categorical(part) for part in inputs.split(list(sizes), dim=-1)]
 
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        return self._together([part.sample(generator) for part in self.parts])
-
-    def mode(self) -> Tensor:
-        return self._together([part.mode() for part in self.parts])
-
-    def logp(self, actions: Tensor) -> Tensor:
-        columns = actions.reshape(*self.inputs.shape[:-1], len(self.parts)).unbind(-1)
-        return _total(part.logp(x) for part, x in zip(self.parts, columns, strict=True))
-
-    def entropy(self) -> Tensor:
-        return _total(part.entropy() for part in self.parts)
-
-    def kl(self, other: MultiCategorical) -> Tensor:
-        return _total(p.kl(q) for p, q in zip(self.parts, other.parts, strict=True))
+    def _apart(self, actions: Tensor) -> Sequence[Tensor]:
+        return actions.reshape(*self.inputs.shape[:-1], len(self.parts)).unbind(-1)
 
     def _together(self, columns: list[Tensor]) -> Tensor:
         return torch.stack(columns, dim=-1).view(*self.inputs.shape[:-1], *self.shape)
@@ -215,7 +232,7 @@ class Deterministic(ActionDistribution):
         return self.inputs.new_zeros(self.inputs.shape[:-1])
 
 
-class MultiAction(ActionDistribution):
+class MultiAction(_Joint):
     """A Dict or Tuple: independent `parts`, whose inputs and actions lie side by side.
 
     `split` cuts stored actions [..., K] into those of the parts.
@@ -231,21 +248,8 @@ class MultiAction(ActionDistribution):
         self.parts = parts
         self._split = split
 
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        return self._together([part.sample(generator) for part in self.parts])
-
-    def mode(self) -> Tensor:
-        return self._together([part.mode() for part in self.parts])
-
-    def logp(self, actions: Tensor) -> Tensor:
-        columns = self._split(actions)
-        return _total(part.logp(x) for part, x in zip(self.parts, columns, strict=True))
-
-    def entropy(self) -> Tensor:
-        return _total(part.entropy() for part in self.parts)
-
-    def kl(self, other: MultiAction) -> Tensor:
-        return _total(p.kl(q) for p, q in zip(self.parts, other.parts, strict=True))
+    def _apart(self, actions: Tensor) -> Sequence[Tensor]:
+        return self._split(actions)
 
     def _together(self, columns: list[Tensor]) -> Tensor:
         lead = self.inputs.shape[:-1]
