@@ -1,6 +1,6 @@
 """How often the bytes of observations are copied between an environment and a training batch.
 
-    ACTORRL_COUNT_COPIES=1 actorrl run ...
+    ACTORRL_COUNT_COPIES=1 actorrl launch ...
 
 counts them, and every result row has the answer under `info.copies`. Without the variable, which is
 read once at import, a place that copies costs the test of a constant:

@@ -10,7 +10,6 @@ turns. `terminateds["__all__"]` or `truncateds["__all__"]` ends the episode for 
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ import gymnasium as gym
 
 from actorrl.envs.failure import MAX_FAILURES_IN_A_ROW, Phase, failure, successors_seed
 from actorrl.envs.numbers import reward_number
-from actorrl.envs.old_form import todays_form
+from actorrl.envs.old_form import takes, todays_form
 from actorrl.envs.registry import EnvContext, EnvLike, make_env, resolve
 from actorrl.errors import EnvironmentFailure
 
@@ -172,7 +171,7 @@ class MultiAgentVector:
         env = self.envs[i]
         try:
             seed = self._seeds[i]
-            if seed is not None and not self._started[i] and _takes(env.reset, "seed"):
+            if seed is not None and not self._started[i] and takes(env.reset, "seed"):
                 returned = env.reset(seed=seed)
             else:
                 returned = env.reset()
@@ -283,8 +282,3 @@ def _by_agent(value: Any, said: str) -> dict[Any, Any]:
     if not isinstance(value, Mapping):
         raise TypeError(f"{said}, not a {type(value).__name__}")
     return dict(value)
-
-
-def _takes(function: Callable[..., Any], name: str) -> bool:
-    parameters = inspect.signature(function).parameters
-    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

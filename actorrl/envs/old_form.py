@@ -40,7 +40,7 @@ def _may_be_old(env: Any) -> bool:
         return False
     if not isinstance(env, gym.Env):
         return True
-    return not _takes(env.reset, "seed") or not _takes(env.reset, "options")
+    return not takes(env.reset, "seed") or not takes(env.reset, "options")
 
 
 class OldForm(gym.Env[Any, Any]):
@@ -54,7 +54,7 @@ class OldForm(gym.Env[Any, Any]):
         self.render_mode = getattr(env, "render_mode", None)
         self.spec = getattr(env, "spec", None)
         self.is_old = not isinstance(env, gym.Env)
-        self._taken = [name for name in ("seed", "options") if _takes(env.reset, name)]
+        self._taken = [name for name in ("seed", "options") if takes(env.reset, name)]
 
     def __getattr__(self, name: str) -> Any:
         """What else the user's environment has."""
@@ -88,7 +88,7 @@ class OldForm(gym.Env[Any, Any]):
         return obs, reward, bool(done) and not truncated, truncated, info or {}
 
     def render(self) -> Any:
-        if _takes(self.env.render, "mode"):
+        if takes(self.env.render, "mode"):
             return self.env.render(mode=self.render_mode or "human")
         return self.env.render()
 
@@ -118,6 +118,7 @@ def todays(space: Any) -> gym.Space[Any]:
     raise TypeError(f"{space!r} is no space that Gymnasium knows")
 
 
-def _takes(function: Any, name: str) -> bool:
+def takes(function: Any, name: str) -> bool:
+    """Whether it can be called with an argument of that name."""
     parameters = inspect.signature(function).parameters
     return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

@@ -50,7 +50,7 @@ class AgentState:
 
 
 class Fleet:
-    """See the module. `open`, `start_local` and `close` are the user's thread's, the rest the
+    """See the module. `open`, the first `start` and `close` are the user's thread's, the rest the
     service thread's. `post` hands an action to that thread."""
 
     def __init__(
