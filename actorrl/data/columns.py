@@ -118,52 +118,8 @@ def axes_of(name: str) -> Axes:
     return Axes.B if is_state_in(name) else LAYOUT.get(name, Axes.TB)
 
 
-def check(columns: Mapping[str, np.ndarray], num_rows: int, num_envs: int) -> None:
-    """Raise ValueError, naming the column, unless `columns` form one group of a fragment [T, B]."""
-    for name, array in columns.items():
-        problem = _shape_problem(array.shape, axes_of(name), num_rows, num_envs)
-        if problem:
-            raise ValueError(f"column '{name}' has shape {array.shape}, {problem}")
-    if FRAMES in columns and OBS in columns:
-        raise ValueError(f"column '{FRAMES}' takes the place of '{OBS}', but both are there")
-    _check_needs(columns, FRAMES, AGE)
-    _check_needs(columns, FINAL_OBS, FINAL_ROWS)
-    _check_needs(columns, FINAL_ROWS, FINAL_OBS)
-    if FINAL_ROWS in columns:
-        _check_final_rows(columns[FINAL_ROWS], len(columns[FINAL_OBS]), num_rows * num_envs)
-
-
 def check_rows(columns: Mapping[str, np.ndarray], num_rows: int) -> None:
     """Raise ValueError, naming the column, unless every column has `num_rows` flat rows."""
     for name, array in columns.items():
         if array.ndim < 1 or array.shape[0] != num_rows:
             raise ValueError(f"column '{name}' has shape {array.shape}, expected {num_rows} rows")
-
-
-def _shape_problem(shape: tuple[int, ...], axes: Axes, num_rows: int, num_envs: int) -> str | None:
-    """What is wrong with `shape`, or None. The number of lead-in frames is free, but not < 0."""
-    if axes is Axes.N:
-        return None if len(shape) >= 1 else f"expected {axes.value}"
-    if axes is Axes.FTB:
-        fits = len(shape) >= 2 and shape[0] >= num_rows + 1 and shape[1] == num_envs
-        return None if fits else f"expected at least {num_rows + 1} rows of {num_envs}"
-    expected = {
-        Axes.TB: (num_rows, num_envs),
-        Axes.T1B: (num_rows + 1, num_envs),
-        Axes.B: (num_envs,),
-    }[axes]
-    if shape[: len(expected)] == expected:
-        return None
-    return f"expected {axes.value} = {expected} to lead it"
-
-
-def _check_needs(columns: Mapping[str, np.ndarray], name: str, needed: str) -> None:
-    if name in columns and needed not in columns:
-        raise ValueError(f"column '{name}' needs column '{needed}' beside it")
-
-
-def _check_final_rows(rows: np.ndarray, num_final: int, num_flat: int) -> None:
-    if rows.shape != (num_final,):
-        raise ValueError(f"column '{FINAL_ROWS}' has shape {rows.shape}, expected ({num_final},)")
-    if num_final and not (int(rows.min()) >= 0 and int(rows.max()) < num_flat):
-        raise ValueError(f"column '{FINAL_ROWS}' names a row outside 0..{num_flat - 1}")

@@ -156,15 +156,6 @@ class SampleBatch(dict[str, np.ndarray]):
                 start = end
         return [self.slice(a, b) for a, b in pairwise(cuts)]
 
-    def minibatches(
-        self, size: int, seed: int | np.random.Generator | None = None
-    ) -> Iterator[SampleBatch]:
-        """All rows once in random order, `size` at a time. Raises ValueError as `shuffle` does."""
-        order = self._random_order(seed)
-        for start in range(0, self.count, size):
-            rows = order[start : start + size]
-            yield SampleBatch({name: self[name][rows] for name in self})
-
     def as_multi_agent(self) -> MultiAgentBatch:
         return MultiAgentBatch({DEFAULT_POLICY: self}, self.count)
 
@@ -176,7 +167,9 @@ class SampleBatch(dict[str, np.ndarray]):
 
     def shuffle(self, seed: int | np.random.Generator | None = None) -> SampleBatch:
         """Permute the rows in place. Raises ValueError for recurrent sequences."""
-        order = self._random_order(seed)
+        if self._has_state():
+            raise ValueError("rows of recurrent sequences cannot be shuffled")
+        order = np.random.default_rng(seed).permutation(self.count)
         for name in self.row_columns():
             self[name] = self[name][order]
         self.seq_lens = None
@@ -195,11 +188,6 @@ class SampleBatch(dict[str, np.ndarray]):
         batch = cls(columns, seq_lens=seq_lens)
         batch[c.WEIGHTS_VERSION] = np.full(batch.count, fragment.policy_version, np.int64)
         return batch
-
-    def _random_order(self, seed: int | np.random.Generator | None) -> np.ndarray:
-        if self._has_state():
-            raise ValueError("rows of recurrent sequences cannot be shuffled")
-        return np.random.default_rng(seed).permutation(self.count)
 
     def _check(self) -> None:
         rows = self.count

@@ -10,7 +10,7 @@ turns. `terminateds["__all__"]` or `truncateds["__all__"]` ends the episode for 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,6 @@ from actorrl.envs.registry import EnvContext, EnvLike, make_env, resolve
 from actorrl.errors import EnvironmentFailure
 
 ALL = "__all__"
-AgentId = Hashable
-ByAgent = Mapping[Any, Any]
 
 
 class MultiAgentEnv:

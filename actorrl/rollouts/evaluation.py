@@ -10,8 +10,7 @@ import numpy as np
 from actorrl.data import columns as c
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.fragment import Episode
-from actorrl.envs.vector import VectorEnv
-from actorrl.rollouts.collector import ActingPolicy, Collector
+from actorrl.rollouts.collector import Collector
 from actorrl.rollouts.episodes import custom_metrics, policy_means
 from actorrl.rollouts.multi_agent import MultiAgentCollector
 
@@ -49,13 +48,8 @@ class Playing:
                 self.played.append(episode)
 
 
-def play(env: VectorEnv, policy: ActingPolicy, episodes: int, explore: bool) -> list[Episode]:
-    """All of `Playing` at once."""
-    return play_on(Collector(env, policy, ROWS, explore=explore), env.num_envs, episodes)
-
-
 def play_on(collector: AnyCollector, num_envs: int, episodes: int) -> list[Episode]:
-    """The same with a collector of any kind, whose environments count from 0."""
+    """All of `Playing` at once, with a collector whose environments count from 0."""
     playing = Playing(collector, num_envs, episodes)
     while not playing.done:
         playing.advance()

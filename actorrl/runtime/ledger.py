@@ -37,7 +37,6 @@ _WORD_NBYTES = 8
 
 # slot, bytes -> words (int64) that are zero when new; None where there is no such memory
 OpenPages = Callable[[str, int], memoryview | None]
-IncarnationOf = Callable[[str], int]  # of a peer as known now, 0 while it is down
 
 
 class Loss(NamedTuple):

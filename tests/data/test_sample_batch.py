@@ -217,14 +217,10 @@ def test_a_summary_says_what_is_in_each_column():
     assert batch.size_bytes() == 4 * 4 + 2 * 8
 
 
-def test_slices_time_slices_and_minibatches_hold_every_row_once():
+def test_slices_and_time_slices_hold_every_row_once():
     batch = SampleBatch(a=np.arange(10), b=np.arange(10) * 2)
     assert batch[2:4]["a"].tolist() == [2, 3] and batch["a"][2] == 2
     assert [len(piece) for piece in batch.timeslices(4)] == [4, 4, 2]
-    pieces = list(batch.minibatches(3, seed=0))
-    assert [len(piece) for piece in pieces] == [3, 3, 3, 1]
-    assert sorted(np.concatenate([piece["a"] for piece in pieces])) == list(range(10))
-    assert all((piece["b"] == 2 * piece["a"]).all() for piece in pieces)
     assert len(batch.concat(batch)) == len(SampleBatch.concat_samples([batch, batch])) == 20
     with pytest.raises(ValueError, match="steps of 1"):
         batch[::2]
@@ -236,7 +232,7 @@ def test_time_slices_never_cut_recurrent_sequences():
     assert [piece["a"].tolist() for piece in pieces] == [[0, 1, 2, 3, 4], [5, 6, 7, 8], [9]]
     assert [len(piece["state_in_0"]) for piece in pieces] == [2, 1, 1]
     with pytest.raises(ValueError, match="recurrent"):
-        next(batch.minibatches(2))
+        batch.shuffle()
 
 
 def test_batches_of_several_policies_are_joined_policy_by_policy():

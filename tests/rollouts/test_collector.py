@@ -16,6 +16,7 @@ from actorrl.policies.actor_critic import ActorCriticPolicy
 from actorrl.rollouts.collector import Collector
 from actorrl.testing.probe_envs import reward_of
 from tests.rollouts.conftest import ShownPolicy, counting_vector
+from tests.rollouts.layouts import check_layout
 
 MODES = ("next_step", "same_step")
 ROWS = (1, 3, 10, 11, 64)
@@ -72,7 +73,7 @@ def test_fragments_tell_the_run_of_each_environment_row_by_row(
     collector = make_collector(lengths, mode, rows, ShownPolicy(recurrent))
     fragments = [collector.collect() for _ in range(max(2, 40 // rows))]
     for fragment in fragments:
-        c.check(fragment.columns, rows, len(lengths))
+        check_layout(fragment.columns, rows, len(lengths))
     total = rows * len(fragments)
     for b, own in enumerate(lengths):
         expected = timeline(b, own, mode, total)

@@ -18,6 +18,7 @@ from actorrl.rollouts.complete_episodes import EpisodeCollector
 from actorrl.rollouts.multi_agent import MultiAgentCollector
 from actorrl.testing.probe_envs import CountingEnv
 from tests.rollouts.conftest import ShownPolicy, counting_vector
+from tests.rollouts.layouts import check_layout
 from tests.rollouts.test_collector import timeline
 from tests.rollouts.test_multi_agent import SPACE, Knowers, Steady
 
@@ -43,7 +44,7 @@ def test_each_column_is_an_episode_and_none_is_left_out(stack: int) -> None:
     for _ in range(6):
         fragment = collector.collect()
         columns, valid = fragment.columns, fragment.columns[c.VALID]
-        c.check(columns, *valid.shape)
+        check_layout(columns, *valid.shape)
         assert fragment.num_env_steps == valid.sum() >= ROWS * len(LENGTHS)
         assert not columns[c.state_in(0)].any() and fragment.state_out[0].shape == (
             len(valid[0]),
@@ -104,7 +105,7 @@ def test_agents_lives_are_whole_too() -> None:
         fragment = collector.collect()
         columns = fragment.groups["p"]
         valid = columns[c.VALID]
-        c.check(columns, *valid.shape)
+        check_layout(columns, *valid.shape)
         assert fragment.num_env_steps == sum(e.length for e in fragment.episodes) >= 6
         assert not columns[c.state_in(0)].any()
         assert fragment.policy_version == 1

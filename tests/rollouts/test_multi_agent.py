@@ -14,6 +14,7 @@ from actorrl.envs.registry import EnvContext
 from actorrl.errors import EnvironmentFailure
 from actorrl.rollouts.advantages import gae, next_values
 from actorrl.rollouts.multi_agent import MultiAgentCollector
+from tests.rollouts.layouts import check_layout
 
 SPACE = gym.spaces.Box(-1e9, 1e9, (2,), np.float64)
 GAMMA = 0.9
@@ -113,7 +114,7 @@ def test_true_values_leave_no_advantage_whatever_the_fragments_length(env: Any, 
     for _ in range(60 // rows + 2):
         fragment = one.collect()
         for group in fragment.groups.values():
-            c.check(group, rows + 1, group[c.VALID].shape[1])
+            check_layout(group, rows + 1, group[c.VALID].shape[1])
             values = group[c.VF_PREDS]
             after = next_values(np.concatenate([values, values[:1] * np.nan]))
             advantages, _ = gae(
