@@ -24,7 +24,7 @@ from torch import nn
 def make_pong(config):
     import ale_py  # noqa: F401  registers itself
 
-    env = gym.make("ALE/Pong-v5", frameskip=1)
+    env = gym.make("ALE/Pong-v5", frameskip=1, **config)
     env = gym.wrappers.AtariPreprocessing(env, frame_skip=4, screen_size=84)
     env = gym.wrappers.TransformReward(env, lambda r: (r > 0) - (r < 0))
     return LastAxis(gym.wrappers.FrameStack(env, 4))
