@@ -108,9 +108,9 @@ class Algorithm(Changing):
         self.run_id = early.run_id()
         self._seed = self.config.seed if self.config.seed is not None else secrets.randbits(31)
         self._check_placement()
-        if announce:
-            described.announce(self.name, self.config, self.info)
         with self._hosts_ready():
+            if announce:
+                described.announce(self.name, self.config, self.info)
             who = RunName(self.run_id, self.name, self.info.name)
             folder = run_folder or make_folder(who, name, results)
             with owned(folder, self.run_id):
@@ -125,10 +125,11 @@ class Algorithm(Changing):
 
     @contextlib.contextmanager
     def _hosts_ready(self) -> Iterator[None]:
-        """Made ready for their agents; those that carry none in the end are let go."""
+        """Made ready for their agents, and counted; those that carry none in the end are let go."""
         plan = functools.partial(planning.plan, type(self), self.config, self.info)
         self._launch = far_hosts.ready(self.config.cluster_spec(), plan)
         try:
+            self.config = far_hosts.with_cores(self.config, self._launch)
             yield
         finally:
             if self._launch is not None:

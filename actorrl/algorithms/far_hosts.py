@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from actorrl.algorithms import actor_states, restoring
 from actorrl.errors import ActorDied
 from actorrl.runtime import permissions
+from actorrl.runtime.counts import counted
 from actorrl.runtime.host_specs import ClusterSpec
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import ActorRef
 from actorrl.runtime.ways_needed import host_pairs
 
 if TYPE_CHECKING:
+    from actorrl.algorithms.config import AlgorithmConfig
     from actorrl.runtime.launchers.over_ssh import SshLauncher
 
 
@@ -31,6 +33,16 @@ def ready(spec: ClusterSpec, plan: Callable[[], Program]) -> SshLauncher | None:
     launch = SshLauncher(spec, lambda line: print(line, file=sys.stderr, flush=True), pairs)
     launch.bootstrap()
     return launch
+
+
+def with_cores(config: AlgorithmConfig, launch: SshLauncher | None) -> AlgorithmConfig:
+    """The config with the cores of the hosts that were reached, by which workers are counted."""
+    if launch is None:
+        return config
+    known = config.copy()
+    known.hosts = counted(config.hosts, launch.cores())
+    known.freeze()
+    return known
 
 
 def recover(learner: ActorRef, folder: str, check: Callable[[], None]) -> None:

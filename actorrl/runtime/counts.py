@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from actorrl.runtime.host_specs import AUTO, ClusterSpec, HostSpec, ResourceSpec
+from actorrl.runtime.host_specs import AUTO, ClusterSpec, HostSpec
 from actorrl.runtime.placement import SPREAD_ROLE, Host
 
 USABLE_MEMORY = 0.8
@@ -63,22 +63,17 @@ def with_roles(spec: ClusterSpec, said: Mapping[str, Mapping[str, Any]]) -> Clus
     return msgspec.structs.replace(spec, roles=roles)
 
 
-def counted(spec: ClusterSpec, found: Mapping[str, Host]) -> ClusterSpec:
-    """The list with what the agents counted in place of `auto`; hosts not in `found` stay as they
-    are. Of a run's hosts, so that its numbers of actors follow from the list alone."""
-    hosts = [_counted(host, found.get(host.name)) for host in spec.hosts]
+def counted(spec: ClusterSpec, cores: Mapping[str, int]) -> ClusterSpec:
+    """The list with the cores that hosts have in place of `auto`, so that a run's numbers of actors
+    follow from the list alone; hosts not in `cores` stay as they are."""
+    hosts = [_counted(host, cores.get(host.name)) for host in spec.hosts]
     return msgspec.structs.replace(spec, hosts=tuple(hosts))
 
 
-def _counted(host: HostSpec, found: Host | None) -> HostSpec:
-    if found is None:
+def _counted(host: HostSpec, cores: int | None) -> HostSpec:
+    if cores is None or host.resources.cpu != AUTO:
         return host
-    said = host.resources
-    resources = ResourceSpec(
-        cpu=found.num_cpus if said.cpu == AUTO else said.cpu,
-        gpu=len(found.gpus) if said.gpu == AUTO else said.gpu,
-        mem=usable_memory(found) or AUTO if said.mem == AUTO else said.mem,
-    )
+    resources = msgspec.structs.replace(host.resources, cpu=cores)
     return msgspec.structs.replace(host, resources=resources)
 
 

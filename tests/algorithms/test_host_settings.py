@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cloudpickle
 import numpy as np
 import pytest
 
+from actorrl.algorithms import far_hosts
 from actorrl.algorithms.apex_dqn import APEXConfig
 from actorrl.algorithms.base import Setup
 from actorrl.algorithms.config import AlgorithmConfig
@@ -251,3 +254,13 @@ def test_frames_on_a_gpu_are_refused_where_none_holds_them(config_class, num_gpu
     config = config_class().training(storage="cuda", num_gpus=num_gpus)
     (line,) = config.validate()
     assert line.startswith("storage: cuda") and said in line
+
+
+def test_hosts_that_say_no_cores_have_workers_for_all_that_were_counted_there() -> None:
+    config = IMPALAConfig().environment("CartPole-v1").cluster(hosts="local:2,a,b:4")
+    assert config.resolved_num_workers() == 2 + 1 + 4 - 1  # before a is reached
+    launch: Any = SimpleNamespace(cores=lambda: {"a": 16, "b": 64})
+    known = far_hosts.with_cores(config, launch)
+    assert known.resolved_num_workers() == 2 + 16 + 4 - 1 and known.is_frozen
+    assert config.resolved_num_workers() == 6
+    assert far_hosts.with_cores(config, None) is config

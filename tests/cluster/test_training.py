@@ -170,3 +170,14 @@ def test_a_host_that_is_not_required_is_missed_in_the_beginning_and_in_the_end(
     first, last = run.output.split("run folder:", 1)
     assert f"{absent}: left out, it is not required" in first
     assert re.search(rf"without host {absent}: .*2299 is closed", last), last
+
+
+@pytest.mark.slow
+def test_hosts_without_a_word_on_cores_have_as_many_workers_as_cores(flat, tmp_path, start):
+    one, two, _ = flat.addresses
+    entries = entry("local", "learner"), entry(one, "rollout"), entry(two, "rollout")
+    hosts = flat.cluster(tmp_path / "cluster.yml", *entries)
+    run = start(launch_words(hosts, "IMPALA", "--stop", "timesteps_total=1000"))
+    assert run.end() == 0, run.output
+    workers = [name for name in run.hosts() if name.startswith("rollout/")]
+    assert len(workers) == 2 * len(os.sched_getaffinity(0))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from actorrl.runtime.counts import counted, default_workers, learner_cores, role_count, with_roles
-from actorrl.runtime.host_specs import AUTO, ClusterSpec, ResourceSpec, RoleSpec
+from actorrl.runtime.host_specs import ClusterSpec, ResourceSpec, RoleSpec
 from actorrl.runtime.hosts import load_cluster
-from actorrl.runtime.placement import Host
 
 FOUR = ClusterSpec(roles={"rollout": RoleSpec(count=4), "replay": RoleSpec(mem=1)})
 
@@ -56,13 +55,12 @@ def test_a_learner_has_the_cores_that_rollouts_leave_on_its_host(hosts, workers,
     assert learner_cores(load_cluster(path, ssh_config=None), 6, workers) == cores
 
 
-def test_what_the_agents_counted_takes_the_place_of_auto():
+def test_cores_that_were_counted_take_the_place_of_auto():
     spec = load_cluster("local:3,a,b", ssh_config=None)
-    found = {"local": Host("local", 8, 100), "a": Host("a", 16, None, ("A", "B"))}
-    local, a, b = counted(spec, found).hosts
-    assert local.resources == ResourceSpec(cpu=3, gpu=0, mem=80)
-    assert a.resources == ResourceSpec(cpu=16, gpu=2, mem=AUTO)
+    local, a, b = counted(spec, {"local": 8, "a": 16}).hosts
+    assert local.resources.cpu == 3 and a.resources == ResourceSpec(cpu=16)
     assert b == spec.hosts[2]
+    assert default_workers(counted(spec, {"a": 16}), 2) == 3 + 16 + 1 - 1
 
 
 def test_settings_are_written_over_the_roles_of_the_list():

@@ -59,6 +59,11 @@ class SshLauncher:
             self.close()
             raise
 
+    def cores(self) -> dict[str, int]:
+        """Of the hosts that are ready, by name."""
+        checks = self._ready.values()
+        return {check.name: check.facts.num_cpus for check in checks if check.facts is not None}
+
     def _note(self, host: str, line: str) -> None:
         if line.startswith("left out"):
             self._left_out[host] = line

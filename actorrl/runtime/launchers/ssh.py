@@ -24,7 +24,6 @@ from actorrl.runtime.launchers.connection import Connection
 from actorrl.runtime.launchers.dialling import connect
 from actorrl.runtime.launchers.probe import Facts, check_facts, probe
 from actorrl.runtime.launchers.reachability import Prober
-from actorrl.runtime.placement import Host
 
 _MAX_THREADS = 64  # of which at most 8 log in at a time
 _MAX_ERRORS = 6  # shown in full; of the others only the names
@@ -58,12 +57,6 @@ class HostCheck:
         addresses = [self.facts.own_address, self.connection.dialled_address]
         known = [address for address in addresses if address]
         return Prober(self.name, self.connection, self.facts.python, known)
-
-    def counted(self) -> Host:
-        """For the placement, before the host list's limits."""
-        assert self.facts is not None
-        facts = self.facts
-        return Host(self.name, facts.num_cpus, facts.memory_bytes, tuple(facts.gpus))
 
     def agent(self, run_id: str, drops: collections.Counter[str]) -> SshAgentProcess:
         """The host's agent, not started yet; it closes the connection with itself."""
