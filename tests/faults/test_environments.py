@@ -68,9 +68,14 @@ class Cursed(gym.Env):
             case "GIL":
                 stand_still_in_c()
             case "memory":
-                limit = 1 << 28
+                limit = memory_in_use() + (1 << 29)  # enough to tell of it
                 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
                 self.eaten = np.ones(1 << 28)
+
+
+def memory_in_use() -> int:
+    """Bytes of this process's address space."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def stand_still_in_c() -> None:
