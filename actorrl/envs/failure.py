@@ -13,7 +13,6 @@ import actorrl
 from actorrl.errors import EnvironmentFailure
 
 Phase = Literal["make", "reset", "step"]
-MAX_FAILURES_IN_A_ROW = 3  # of one environment, without a step that went well between them
 
 # Frames of these packages that lead up to the user's code tell the user nothing.
 _OURS = (Path(actorrl.__file__).parent, Path(gym.__file__).parent)

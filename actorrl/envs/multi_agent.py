@@ -9,16 +9,17 @@ turns. `terminateds["__all__"]` or `truncateds["__all__"]` ends the episode for 
 
 from __future__ import annotations
 
-import contextlib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 
-from actorrl.envs.failure import MAX_FAILURES_IN_A_ROW, Phase, failure, successors_seed
+from actorrl.envs.failure import Phase, failure, successors_seed
 from actorrl.envs.numbers import reward_number
 from actorrl.envs.old_form import takes, todays_form
+from actorrl.envs.recreating import Recreating
 from actorrl.envs.registry import EnvContext, EnvLike, make_env, resolve
 from actorrl.errors import EnvironmentFailure
 
@@ -131,7 +132,7 @@ class Tick:
     broken: bool = False
 
 
-class MultiAgentVector:
+class MultiAgentVector(Recreating):
     """Several environments with several agents each, stepped one by one. `env` is what
     `registry.resolve` returned. With `recreate_failed` one that fails is made anew, unless it fails
     again and again, as in PythonVector."""
@@ -146,15 +147,11 @@ class MultiAgentVector:
         recreate_failed: bool = False,
     ) -> None:
         """`first`: an environment that was made before, of the first context."""
+        super().__init__(len(contexts), recreate_failed)
         self.contexts = contexts
         self._env = env
         self._seeds = [None if seed is None else seed + i for i in range(len(contexts))]
         self._started = [False] * len(contexts)
-        self._recreate_failed = recreate_failed
-        self._failures_in_a_row = [0] * len(contexts)
-        self.num_recreated = 0
-        self.last_failure = ""  # for which one was made anew
-        self.on_made_anew: Callable[[int], None] = lambda i: None
         self.last_infos: list[Any] = [{}] * len(contexts)  # by agent, of each one's last step
         self.notices: list[str] = []
         self.envs = [] if first is None else [self._checked(first)]
@@ -188,7 +185,7 @@ class MultiAgentVector:
         if actions is not None:
             try:
                 tick = self.step(i, dict(actions))
-                self._failures_in_a_row[i] = 0
+                self._went_well(i)
                 return tick
             except EnvironmentFailure as error:
                 self._recreate(i, error)
@@ -201,19 +198,8 @@ class MultiAgentVector:
 
     def _recreate(self, i: int, failure: EnvironmentFailure) -> None:
         """Raises the failure unless that is wanted and helps."""
-        while True:
-            self._failures_in_a_row[i] += 1
-            if not self._recreate_failed or self._failures_in_a_row[i] > MAX_FAILURES_IN_A_ROW:
-                raise failure
-            self.num_recreated += 1
-            self.last_failure = str(failure)
-            with contextlib.suppress(Exception):  # it is broken: closing it may fail as well
-                self.envs[i].close()
-            try:
-                self.envs[i], self._started[i] = self._make(i), False
-                break
-            except EnvironmentFailure as another:
-                failure = another
+        self.envs[i] = self._in_place_of(i, failure, functools.partial(self._make, i))
+        self._started[i] = False
         self._seeds[i] = successors_seed(self._seeds[i], self.num_recreated)
         self.on_made_anew(i)
 

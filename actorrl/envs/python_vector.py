@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,17 +11,18 @@ import numpy as np
 
 from actorrl import copies
 from actorrl.data.columns import OBS
-from actorrl.envs.failure import MAX_FAILURES_IN_A_ROW, Phase, failure, successors_seed
+from actorrl.envs.failure import Phase, failure, successors_seed
 from actorrl.envs.multi_agent import MultiAgentEnv
 from actorrl.envs.numbers import WrongNumber, check_bounds, check_numbers, reward_number
 from actorrl.envs.old_form import notice_about, todays_form
 from actorrl.envs.preprocessors import Unchanged, preprocessor_for, problem_with
+from actorrl.envs.recreating import Recreating
 from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import Autoreset, StepResult
 from actorrl.errors import EnvironmentFailure
 
 
-class PythonVector:
+class PythonVector(Recreating):
     """Makes one environment per context, and steps them one after the other.
 
     Environment i is seeded with `seed + i` at its first reset, and never again. An error of one
@@ -41,18 +42,14 @@ class PythonVector:
         recreate_failed: bool = False,
     ) -> None:
         assert not (recreate_failed and autoreset == "same_step"), "its row is to be no transition"
+        super().__init__(len(contexts), recreate_failed)
         self.num_envs = len(contexts)
         self.autoreset: Autoreset = autoreset
         self.frame_stack = frame_stack
         self.contexts = contexts
         self._seed = self._first_seed = seed
         self._creator = creator
-        self._recreate_failed = recreate_failed
-        self._failures_in_a_row = [0] * self.num_envs
         self.last_infos: list[Any] = [{}] * self.num_envs  # of each one's last step
-        self.num_recreated = 0
-        self.last_failure = ""  # for which one was made anew
-        self.on_made_anew: Callable[[int], None] = lambda i: None
         self.envs = [self._make(i) for i in range(self.num_envs)]
         self._raw_space = self.envs[0].observation_space
         self._preprocessor = preprocessor_for(self._raw_space)
@@ -90,7 +87,7 @@ class PythonVector:
                     raw[i] = self._reset_one(i, None)
                 else:
                     raw[i], rewards[i], terminateds[i], truncateds[i] = self._step_one(i, action)
-                    self._failures_in_a_row[i] = 0
+                    self._went_well(i)
             except EnvironmentFailure as failure:
                 raw[i] = self._recreate(i, failure)
                 broken.append(i)
@@ -124,21 +121,13 @@ class PythonVector:
     def _recreate(self, i: int, failure: EnvironmentFailure) -> Any:
         """The first observation of the one that takes the place of environment i. Raises the
         failure unless that is wanted and helps."""
-        while True:
-            self._failures_in_a_row[i] += 1
-            if not self._recreate_failed or self._failures_in_a_row[i] > MAX_FAILURES_IN_A_ROW:
-                raise failure
-            self.num_recreated += 1
-            self.last_failure = str(failure)
-            with contextlib.suppress(Exception):  # it is broken: closing it may fail as well
-                self.envs[i].close()
-            try:
-                self.envs[i] = self._make(i)
-                self.on_made_anew(i)
-                first = None if self._first_seed is None else self._first_seed + i
-                return self._reset_one(i, successors_seed(first, self.num_recreated))
-            except EnvironmentFailure as another:
-                failure = another
+        return self._in_place_of(i, failure, functools.partial(self._succeed, i))
+
+    def _succeed(self, i: int) -> Any:
+        self.envs[i] = self._make(i)
+        self.on_made_anew(i)
+        first = None if self._first_seed is None else self._first_seed + i
+        return self._reset_one(i, successors_seed(first, self.num_recreated))
 
     def _make(self, i: int) -> gym.Env[Any, Any]:
         try:
