@@ -52,11 +52,7 @@ def train(iterations: int = 6, results: Any = None) -> float:
     """The mean return at the end; one step in twenty slips, so .5 is out of reach."""
     ModelCatalog.register_custom_action_dist("slippery", Slippery)
     model = {"custom_action_dist": "slippery", "fcnet_hiddens": [16]}
-    with custom_environment.config(model=model).build(results=results) as algo:
-        for _ in range(iterations):
-            result = algo.train()
-            print(f"mean return {result['episode_reward_mean']:.2f}")
-    return float(result["episode_reward_mean"])
+    return custom_environment.train(iterations, results, model=model)
 
 
 if __name__ == "__main__":

@@ -52,9 +52,10 @@ def config(lr: float = 5e-3, **settings: Any) -> PPOConfig:
     )
 
 
-def train(iterations: int = 6, results: Any = None) -> float:
+def train(iterations: int = 6, results: Any = None, **settings: Any) -> float:
     """The mean return at the end; straight on it is .5."""
-    with config(model={"fcnet_hiddens": [16]}).build(results=results) as algo:
+    settings = {"model": {"fcnet_hiddens": [16]}, **settings}
+    with config(**settings).build(results=results) as algo:
         for _ in range(iterations):
             result = algo.train()
             print(f"mean return {result['episode_reward_mean']:.2f}")

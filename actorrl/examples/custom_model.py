@@ -51,11 +51,7 @@ def train(iterations: int = 6, results: Any = None) -> float:
     `{"custom_model": Waves}`."""
     ModelCatalog.register_custom_model("waves", Waves)
     model = {"custom_model": "waves", "custom_model_config": {"waves": 6}}
-    with custom_environment.config(lr=0.03, model=model).build(results=results) as algo:
-        for _ in range(iterations):
-            result = algo.train()
-            print(f"mean return {result['episode_reward_mean']:.2f}")
-    return float(result["episode_reward_mean"])
+    return custom_environment.train(iterations, results, lr=0.03, model=model)
 
 
 if __name__ == "__main__":
