@@ -35,7 +35,7 @@ from actorrl.algorithms.config import FragmentRows, TrainRows
 from actorrl.algorithms.optimizer import OneOptimizer
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
-from actorrl.losses.policy_gradient import impala_loss
+from actorrl.losses.policy_gradient import Loss, impala_loss
 from actorrl.roles.settings import Metrics
 from actorrl.runtime.program import Program
 from actorrl.topologies import sample_queue
@@ -50,6 +50,7 @@ class IMPALAConfig(ActorCriticConfig):
     lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
     rollout_fragment_length: Annotated[FragmentRows, Meta(extra={"rllib": 50})] = 32
     train_batch_size: Annotated[TrainRows, Meta(extra={"rllib": 500})] = 256
+    num_sgd_iter: Annotated[int, Meta(ge=1, description="steps on each batch")] = 1
     entropy_coeff: EntropyWeight = 0.01
     vtrace_clip_rho_threshold: RhoBar = 1.0
     vtrace_clip_pg_rho_threshold: Annotated[
@@ -61,6 +62,10 @@ class IMPALAConfig(ActorCriticConfig):
     decay: Decay = 0.99
     momentum: Momentum = 0.0
     epsilon: Epsilon = 1e-5
+    ALIASES: ClassVar[dict[str, str]] = {
+        **ActorCriticConfig.ALIASES,
+        "num_epochs": "num_sgd_iter",
+    }
 
 
 # ---- policy and postprocess: actor_critic.py's -----------------------------------------------
@@ -70,7 +75,7 @@ class IMPALAConfig(ActorCriticConfig):
 
 
 class IMPALAUpdate(OneOptimizer):
-    """One step of the optimizer on one batch."""
+    """`num_sgd_iter` steps of the optimizer on one batch; V-trace anew before each."""
 
     def __init__(self, config: IMPALAConfig, info: EnvInfo, seed: int, device: str) -> None:
         self._config = config
@@ -81,20 +86,26 @@ class IMPALAUpdate(OneOptimizer):
 
     def __call__(self, batch: dict[str, Tensor], timesteps: int) -> Metrics:
         config = self._config
-        rewards = batch[c.REWARDS]
-        num_rows, num_envs = rewards.shape
         if self._clip_rewards:
-            rewards = rewards.clamp(-1.0, 1.0)
+            batch[c.REWARDS] = batch[c.REWARDS].clamp(-1.0, 1.0)
         entropy_coeff = config.entropy_at(timesteps)
-        inputs, values = self.policy.forward_sequence(batch, num_rows, num_envs)
+        for _ in range(config.num_sgd_iter):
+            loss, metrics = self._loss(batch, entropy_coeff)
+            stepped = self._optimizer.minimize(loss, timesteps, batch[c.VALID])
+            self.policy.follow_value_targets(metrics["vf_targets_rms"])
+        return {**metrics, **stepped, "entropy_coeff": entropy_coeff}
+
+    def _loss(self, batch: dict[str, Tensor], entropy_coeff: float) -> Loss:
+        config = self._config
+        inputs, values = self.policy.forward_sequence(batch, *batch[c.REWARDS].shape)
         dist = self.policy.distribution(inputs)
-        loss, metrics = impala_loss(
+        return impala_loss(
             logp=dist.logp(batch[c.ACTIONS]),
             entropy=dist.entropy(),
             values=values[:-1],
             next_values=self.policy.next_values(batch, values),
             behaviour_logp=batch[c.ACTION_LOGP],
-            rewards=rewards,
+            rewards=batch[c.REWARDS],
             terminateds=batch[c.TERMINATEDS],
             truncateds=batch[c.TRUNCATEDS],
             valid=batch[c.VALID],
@@ -106,9 +117,6 @@ class IMPALAUpdate(OneOptimizer):
             lambda_=config.vtrace_lambda,
             group=self.policy.group,
         )
-        stepped = self._optimizer.minimize(loss, timesteps, batch[c.VALID])
-        self.policy.follow_value_targets(metrics["vf_targets_rms"])
-        return {**metrics, **stepped, "entropy_coeff": entropy_coeff}
 
 
 # ---- program --------------------------------------------------------------------------------
