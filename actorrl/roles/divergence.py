@@ -19,18 +19,20 @@ class LearningDiverged(ActorRLError):
     fatal = True
 
 
-def check(metrics: Mapping[str, float], update: int) -> None:
+def check(
+    metrics: Mapping[str, float], update: int, batch: Mapping[str, Any] | None = None
+) -> None:
     """Raises LearningDiverged. `update` is the number of the one that they are of. A finite loss
     may have a gradient that is not (the root of 0): its step has made the weights NaN already."""
     for ending in ("loss", "grad_gnorm"):
         for name, number in metrics.items():
             if name.endswith(ending) and not math.isfinite(number):
-                raise LearningDiverged(
-                    f"{name} is {number} at update {update}: lower lr, or set grad_clip"
-                )
+                said = f"{name} is {number} at update {update}: lower lr, or set grad_clip"
+                held = "" if batch is None else f"\nits batch:\n{_described(batch)}"
+                raise LearningDiverged(said + held)
 
 
-def described(batch: Mapping[str, Any]) -> str:
+def _described(batch: Mapping[str, Any]) -> str:
     """A line per column: shape, range and mean of its finite numbers, and how many are not."""
     return "\n".join(f"  {name} {_column(value)}" for name, value in sorted(batch.items()))
 

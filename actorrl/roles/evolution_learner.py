@@ -25,14 +25,14 @@ class EvolutionLearner(RoundLearner):
         num_shares = len(self._requests.targets)
         count = len(range(share, self.settings.train_batch_size, num_shares))
         # Rounds count updates, which a checkpoint keeps: no seed comes twice in a run.
-        sequence = np.random.SeedSequence([self._seed, self.num_updates, share])
+        sequence = np.random.SeedSequence([self._seed, self.tally.num_updates, share])
         seeds = [int(s) for s in sequence.generate_state(count)]
         return {**super().request_body(share), "seeds": seeds}
 
     def take_round(self, items: list[Item]) -> None:
         """One update from all answers side by side, in the order of the workers."""
         for item in items:
-            self.count_fragment(item.body["num_env_steps"], item.body["episodes"])
+            self.tally.count_experience(item.body["num_env_steps"], item.body["episodes"])
             self.too_stale(item.body["policy_version"])
         names = items[0].arrays
         batch = {

@@ -7,22 +7,21 @@ runs on the actor's main thread.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from actorrl import copies, failpoints
+from actorrl import copies
 from actorrl.errors import ActorRLError
 from actorrl.roles import divergence, torch_setup
-from actorrl.roles.divergence import LearningDiverged
 from actorrl.roles.iteration import Iteration, Tally, scalars
 from actorrl.roles.partners import Partners, load
 from actorrl.roles.phases import Phases
+from actorrl.roles.published_weights import PublishedWeights
 from actorrl.roles.settings import (
     Arrays,
     Body,
@@ -56,6 +55,10 @@ class Learner(Actor):
         self.phases = Phases(self.context.inline)
         copies.clear()
         self.update: Update = settings.make_update(self.device)
+        self.tally = Tally(self.context.note)
+        self.weights = PublishedWeights(
+            self.context, self.update.policy, settings.min_publish_interval_s
+        )
         self._partners: Partners | None = None
         if self.context.has_link("shares"):
             self._partners = Partners(
@@ -66,15 +69,8 @@ class Learner(Actor):
                 state=self.get_state,
                 freed=self._go_on,
             )
-        self.num_updates = 0
-        self.timesteps_total = 0
         self.iteration: Iteration | None = None
         self.learning = False
-        self._tally = Tally()
-        self._published_at = -math.inf
-        # Readers may know a version of our predecessor: ours must be newer, and in a new epoch.
-        publisher = self.context.publisher("weights")
-        self.version, self.epoch = publisher.newest_version(), publisher.newest_epoch() + 1
         self._has_recovered = False
         self._awaits_state = False
         if self.context.incarnation > 1:
@@ -95,7 +91,13 @@ class Learner(Actor):
         learning after the answer, since the next call follows at once."""
         self._check_restored()
         later = Later()
-        self.iteration = Iteration(min_updates, min_env_steps, min_time_s, stay, later)
+        self.iteration = Iteration(
+            self.tally.num_updates + min_updates,
+            self.tally.timesteps_total + min_env_steps,
+            time.monotonic() + min_time_s,
+            stay,
+            later,
+        )
         self.learning = True
         self.resume()
         return later
@@ -117,7 +119,7 @@ class Learner(Actor):
         self.update.policy.set_weights(weights)
         self._end_generation()
         self._publish()
-        return self.version
+        return self.weights.version
 
     @remote
     def learn_on_batch(self, columns: Arrays) -> dict[str, float]:
@@ -139,7 +141,7 @@ class Learner(Actor):
         stepped: Metrics = {}
         for optimizer in policy.optimizers:
             if optimizer.has_gradient():
-                stepped |= optimizer.step(self.timesteps_total)
+                stepped |= optimizer.step(self.tally.timesteps_total)
         self._end_generation()
         self.finish_update(stepped, started)
         self._publish()
@@ -155,9 +157,9 @@ class Learner(Actor):
             "update": self.update.state_dict(),
             "weights": self.update.policy.flat_weights(),
             "filter": self.update.policy.filter_state(),
-            "num_updates": self.num_updates,
-            "timesteps_total": self.timesteps_total,
-            "epoch": self.epoch,
+            "num_updates": self.tally.num_updates,
+            "timesteps_total": self.tally.timesteps_total,
+            "epoch": self.weights.epoch,
             "random": self.random_state(),
         }
 
@@ -166,15 +168,13 @@ class Learner(Actor):
         """Continue from `get_state`; publishes the weights under a new version and epoch."""
         self._awaits_state = False
         self._load(state)
-        self._note_progress()
         self._publish()
 
     def _load(self, state: State) -> None:
         load(self.update, state)
         self._end_generation()
-        self.num_updates = int(state["num_updates"])
-        self.timesteps_total = int(state["timesteps_total"])
-        self.epoch = max(self.epoch, int(state.get("epoch", 0)) + 1)
+        self.tally.go_on_from(int(state["num_updates"]), int(state["timesteps_total"]))
+        self.weights.begin_epoch(int(state.get("epoch", 0)) + 1)
         if state.get("random"):
             self.set_random_state(state["random"])
 
@@ -194,24 +194,21 @@ class Learner(Actor):
         self._awaits_state = False
         if found.state is not None:
             self._load(found.state)
-        self.epoch = max(self.epoch, found.epoch)
+        self.weights.begin_epoch(found.epoch)
+        tally = self.tally
         notes = self.context.notes_of_predecessor(2)
         updates, timesteps = notes or (0, 0)
         self.context.event(
             "learner_recovered",
             checkpoint=found.checkpoint,
             damaged=found.damaged,
-            epoch=self.epoch,
+            epoch=self.weights.epoch,
             exact=notes is not None,  # else the driver says what its rows had told at least
-            num_updates=self.num_updates,
-            timesteps_total=self.timesteps_total,
-            updates_lost=max(0, updates - self.num_updates),
-            timesteps_lost=max(0, timesteps - self.timesteps_total),
+            num_updates=tally.num_updates,
+            timesteps_total=tally.timesteps_total,
+            updates_lost=max(0, updates - tally.num_updates),
+            timesteps_lost=max(0, timesteps - tally.timesteps_total),
         )
-        self._note_progress()
-
-    def _note_progress(self) -> None:
-        self.context.note(self.num_updates, self.timesteps_total)
 
     def _check_restored(self) -> None:
         if self._awaits_state:
@@ -241,27 +238,16 @@ class Learner(Actor):
         if self._partners is not None:
             self._partners.end_generation()
 
-    # ---- for subclasses -----------------------------------------------------------------
-
-    def resume(self) -> None:
-        """An iteration has begun, or a partner is free: take up what was left lying."""
-
-    def count_fragment(self, num_env_steps: int, episodes: Iterable[list[float]]) -> None:
-        """Experience of this many valid env steps has come, in which these episodes ended."""
-        self.timesteps_total += num_env_steps
-        self._note_progress()
-        if self.iteration is not None:
-            self.iteration.num_env_steps += num_env_steps
-        self._tally.episodes.extend(episodes)
+    # ---- learning, called by subclasses -------------------------------------------------
 
     def too_stale(self, policy_version: int) -> bool:
-        """Note the lag of a fragment; True if it is beyond `max_policy_lag` and must be dropped."""
-        lag = max(0, self.version - policy_version)
+        """Count a fragment's lag; True if it is beyond `max_policy_lag` and must be dropped."""
+        lag = max(0, self.weights.version - policy_version)
         limit = self.settings.max_policy_lag
         if limit is not None and lag > limit:
-            self._tally.num_dropped_stale += 1
+            self.tally.num_dropped_stale += 1
             return True
-        self._tally.note_lag(lag)
+        self.tally.count_lag(lag)
         return False
 
     def teach(self, columns: Arrays) -> Metrics:
@@ -275,54 +261,35 @@ class Learner(Actor):
         started = time.monotonic()
         self.phases.lap("gather")
         update = self.update if self._partners is None else self._partners
-        metrics = update(batch, self.timesteps_total)
+        metrics = update(batch, self.tally.timesteps_total)
         self.update.policy.note_observations(batch)
-        try:
-            self.finish_update(metrics, started)
-        except LearningDiverged as error:
-            raise LearningDiverged(f"{error}\nits batch:\n{divergence.described(batch)}") from None
+        self.finish_update(metrics, started, batch)
         return metrics
 
-    def finish_update(self, metrics: Metrics, started: float) -> None:
-        """After the weights have changed: count, check, publish."""
+    def finish_update(
+        self, metrics: Metrics, started: float, batch: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """After the weights have changed: check, count, publish."""
         numbers = scalars(metrics)
-        divergence.check(numbers, self.num_updates + 1)
-        self._tally.add(numbers)
-        self.num_updates += 1
-        self._note_progress()
-        self._tally.seconds["update_s"] += time.monotonic() - started
+        divergence.check(numbers, self.tally.num_updates + 1, batch)
+        self.tally.count_update(numbers, time.monotonic() - started)
         self.phases.lap("update")
-        self._publish_if_due()
-        if self.iteration is not None:
-            self.iteration.num_updates += 1
-
-    def _publish_if_due(self) -> None:
-        now = time.monotonic()
-        if now - self._published_at >= self.settings.min_publish_interval_s:
+        if self.weights.are_due():
             self._publish()
         else:
-            self.version += 1  # not seen by anybody, but lag is counted in updates
+            self.weights.skip()
 
     def _publish(self) -> None:
         started = time.monotonic()
         self.phases.lap("runtime")
-        if failpoints.ACTIVE:
-            failpoints.reach("learner.before_publish")
-        self.version += 1
-        self.update.policy.version = self.version
-        arrays = {
-            "flat": self.update.policy.weights_in_place(),
-            "timesteps": np.array([self.timesteps_total]),
-        }
-        self.context.publisher("weights").publish(self.version, arrays, self.epoch)
-        self._published_at = time.monotonic()
-        self._tally.seconds["publish_s"] += self._published_at - started
+        self.weights.publish(self.tally.timesteps_total)
+        self.tally.seconds["publish_s"] += time.monotonic() - started
         self.phases.lap("weights")
 
     def end_iteration_if_complete(self) -> None:
-        """Called by subclasses after each update."""
+        """To be called after each update."""
         iteration = self.iteration
-        if iteration is None or not iteration.complete():
+        if iteration is None or not iteration.complete(self.tally):
             return
         self.iteration = None
         self.learning = iteration.stay
@@ -332,18 +299,16 @@ class Learner(Actor):
 
     def _report(self) -> Body:
         report = {
-            "num_updates": self.num_updates,
-            "timesteps_total": self.timesteps_total,
-            "policy_version": self.version,
-            **self._tally.take(),
+            **self.tally.take(),
+            "policy_version": self.weights.version,
             "counters": {
-                "num_dropped_stale": self._tally.num_dropped_stale,
-                "epoch": self.epoch,
+                "num_dropped_stale": self.tally.num_dropped_stale,
+                "epoch": self.weights.epoch,
                 **self.counters(),
                 **(self._partners.counters() if self._partners is not None else {}),
             },
             "seconds": {
-                **self._tally.seconds,
+                **self.tally.seconds,
                 **self.phases.report(),
                 **{f"wait_{name}_s": s for name, s in self.context.waits.items()},
             },
@@ -351,6 +316,11 @@ class Learner(Actor):
         if copies.COUNTING:
             report["copies"] = self.copies_counted()
         return report
+
+    # ---- what a subclass may define -----------------------------------------------------
+
+    def resume(self) -> None:
+        """An iteration has begun, or a partner is free: take up what was left lying."""
 
     def random_state(self) -> str:
         """Of a subclass that draws, as JSON text."""

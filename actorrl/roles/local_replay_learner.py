@@ -94,17 +94,17 @@ class LocalReplayLearner(RoundLearner):
 
     def take_round(self, items: list[Item]) -> None:
         for item in items:
-            self.count_fragment(item.body["num_env_steps"], item.body["episodes"])
+            self.tally.count_experience(item.body["num_env_steps"], item.body["episodes"])
             self.too_stale(item.body["policy_version"])
             self.update.policy.note_rows(item.arrays)
             for prefix, rows in by_policy(item.arrays).items():
                 self._replay_of(prefix, rows).insert(rows, item.source)
             item.release()
-        before = self.num_updates
+        before = self.tally.num_updates
         while ready := [prefix for prefix, replay in self.replays.items() if replay.ready()]:
             for prefix in ready:
                 self.learn_from_replay(prefix)
-        if self.num_updates > before:
+        if self.tally.num_updates > before:
             self._publish()
         self.end_iteration_if_complete()
 
@@ -122,7 +122,7 @@ class LocalReplayLearner(RoundLearner):
     def learn_from_replay(self, prefix: str = "") -> None:
         replay = self.replays[prefix]
         self._memory.restart()
-        ids, sample = replay.sample(self._memory.take, self.timesteps_total)
+        ids, sample = replay.sample(self._memory.take, self.tally.timesteps_total)
         batch = {f"{prefix}{name}": self._memory.to_device(x) for name, x in sample.items()}
         metrics = self.learn(batch)
         if self._replay_settings.alpha is not None:
@@ -146,7 +146,7 @@ class LocalReplayLearner(RoundLearner):
         """Sums over the policies; of the ratio the mean."""
         replays = self.replays.values()
         ratios = [replay.limiter.ratio for replay in replays]
-        beta = self._replay_settings.beta(self.timesteps_total)
+        beta = self._replay_settings.beta(self.tally.timesteps_total)
         return {
             **({"cur_beta": beta} if self._replay_settings.alpha is not None else {}),
             "replay_size": sum(len(replay.buffer) for replay in replays),

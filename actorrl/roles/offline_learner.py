@@ -30,7 +30,7 @@ class OfflineLearner(Learner):
 
     def step(self) -> None:
         rows = self._reader.next()
-        self.count_fragment(rows.count, [])
+        self.tally.count_experience(rows.count, [])
         memory = self._memory
         memory.restart()
         self.learn({name: memory.to_device(memory.keep(x)) for name, x in rows.items()})

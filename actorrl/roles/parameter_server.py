@@ -23,7 +23,7 @@ class ParameterServer(StreamLearner):
 
     def take(self, item: Item) -> None:
         body = item.body
-        self.count_fragment(body["num_env_steps"], body["episodes"])
+        self.tally.count_experience(body["num_env_steps"], body["episodes"])
         if self.too_stale(body["policy_version"]):
             return
         self.phases.lap("runtime")
@@ -36,7 +36,7 @@ class ParameterServer(StreamLearner):
         self.update.policy.set_flat_gradient(gradient)
         self.phases.lap("gather")
         sizes = {name: torch.tensor([x]) for name, x in told.items() if name.endswith(_SIZES)}
-        metrics = {**told, **self.update(sizes, self.timesteps_total)}
+        metrics = {**told, **self.update(sizes, self.tally.timesteps_total)}
         self.finish_update(metrics, started)
         return metrics
 

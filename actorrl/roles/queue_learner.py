@@ -20,7 +20,7 @@ class QueueLearner(StreamLearner):
     def take(self, item: Item) -> None:
         self.phases.lap("runtime")
         fragment = Fragment.from_message(item.body, item.arrays)
-        self.count_fragment(fragment.num_env_steps, item.body["episodes"])
+        self.tally.count_experience(fragment.num_env_steps, item.body["episodes"])
         if self.too_stale(fragment.policy_version):
             return
         self._batch.add(fragment.flat_columns(), fragment.num_env_steps)

@@ -49,7 +49,7 @@ class ReplayLearner(Learner):
 
     def on_inserts(self, item: Item) -> None:
         body = item.body
-        self.count_fragment(body["num_env_steps"], body["episodes"])
+        self.tally.count_experience(body["num_env_steps"], body["episodes"])
         if item.arrays:
             self.update.policy.merge_observations(item.arrays)
         self._shards[item.source] = body
@@ -107,7 +107,7 @@ class ReplayLearner(Learner):
             [m for shard, m in self._masses.items() if shard != item.source]
             + [self._newest_mass(item.source, shard_mass)]
         )
-        beta = self._beta(self.timesteps_total)
+        beta = self._beta(self.tally.timesteps_total)
         weights = importance_weights(arrays[PROBABILITIES], shard_mass, everything, beta)
         indices = arrays[c.INDICES].copy()
         memory = self._memory
@@ -153,7 +153,7 @@ class ReplayLearner(Learner):
             "num_dropped_priorities": sum(s["num_dropped_priorities"] for s in shards)
             + self.context.stream("priorities").dropped,
             "samples_per_insert": sampled / inserted if inserted else float("nan"),
-            "cur_beta": self._beta(self.timesteps_total),
+            "cur_beta": self._beta(self.tally.timesteps_total),
             **_summed(shard["cpu"] for shard in shards),
         }
 

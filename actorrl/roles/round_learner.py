@@ -28,7 +28,7 @@ class RoundLearner(Learner):
 
     def request_body(self, share: int) -> Body:
         """What a worker is asked for. `timesteps`: on which schedules of exploration run."""
-        return {"min_version": self.version, "timesteps": self.timesteps_total}
+        return {"min_version": self.weights.version, "timesteps": self.tally.timesteps_total}
 
     def resume(self) -> None:
         if not self._wanted and not self._answers and not any(self._asked.values()):

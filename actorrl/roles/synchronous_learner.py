@@ -17,7 +17,7 @@ class SynchronousLearner(RoundLearner):
     def take_round(self, items: list[Item]) -> None:
         for item in items:
             fragment = Fragment.from_message(item.body, item.arrays)
-            self.count_fragment(fragment.num_env_steps, item.body["episodes"])
+            self.tally.count_experience(fragment.num_env_steps, item.body["episodes"])
             self.too_stale(fragment.policy_version)
             self._batch.add(fragment.flat_columns(), fragment.num_env_steps)
             item.release()

@@ -52,14 +52,14 @@ class WatchedServer(ParameterServer):
 
     def _publish(self) -> None:
         super()._publish()
-        self.published[self.version] = self.update.policy.flat_weights()
-        self.counted[self.version] = self.timesteps_total
+        self.published[self.weights.version] = self.update.policy.flat_weights()
+        self.counted[self.weights.version] = self.tally.timesteps_total
 
     def take(self, item: Any) -> None:
         gradient = item.arrays["gradient"].copy()
         version = item.body["policy_version"]
         rms = item.body["metrics"]["vf_targets_rms"]
-        self.applied.append(Applied(item.source, version, self.version, gradient, rms))
+        self.applied.append(Applied(item.source, version, self.weights.version, gradient, rms))
         super().take(item)
 
 
@@ -163,7 +163,7 @@ def test_between_two_iterations_gradients_wait_and_none_is_lost() -> None:
         first = worlds.train(cluster, min_updates=5)
         worlds.poll(cluster, 20)
         server = worlds.actor(cluster)
-        assert server.num_updates == 5 and len(SEEN) == 7, "one more of each worker, waiting"
+        assert server.tally.num_updates == 5 and len(SEEN) == 7, "one more of each worker, waiting"
         second = worlds.train(cluster, min_updates=5)
     assert second["num_updates"] == 10
     assert second["timesteps_total"] > first["timesteps_total"]

@@ -55,13 +55,13 @@ def test_a_learners_state_comes_back_bit_by_bit_in_another_learner(name: str) ->
         assert not np.array_equal(state["update"]["target"], weights), "the first weights still"
     with worlds.running(program_of(name, seed=1)) as cluster:
         learner = cluster.ref("learner/0")
-        before = worlds.actor(cluster).version
+        before = worlds.actor(cluster).weights.version
         learner.set_state.call(state).result()
         again = learner.get_state.call().result()
         assert again["epoch"] > state["epoch"]
         assert_same({**again, "epoch": state["epoch"]}, state)
         assert cluster.block_reader("weights").epoch == again["epoch"], "readers see it"
-        assert worlds.actor(cluster).version > before, "workers get them as a new version"
+        assert worlds.actor(cluster).weights.version > before, "workers get them as a new version"
         _, published = cluster.block_reader("weights").read()
         np.testing.assert_array_equal(published["flat"], state["weights"])
         report = worlds.train(cluster, min_updates=1, min_env_steps=1)
@@ -158,7 +158,7 @@ def test_a_loss_that_is_no_number_ends_the_learner_before_it_is_published() -> N
             worlds.train(cluster, min_updates=5)
         obs = r"  obs \[\d+, \d+, 4\]: -?[\d.]+ to [\d.]+, mean -?[\d.e-]+$"
         assert re.search(obs, str(e.value), re.MULTILINE)
-        assert worlds.actor(cluster).num_updates == 2
+        assert worlds.actor(cluster).tally.num_updates == 2
 
 
 def test_a_learner_that_died_goes_on_from_its_last_checkpoint_under_newer_versions(
@@ -194,7 +194,7 @@ def test_a_learner_of_another_host_says_from_which_checkpoint_the_driver_restore
         for path in ("recovery/recovery_000007", "another"):  # it is restored once
             cluster.ref("learner/0").recover.call(state, path, ["a damaged one"], 2).result()
         actor = worlds.actor(cluster)
-        assert actor.num_updates == state["num_updates"]
+        assert actor.tally.num_updates == state["num_updates"]
         np.testing.assert_array_equal(actor.update.policy.flat_weights(), state["weights"])
         (event,) = [event for event in events if event["event"] == "learner_recovered"]
         assert event["checkpoint"] == "recovery/recovery_000007"

@@ -50,7 +50,7 @@ def with_a_round(cluster: Any) -> Any:
 def test_the_first_batch_waits_for_all_partners_and_for_none_that_is_down() -> None:
     with worlds.running(program()) as cluster:
         future = with_a_round(cluster)
-        assert not future.done() and worlds.actor(cluster).num_updates == 0
+        assert not future.done() and worlds.actor(cluster).tally.num_updates == 0
         worlds.lose(cluster, "learner/1")
         worlds.poll(cluster)
         report = future.result()

@@ -73,7 +73,7 @@ def test_between_two_iterations_no_update_starts_and_workers_stop_at_their_credi
         sent = [worlds.actor(cluster, f"rollout/{i}").num_sent for i in range(2)]
         worlds.poll(cluster, 20)
         assert sent == [worlds.actor(cluster, f"rollout/{i}").num_sent for i in range(2)]
-        assert worlds.actor(cluster).num_updates == 3
+        assert worlds.actor(cluster).tally.num_updates == 3
         assert sum(sent) == 3 + 2 * 2, "the credit of both"
         report = worlds.train(cluster, min_updates=4)
     assert report["num_updates"] == 7 and report["timesteps_total"] == 7 * 8

@@ -128,7 +128,7 @@ def test_a_round_that_is_complete_between_two_iterations_is_learned_from_in_the_
         assert future.result()["num_updates"] == 1
         answer()
         learner = worlds.actor(cluster)
-        assert (learner.num_updates, learner.timesteps_total) == (1, 16)
+        assert (learner.tally.num_updates, learner.tally.timesteps_total) == (1, 16)
         report = worlds.train(cluster)
         assert (report["num_updates"], report["timesteps_total"]) == (2, 32)
         assert not any(worker.requests for worker in workers), "no `stay`: nobody is asked"
@@ -143,7 +143,7 @@ def test_a_round_that_comes_in_after_a_pause_waits_for_the_next_iteration() -> N
         cluster.ref("learner/0").pause.call().result()
         workers[1].answer()
         worlds.poll(cluster)
-        assert worlds.actor(cluster).num_updates == 0
+        assert worlds.actor(cluster).tally.num_updates == 0
         assert worlds.train(cluster)["num_updates"] == 1
 
 
