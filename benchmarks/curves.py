@@ -4,7 +4,8 @@
 
 writes OUT.csv (a row for about every hundredth of each run) and OUT.png (reward over env steps, or
 over minutes). RUN is a run folder, or a file of `SECONDS STEPS MEAN` lines as peers write them;
-NAME=RUN gives it another name. Needs matplotlib (the extra `plot`).
+NAME=RUN gives it another name. Curves of other names that OUT.csv has already stay in both. Needs
+matplotlib (the extra `plot`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def rows_of(run: Path) -> list[dict[str, Any]]:
         found = read_results(RunFolder.open(run))
         return [row for row in found if row.get("episode_reward_mean") is not None]
     names = ("time_total_s", "timesteps_total", "episode_reward_mean")
-    lines = [[float(word) for word in line.split()] for line in run.read_text().splitlines()]
+    lines = [[_long(word) for word in line.split()] for line in run.read_text().splitlines()]
     return [dict(zip(names, line, strict=True)) for line in lines if not math.isnan(line[2])]
 
 
@@ -54,6 +55,17 @@ def curve(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return chosen
 
 
+def read_csv(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """What `write_csv` wrote; nothing if there is no such file."""
+    curves: dict[str, list[dict[str, Any]]] = {}
+    if path.exists():
+        with open(path, newline="") as file:
+            for row in csv.DictReader(file):
+                values = {column: _long(row[column]) for column in COLUMNS if row[column]}
+                curves.setdefault(row["run"], []).append(values)
+    return curves
+
+
 def write_csv(path: Path, curves: dict[str, list[dict[str, Any]]]) -> None:
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
@@ -65,6 +77,10 @@ def write_csv(path: Path, curves: dict[str, list[dict[str, Any]]]) -> None:
 
 def _short(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _long(text: str) -> float:
+    return int(text) if text.isdigit() else float(text)
 
 
 def write_picture(
@@ -94,7 +110,7 @@ def write_picture(
 @click.argument("out", type=click.Path(path_type=Path))
 @click.argument("runs", nargs=-1, required=True)
 def main(minutes: bool, out: Path, runs: tuple[str, ...]) -> None:
-    curves = {}
+    curves = read_csv(out.with_suffix(".csv"))
     for run in runs:
         name, _, path = run.rpartition("=")
         curves[name or Path(path).name] = curve(rows_of(Path(path)))

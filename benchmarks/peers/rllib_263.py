@@ -24,18 +24,21 @@ from torch import nn
 def make_pong(config):
     import ale_py  # noqa: F401  registers itself
 
-    env = gym.make("ALE/Pong-v5", frameskip=1, **config)
-    env = gym.wrappers.AtariPreprocessing(env, frame_skip=4, screen_size=84)
+    settings = {"screen_size": 84, **config}
+    side = settings.pop("screen_size")
+    env = gym.make("ALE/Pong-v5", frameskip=1, **settings)
+    env = gym.wrappers.AtariPreprocessing(env, frame_skip=4, screen_size=side)
     env = gym.wrappers.TransformReward(env, lambda r: (r > 0) - (r < 0))
     return LastAxis(gym.wrappers.FrameStack(env, 4))
 
 
 class LastAxis(gym.ObservationWrapper):
-    """[4, 84, 84] to [84, 84, 4]: what RLlib's networks expect."""
+    """[4, H, W] to [H, W, 4]: what RLlib's networks expect."""
 
     def __init__(self, env):
         super().__init__(env)
-        self.observation_space = gym.spaces.Box(0, 255, (84, 84, 4), "uint8")
+        shape = env.observation_space.shape
+        self.observation_space = gym.spaces.Box(0, 255, (*shape[1:], shape[0]), "uint8")
 
     def observation(self, observation):
         import numpy as np
@@ -43,20 +46,27 @@ class LastAxis(gym.ObservationWrapper):
         return np.moveaxis(np.asarray(observation), 0, -1)
 
 
-class Nature(TorchModelV2, nn.Module):
-    """The network of Mnih et al. 2015, as the other sides have it: RLlib's own pads its frames, and
-    its last convolution is to leave one pixel. DQN asks for features and puts its heads on them."""
+NATURE = (((32, 8, 4), (64, 4, 2), (64, 3, 1)), 512)  # Mnih et al. 2015, of 84 x 84
+SMALL = (((16, 4, 2), (32, 4, 2), (64, 3, 2)), 256)  # of 42 x 42
+
+
+class Convolutions(TorchModelV2, nn.Module):
+    """The networks that the other sides have: RLlib's own pads its frames, and its last convolution
+    is to leave one pixel. DQN asks for features and puts its heads on them."""
 
     def __init__(self, obs_space, action_space, num_outputs, model_config, name):
         TorchModelV2.__init__(self, obs_space, action_space, num_outputs, model_config, name)
         nn.Module.__init__(self)
-        self._features = nn.Sequential(
-            nn.Conv2d(4, 32, 8, 4), nn.ReLU(), nn.Conv2d(32, 64, 4, 2), nn.ReLU(),
-            nn.Conv2d(64, 64, 3, 1), nn.ReLU(), nn.Flatten(), nn.Linear(3136, 512), nn.ReLU(),
-        )  # fmt: skip
+        filters, width = NATURE if obs_space.shape[0] >= 84 else SMALL
+        layers, channels, side = [], obs_space.shape[2], obs_space.shape[0]
+        for outputs, kernel, stride in filters:
+            layers += [nn.Conv2d(channels, outputs, kernel, stride), nn.ReLU()]
+            channels, side = outputs, (side - kernel) // stride + 1
+        layers += [nn.Flatten(), nn.Linear(channels * side * side, width), nn.ReLU()]
+        self._features = nn.Sequential(*layers)
         asked = not model_config.get("no_final_linear")
-        self._logits = nn.Linear(512, num_outputs) if asked else nn.Identity()
-        self._value = nn.Linear(512, 1)
+        self._logits = nn.Linear(width, num_outputs) if asked else nn.Identity()
+        self._value = nn.Linear(width, 1)
 
     def forward(self, input_dict, state, seq_lens):
         self._last = self._features(input_dict["obs"].permute(0, 3, 1, 2).float() / 255)
@@ -96,8 +106,9 @@ def config_of(given):
     )
     model = {"fcnet_hiddens": [64, 64]}
     if given.env == "pong":
-        ModelCatalog.register_custom_model("nature", Nature)
-        model = {"custom_model": "nature", "fcnet_hiddens": [512]}
+        ModelCatalog.register_custom_model("convolutions", Convolutions)
+        _, width = NATURE if given.screen_size >= 84 else SMALL
+        model = {"custom_model": "convolutions", "fcnet_hiddens": [width]}
     config.training(model=model)
     if given.algo == "impala":
         config.training(train_batch_size=500, num_sgd_iter=1)
@@ -113,6 +124,8 @@ def config_of(given):
             num_steps_sampled_before_learning_starts=2000,
             n_step=3,
         )
+    if given.env == "pong":
+        config.env_config["screen_size"] = given.screen_size
     return config.update_from_dict(json.loads(given.set))
 
 
@@ -124,6 +137,7 @@ def main():
     parser.add_argument("--workers", type=int)
     parser.add_argument("--envs", type=int)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--screen-size", type=int, default=84, help="of Pong, each side in pixels")
     parser.add_argument("--set", default="{}", help="more settings, as JSON")
     given = parser.parse_args()
     ray.init(num_cpus=8, include_dashboard=False)
