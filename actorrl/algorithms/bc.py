@@ -24,6 +24,7 @@ from actorrl.algorithms.optimizer import OneOptimizer, Optimizer
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
 from actorrl.errors import ConfigError
+from actorrl.models.action_layout import action_layout
 from actorrl.offline.dataset import DatasetError
 from actorrl.offline.reader import DatasetReader
 from actorrl.roles.settings import Metrics
@@ -93,13 +94,20 @@ class BCConfig(ActorCriticConfig):
         )
 
     def check_fits(self, info: EnvInfo) -> None:
-        """Raises ConfigError unless the dataset's observations are the environment's."""
-        shape = list(info.observation_space.shape)
-        wanted = shape if info.frame_stack == 1 else [info.frame_stack, *shape]
-        recorded = self.reader(0).row_shape(c.OBS)
-        if recorded != wanted:
+        """Raises ConfigError unless the dataset's rows are of the environment's spaces."""
+        recorded = self.reader(0).columns
+        shape = info.observation_space.shape
+        wanted = shape if info.frame_stack == 1 else (info.frame_stack, *shape)
+        if recorded[c.OBS].shape != wanted:
             raise ConfigError(
-                f"input: observations of shape {recorded} were recorded, {info.name} has {wanted}"
+                f"input: observations of shape {list(recorded[c.OBS].shape)} were recorded,"
+                f" {info.name} has {list(wanted)}"
+            )
+        actions, layout = recorded[c.ACTIONS], action_layout(info.action_space)
+        is_other = actions.space not in ("", str(info.action_space))
+        if is_other or actions.shape != layout.shape or actions.dtype != layout.dtype.str:
+            raise ConfigError(
+                f"input: actions {actions} were recorded, {info.name} has {info.action_space}"
             )
 
 

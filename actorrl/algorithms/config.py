@@ -159,11 +159,6 @@ class AlgorithmConfig(EvaluationSettings):
         Any, Meta(description="ids of the policies that learn, or a function of an id; null: all")
     ] = None
 
-    output: Annotated[
-        str | None,
-        Meta(description="folder into which the workers record what they live through (a dataset)"),
-    ] = None
-
     callbacks_class: Annotated[
         Any,
         Meta(description="class derived from DefaultCallbacks, or its import path; null: none"),

@@ -14,6 +14,7 @@ from msgspec import Meta
 from actorrl.algorithms.fluent import FluentConfig
 from actorrl.algorithms.registry import those_with
 from actorrl.errors import ConfigError
+from actorrl.offline import dataset
 from actorrl.runtime.counts import default_workers, learner_cores, role_count, with_roles
 from actorrl.runtime.host_specs import LOCAL, ClusterSpec
 from actorrl.runtime.hosts import load_cluster
@@ -94,6 +95,11 @@ class HostSettings(FluentConfig):
         ),
     ] = False
 
+    output: Annotated[
+        str | None,
+        Meta(description="folder into which the workers record what they live through (a dataset)"),
+    ] = None
+
     def read_settings(self) -> list[str]:
         """Read a host list that is still a path or text; what is wrong with it."""
         if self.hosts is None or isinstance(self.hosts, ClusterSpec):
@@ -111,6 +117,8 @@ class HostSettings(FluentConfig):
                 "num_workers: 0 runs everything in one process of this machine, expected >= 1 "
                 "with other hosts"
             )
+        if not lines and self.output is not None:
+            lines += self._output_lines(self.output)
         if self.compile_mode() and not self.learner_differentiates:
             key = "cuda_graphs" if self.cuda_graphs else "torch_compile_learner"
             lines.append(
@@ -129,6 +137,15 @@ class HostSettings(FluentConfig):
                 " c++ nor g++ on PATH, expected false"
             )
         return lines
+
+    def _output_lines(self, output: str) -> list[str]:
+        if output == "logdir":
+            return [
+                "output: 'logdir' is RLlib's word for the run's folder, expected the path of a"
+                " folder ('./logdir' for one of that name)"
+            ]
+        why = None if self.cluster_spec().remote_hosts else dataset.why_unwritable(output)
+        return [f"output: nothing can be recorded there ({why})"] if why is not None else []
 
     def compile_mode(self) -> Literal["", "default", "reduce-overhead"]:
         """What torch's compiler does with the learner's networks; empty: nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from actorrl.runtime.launchers.over_ssh import SshLauncher
 
 _POLL_S = 0.05
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
@@ -74,11 +76,16 @@ class Run:
             launcher="inproc" if inline else "local",
             launch=launch,
             log_dir=record.folder.logs,
-            on_event=lambda event: record.on_event(self.reporter.lost_at_least(event)),
+            on_event=self._on_event,
             on_report=self.reporter.on_worker_report,
             run_id=record.who.run_id,
         )
         self.write_status("starting")
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        self.record.on_event(self.reporter.lost_at_least(event))
+        if self._stopped and event["event"] == "actor_exited":  # the others end without a word
+            _log.warning("%s failed at its end: %s", event["actor"], event["reason"])
 
     def start(self) -> None:
         """The actors, unless they have been started. Raises RunFailed if one cannot start."""
@@ -257,10 +264,11 @@ class Run:
         """End all processes, see Cluster.stop; the pids that could not be ended."""
         self._stopped = True
         state = "failed" if self._has_failed() else "stopped"
-        left = self.cluster.stop(grace_s)
-        self.write_status(state)
-        self.record.close()
-        return left
+        try:
+            return self.cluster.stop(grace_s)
+        finally:  # in one process, what an actor raises at its end comes from there
+            self.write_status(state)
+            self.record.close()
 
     def _has_failed(self) -> bool:
         try:

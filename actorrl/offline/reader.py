@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from actorrl.data.sample_batch import SampleBatch, concat_samples
 from actorrl.offline import dataset
-from actorrl.offline.dataset import DatasetError
+from actorrl.offline.dataset import Column, DatasetError
 
 _POOL_BYTES = 256 * 1024 * 1024
 
@@ -32,17 +34,19 @@ class DatasetReader:
         nothing, or a column is missing."""
         self.batch_size = batch_size
         self.num_epochs = 0
-        self._names = list(columns)
         self._pool_bytes = pool_bytes
         self._rng = np.random.default_rng(seed)
-        self._shards = _find_shards(source, self._names)
+        self._folders = _find_folders(source)
+        self.columns = _common_columns(self._folders, list(columns))
+        self._shards = [shard for folder in self._folders for shard in dataset.shards(folder)]
+        if not self._shards:
+            raise DatasetError(f"{_listed(self._folders)}: the dataset has no rows yet")
         self._left = SampleBatch()
         self._pools = self._endless()
 
-    def row_shape(self, name: str) -> list[int]:
-        """Shape of a column without its first axis, as the schema of the first shard has it."""
-        shape: list[int] = dataset.read_schema(self._shards[0].parent)["columns"][name]["shape"]
-        return shape
+    def about(self) -> list[dict[str, Any]]:
+        """What each folder's schema says of the rows' source."""
+        return [dataset.read_schema(folder).about for folder in self._folders]
 
     def __iter__(self) -> Iterator[SampleBatch]:
         while True:
@@ -60,41 +64,64 @@ class DatasetReader:
     def _endless(self) -> Iterator[SampleBatch]:
         while True:
             pool: list[SampleBatch] = []
-            nbytes = 0
+            nbytes = num_rows = 0
             for index in self._rng.permutation(len(self._shards)):
-                rows = dataset.read_shard(self._shards[index], self._names)
+                rows = dataset.read_shard(self._shards[index], self.columns)
                 pool.append(rows)
+                num_rows += rows.count
                 nbytes += sum(column.nbytes for column in rows.values())
                 if nbytes >= self._pool_bytes:
                     yield concat_samples(pool).shuffle(self._rng)
                     pool, nbytes = [], 0
+            if not num_rows:  # or `next` would look for some for ever
+                raise DatasetError(f"{_listed(self._folders)}: there is no row in its shards")
             if pool:
                 yield concat_samples(pool).shuffle(self._rng)
             self.num_epochs += 1
 
 
-def _find_shards(source: str | Path | Sequence[str | Path], names: list[str]) -> list[Path]:
+def _find_folders(source: str | Path | Sequence[str | Path]) -> list[Path]:
     sources = [source] if isinstance(source, (str, Path)) else list(source)
+    if not sources:
+        raise DatasetError("no dataset is named; record one with output=DIR")
     found: list[Path] = []
     for one in sources:
-        folders = sorted(glob.glob(str(Path(one).expanduser())))
+        expanded = os.path.expanduser(one)
+        folders = [expanded] if os.path.isdir(expanded) else sorted(glob.glob(expanded))
         if not folders:
             raise DatasetError(f"{one}: no such dataset; record one with output=DIR")
-        for folder in map(Path, folders):
-            _check_columns(folder, names)
-            found += dataset.shards(folder)
-    if not found:
-        raise DatasetError(f"{', '.join(map(str, sources))}: the dataset has no rows yet")
+        found += map(Path, folders)
     return found
 
 
-def _check_columns(folder: Path, names: list[str]) -> None:
+def _common_columns(folders: list[Path], names: list[str]) -> dict[str, Column]:
+    """What all folders have under these names."""
+    first = _columns(folders[0], names)
+    for folder in folders[1:]:
+        for name, column in _columns(folder, names).items():
+            if column != first[name]:
+                raise DatasetError(
+                    f"{folder}: {name!r} is {column} there and {first[name]} in {folders[0]},"
+                    " expected datasets of one environment"
+                )
+    return first
+
+
+def _columns(folder: Path, names: list[str]) -> dict[str, Column]:
     try:
-        known = dataset.read_schema(folder)["columns"]
-    except (FileNotFoundError, NotADirectoryError):
-        raise DatasetError(f"{folder}: is no dataset (it has no schema.json)") from None
+        known = dataset.read_schema(folder).columns
+    except FileNotFoundError:
+        raise DatasetError(
+            f"{folder}: is no dataset (it has no schema.json), expected a folder recorded with"
+            " output=DIR; RLlib's JSON files are not read"
+        ) from None
     missing = [name for name in names if name not in known]
     if missing:
         raise DatasetError(
             f"{folder}: has no column {', '.join(map(repr, missing))}, it has {', '.join(known)}"
         )
+    return {name: known[name] for name in names}
+
+
+def _listed(folders: list[Path]) -> str:
+    return ", ".join(map(str, folders))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from actorrl.data import columns as c
@@ -22,7 +24,8 @@ _COLUMNS = (
     c.ACTION_LOGP,
     c.EPS_ID,
 )
-_EPISODES_PER_WORKER = 1 << 40  # ids of two workers never meet
+_TOKEN_BITS = 31
+_EPISODES_PER_WRITER = 1 << 32  # ids of two writers do not meet
 MAX_SHARD_BYTES = 16 * 1024 * 1024  # in memory; on disk it is compressed
 
 
@@ -37,19 +40,22 @@ class DatasetWriter:
         folder: str | Path,
         *,
         worker_index: int,
-        incarnation: int = 1,
+        action_space: str = "",
         about: dict[str, Any] | None = None,
         max_shard_bytes: int = MAX_SHARD_BYTES,
     ) -> None:
-        self.folder = Path(folder).expanduser()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Raises DatasetError if there can be no such folder."""
+        self.folder = dataset.made(folder)
         self.num_rows = 0
-        self._worker = worker_index
+        token = secrets.randbits(_TOKEN_BITS)  # another for each run and incarnation of a worker
+        self._name = f"{worker_index:04d}-{token:08x}"
+        self._num_shards = 0
+        self._action_space = action_space
         self._about = about or {}
         self._limit = max_shard_bytes
         self._rows: list[SampleBatch] = []
         self._nbytes = 0
-        self._ids = _EpisodeIds((worker_index * 1024 + incarnation % 1024) * _EPISODES_PER_WORKER)
+        self._ids = _EpisodeIds(token * _EPISODES_PER_WRITER)
 
     def write(self, fragment: Fragment) -> None:
         """The valid rows of a worker's next fragment, in order of time per environment."""
@@ -71,8 +77,11 @@ class DatasetWriter:
         joined = concat_samples(self._rows)
         joined[c.EPS_ID] = ids
         self._rows, self._nbytes = [], 0
-        dataset.write_schema(self.folder, dataset.columns_of(joined), self._about)
-        dataset.write_shard(self.folder, self._worker, joined)
+        columns = dataset.columns_of(joined)
+        columns[c.ACTIONS] = msgspec.structs.replace(columns[c.ACTIONS], space=self._action_space)
+        dataset.write_schema(self.folder, columns, self._about)
+        dataset.write_shard(self.folder, self._name, self._num_shards, joined)
+        self._num_shards += 1
 
 
 class _EpisodeIds:

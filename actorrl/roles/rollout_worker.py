@@ -39,7 +39,6 @@ from actorrl.rollouts.collector import Collector
 from actorrl.rollouts.complete_episodes import EpisodeCollector
 from actorrl.rollouts.multi_agent import MultiAgentCollector
 from actorrl.runtime.actor import Actor, remote
-from actorrl.runtime.context import Context
 from actorrl.runtime.links import Asked, StateIn
 from actorrl.runtime.refs import beat
 
@@ -66,7 +65,7 @@ class Sampling:
         self.env: VectorEnv | AgentsVector
         self.collector: Collector | MultiAgentCollector
         self.env, self.collector = make_source(settings, index, seed, self.policy)
-        self._writer = _writer(settings, context) if settings.output is not None else None
+        self._writer = _writer(settings, index, self.policy)
         self._weights: StateIn = context.state("weights")
         self._epoch = 0
         self.timesteps = 0  # the learner's global count, as of the weights that act
@@ -122,9 +121,11 @@ class Sampling:
         return fragment
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.flush()
-        self.env.close()
+        try:
+            if self._writer is not None:
+                self._writer.flush()
+        finally:
+            self.env.close()
 
     def metrics(self, actor: Actor) -> Body:
         """Totals since the start; the driver takes differences."""
@@ -217,12 +218,12 @@ def _several_agents(
     )
 
 
-def _writer(settings: WorkerSettings, context: Context) -> DatasetWriter:
-    assert settings.output is not None
+def _writer(settings: WorkerSettings, index: int, policy: Any) -> DatasetWriter | None:
+    if settings.output is None:
+        return None
     about = {"env": str(settings.env), "env_config": repr(settings.env_config)}
-    return DatasetWriter(
-        settings.output, worker_index=context.index, incarnation=context.incarnation, about=about
-    )
+    space = str(policy.action_space)
+    return DatasetWriter(settings.output, worker_index=index, action_space=space, about=about)
 
 
 class SamplingActor(Actor):

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
-from actorrl.algorithms.a2c import A2CConfig
+from actorrl.algorithms.a2c import A2C, A2CConfig
 from actorrl.algorithms.bc import BC, BCConfig, BCUpdate
 from actorrl.algorithms.playing import evaluate_checkpoint
 from actorrl.data import columns as c
 from actorrl.data.sample_batch import SampleBatch
 from actorrl.envs.check import check_env
 from actorrl.errors import ConfigError
+from actorrl.experiment.run_folder import RunFolder
 from actorrl.offline import dataset
+from actorrl.offline.dataset import DatasetError
+
+
+class Answering(gym.Env):
+    """CartPole's observations, and so many answers."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.observation_space = gym.spaces.Box(-1.0, 1.0, (4,))
+        self.action_space = gym.spaces.Discrete(config["actions"])
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        return np.zeros(4, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        return np.zeros(4, np.float32), 0.0, False, False, {}
 
 
 def record(folder: Path, rows: int = 2000) -> None:
@@ -25,7 +44,7 @@ def record(folder: Path, rows: int = 2000) -> None:
     batch = SampleBatch({c.OBS: obs, c.ACTIONS: (obs[:, 2] > 0).astype(np.int64)})
     folder.mkdir()
     dataset.write_schema(folder, dataset.columns_of(batch), {})
-    dataset.write_shard(folder, 0, batch)
+    dataset.write_shard(folder, "0000-0", 0, batch)
 
 
 def test_the_loss_is_the_mean_negative_log_likelihood(tmp_path: Path) -> None:
@@ -74,7 +93,9 @@ def test_workers_record_what_they_live_through_and_bc_reads_it(tmp_path: Path) -
     with config.build(name="a2c", results=tmp_path) as algo:
         steps = algo.train()["timesteps_total"]
     names = [c.OBS, c.NEXT_OBS, c.ACTIONS, c.REWARDS, c.TERMINATEDS, c.EPS_ID, c.ACTION_LOGP]
-    shards = [dataset.read_shard(shard, names) for shard in dataset.shards(output)]
+    known = dataset.read_schema(output).columns
+    wanted = {name: known[name] for name in names}
+    shards = [dataset.read_shard(shard, wanted) for shard in dataset.shards(output)]
     recorded = sum(shard.count for shard in shards)
     assert recorded >= steps
     rows = shards[0]
@@ -82,7 +103,17 @@ def test_workers_record_what_they_live_through_and_bc_reads_it(tmp_path: Path) -
     consecutive = (rows[c.NEXT_OBS][:-1] == rows[c.OBS][1:]).all(1)
     within = same & ~rows[c.TERMINATEDS][:-1]
     assert consecutive[within].mean() > 0.9, "but where one fragment's rows meet the next's"
-    BCConfig(env="CartPole-v1", input_=str(output)).validate()
+    assert BCConfig(env="CartPole-v1", input_=str(output)).validate() == []
+    for actions, recorded in ((2, True), (3, False)):
+        info = check_env(Answering, {"actions": actions})
+        with (
+            contextlib.nullcontext()
+            if recorded
+            else pytest.raises(
+                ConfigError, match=r"actions <i8 \[\] of Discrete\(2\) were recorded.*Discrete\(3\)"
+            )
+        ):
+            BCConfig(env=Answering, input_=str(output)).check_fits(info)
 
 
 def test_a_file_says_input_as_rllibs_do(tmp_path: Path) -> None:
@@ -99,3 +130,53 @@ def test_a_dataset_of_another_environment_is_refused_before_anything_starts(tmp_
     assert not (tmp_path / "run").exists()
     with pytest.raises(ConfigError, match=r"input: missing"):
         BCConfig(env="CartPole-v1").build(name="run", results=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("output", "why"),
+    [("logdir", "RLlib's word for the run's folder"), (__file__, "not a folder that you may wr")],
+)
+def test_where_nothing_can_be_recorded_is_refused_before_anything_starts(
+    tmp_path: Path, output: str, why: str
+) -> None:
+    config = A2CConfig(env="CartPole-v1", num_workers=0, output=output)
+    with pytest.raises(ConfigError, match=f"^output: .*{why}"):
+        config.build(name="run", results=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_shard_ends_the_run_with_one_sentence(tmp_path: Path) -> None:
+    record(tmp_path / "data")
+    dataset.shards(tmp_path / "data")[0].write_bytes(b"half")
+    config = BCConfig(env="CartPole-v1", input_=str(tmp_path / "data"))
+    with (
+        config.build(name="run", results=tmp_path) as algo,
+        pytest.raises(DatasetError, match=r"shard.* is cut short.* remove it to go on without"),
+    ):
+        algo.train()
+
+
+def losing_its_folder(tmp_path: Path, num_workers: int) -> A2C:
+    """Stopped, it has rows to write and nowhere to write them."""
+    config = A2CConfig(env="CartPole-v1", num_workers=num_workers, output=str(tmp_path / "data"))
+    config.update_from_dict({"num_envs_per_worker": 1, "train_batch_size": 20})
+    algo = config.build(name="run", results=tmp_path)
+    algo.train()
+    (tmp_path / "data").rename(tmp_path / "gone")
+    return algo
+
+
+def test_rows_that_a_worker_cannot_write_at_its_end_are_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    losing_its_folder(tmp_path, num_workers=1).stop()
+    assert "rollout/0 failed at its end: DatasetError" in caplog.text
+    assert "data/schema.json: cannot be written: No such file or directory" in caplog.text
+
+
+def test_such_rows_in_one_process_raise_behind_the_last_status(tmp_path: Path) -> None:
+    algo = losing_its_folder(tmp_path, num_workers=0)
+    with pytest.raises(DatasetError, match="cannot be written"):
+        algo.stop()
+    status = RunFolder.open(tmp_path / "run").read_status()
+    assert status is not None and status.state == "stopped" and status.driver_pid is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment, single_group
+from actorrl.data.sample_batch import SampleBatch
 from actorrl.offline import dataset
 from actorrl.offline.dataset import DatasetError
 from actorrl.offline.reader import DatasetReader
@@ -39,6 +42,19 @@ def fragment(values: list[list[int]], ends: list[list[int]], age: list[int]) -> 
     return Fragment(single_group(columns), int(valid.sum()), 1)
 
 
+def read(shard: Path, names: list[str]) -> SampleBatch:
+    columns = dataset.read_schema(shard.parent).columns
+    return dataset.read_shard(shard, {name: columns[name] for name in names})
+
+
+def write_one_row(folder: Path) -> Path:
+    """The shard."""
+    writer = DatasetWriter(folder, worker_index=0)
+    writer.write(fragment([[1], [2]], [[0]], [0]))
+    writer.flush()
+    return dataset.shards(folder)[0]
+
+
 def test_an_episode_keeps_its_id_over_fragments_and_the_next_one_gets_another(
     tmp_path: Path,
 ) -> None:
@@ -46,7 +62,7 @@ def test_an_episode_keeps_its_id_over_fragments_and_the_next_one_gets_another(
     writer.write(fragment([[1], [2], [3]], [[0], [0]], [0]))
     writer.write(fragment([[3], [4], [10], [11]], [[1], [0], [0]], [2]))  # ends, reset, goes on
     writer.flush()
-    rows = dataset.read_shard(dataset.shards(tmp_path)[0], [c.OBS, c.EPS_ID])
+    rows = read(dataset.shards(tmp_path)[0], [c.OBS, c.EPS_ID])
     assert rows[c.OBS].ravel().tolist() == [1, 2, 3, 10]
     ids = rows[c.EPS_ID]
     assert ids[0] == ids[1] == ids[2] != ids[3]
@@ -61,20 +77,22 @@ def test_fragments_of_whole_episodes_have_as_many_columns_as_there_were_episodes
         ends = [[[0] * envs, [1] * envs]]
         writer.write(fragment(np.array(numbers).T.tolist(), *ends, [0] * envs))
     writer.flush()
-    rows = dataset.read_shard(dataset.shards(tmp_path)[0], [c.OBS, c.EPS_ID])
+    rows = read(dataset.shards(tmp_path)[0], [c.OBS, c.EPS_ID])
     pairs = set(zip(rows[c.OBS].ravel().tolist(), rows[c.EPS_ID].tolist(), strict=True))
     assert len(rows[c.EPS_ID]) == 12
     assert len(pairs) == len({number for number, _ in pairs}) == len({i for _, i in pairs}) == 6
 
 
-def test_ids_of_two_workers_and_of_a_restarted_one_never_meet(tmp_path: Path) -> None:
-    for worker, incarnation in ((0, 1), (0, 2), (1, 1)):
-        writer = DatasetWriter(tmp_path, worker_index=worker, incarnation=incarnation)
-        writer.write(fragment([[1, 2], [3, 4]], [[0, 0]], [0, 0]))
-        writer.flush()
-    assert len(dataset.shards(tmp_path)) == 3
-    ids = [dataset.read_shard(s, [c.EPS_ID])[c.EPS_ID] for s in dataset.shards(tmp_path)]
-    assert len(set(np.concatenate(ids).tolist())) == 6
+def test_two_runs_write_into_one_folder_and_neither_loses_a_row_or_an_id(tmp_path: Path) -> None:
+    """At the same time, and by workers of the same index."""
+    writers = [DatasetWriter(tmp_path, worker_index=worker) for worker in (0, 0, 1)]
+    for _ in range(2):
+        for writer in writers:
+            writer.write(fragment([[1, 2], [3, 4]], [[0, 0]], [0, 0]))
+            writer.flush()
+    assert len(dataset.shards(tmp_path)) == 6
+    ids = [read(shard, [c.EPS_ID])[c.EPS_ID] for shard in dataset.shards(tmp_path)]
+    assert len(np.concatenate(ids)) == len(set(np.concatenate(ids).tolist())) == 12
 
 
 def test_an_epoch_takes_every_row_once_and_epochs_differ_in_order(tmp_path: Path) -> None:
@@ -100,22 +118,39 @@ def test_rows_left_at_an_epochs_end_come_with_the_next(tmp_path: Path) -> None:
 
 
 def test_what_is_no_dataset_or_lacks_a_column_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no such dataset"):
-        DatasetReader(tmp_path / "none", columns=[c.OBS], batch_size=1)
-    with pytest.raises(DatasetError, match="no schema"):
-        DatasetReader(tmp_path, columns=[c.OBS], batch_size=1)
-    writer = DatasetWriter(tmp_path, worker_index=0)
-    writer.write(fragment([[1], [2]], [[0]], [0]))
-    writer.flush()
+    for wrong, why in (
+        (tmp_path / "none", "no such dataset"),
+        ("~no-such-user/data", "no such dataset"),
+        ([], "no dataset is named"),
+        (tmp_path, "no schema.json.*RLlib's JSON files are not read"),
+        (__file__, "no schema.json"),
+    ):
+        with pytest.raises(DatasetError, match=why):
+            DatasetReader(wrong, columns=[c.OBS], batch_size=1)
+    write_one_row(tmp_path)
     with pytest.raises(DatasetError, match="no column 'vf_preds', it has obs"):
         DatasetReader(tmp_path, columns=["vf_preds"], batch_size=1)
 
 
+def test_a_folder_whose_name_is_a_pattern_is_that_folder(tmp_path: Path) -> None:
+    write_one_row(tmp_path / "lr=[1e-3]")
+    assert DatasetReader(tmp_path / "lr=[1e-3]", columns=[c.OBS], batch_size=1).next().count == 1
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [b"", b"\xff\xfe", b'{"format": 1, "col', b'{"format": 1}', b"null", b"[" * 100_000,
+     b'{"format": 1, "columns": null}', b'{"format": 2}'],
+)  # fmt: skip
+def test_a_damaged_schema_is_named(tmp_path: Path, damaged: bytes) -> None:
+    write_one_row(tmp_path)
+    (tmp_path / "schema.json").write_bytes(damaged)
+    with pytest.raises(DatasetError, match=f"{tmp_path}.*(schema|format 2)"):
+        DatasetReader(tmp_path, columns=[c.OBS], batch_size=1)
+
+
 def test_a_damaged_shard_is_named_and_a_pickle_is_not_opened(tmp_path: Path) -> None:
-    writer = DatasetWriter(tmp_path, worker_index=0)
-    writer.write(fragment([[1], [2]], [[0]], [0]))
-    writer.flush()
-    shard = dataset.shards(tmp_path)[0]
+    shard = write_one_row(tmp_path)
     whole = shard.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"\x80\x04N.", b""):
         shard.write_bytes(damaged)
@@ -126,13 +161,65 @@ def test_a_damaged_shard_is_named_and_a_pickle_is_not_opened(tmp_path: Path) -> 
         DatasetReader(tmp_path, columns=[c.OBS], batch_size=1).next()
 
 
-def test_another_run_with_other_columns_may_not_write_into_the_same_folder(tmp_path: Path) -> None:
-    writer = DatasetWriter(tmp_path, worker_index=0)
-    writer.write(fragment([[1], [2]], [[0]], [0]))
+def test_a_shard_of_other_columns_than_its_schemas_is_named(tmp_path: Path) -> None:
+    shard = write_one_row(tmp_path)
+    np.savez(shard, obs=np.zeros((5, 7), np.float32))
+    reader = DatasetReader(tmp_path, columns=[c.OBS], batch_size=1)
+    with pytest.raises(DatasetError, match=rf"{shard.name}: 'obs' is <f4 \[7\].*says <f4 \[1\]"):
+        reader.next()
+
+
+def test_shards_without_a_row_are_told_of_rather_than_read_for_ever(tmp_path: Path) -> None:
+    np.savez(write_one_row(tmp_path), obs=np.zeros((0, 1), np.float32))
+    with pytest.raises(DatasetError, match="no row"):
+        DatasetReader(tmp_path, columns=[c.OBS], batch_size=1).next()
+
+
+def test_datasets_of_several_environments_are_not_mixed(tmp_path: Path) -> None:
+    write_one_row(tmp_path / "one")
+    other = fragment([[1], [2]], [[0]], [0])
+    other.columns[c.OBS] = np.zeros((2, 1, 7), np.float32)
+    writer = DatasetWriter(tmp_path / "other", worker_index=0)
+    writer.write(other)
     writer.flush()
+    with pytest.raises(DatasetError, match=r"other: 'obs' is <f4 \[7\] there and <f4 \[1\] in"):
+        DatasetReader(str(tmp_path / "*"), columns=[c.OBS], batch_size=1)
+
+
+def test_another_run_with_other_columns_may_not_write_into_the_same_folder(tmp_path: Path) -> None:
+    write_one_row(tmp_path)
     other = fragment([[1], [2]], [[0]], [0])
     other.columns[c.OBS] = np.zeros((2, 1, 7), np.float32)
     late = DatasetWriter(tmp_path, worker_index=1)
     late.write(other)
     with pytest.raises(DatasetError, match=r"other columns.*new_obs, obs"):
         late.flush()
+    late = DatasetWriter(tmp_path, worker_index=1, action_space="Discrete(5)")
+    late.write(fragment([[1], [2]], [[0]], [0]))
+    with pytest.raises(DatasetError, match=r"other columns.*\(actions\)"):
+        late.flush()
+
+
+def test_where_nothing_can_be_written_is_told_with_the_reason(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    for folder in (file, file / "data", "\0"):
+        with pytest.raises(DatasetError, match=r"cannot be written: .*choose another folder"):
+            DatasetWriter(folder, worker_index=0)
+    writer = DatasetWriter(tmp_path / "data", worker_index=0)
+    writer.write(fragment([[1], [2]], [[0]], [0]))
+    (tmp_path / "data").rename(tmp_path / "gone")
+    with pytest.raises(DatasetError, match="No such file"):
+        writer.flush()
+
+
+def test_a_full_disk_is_told_of_and_leaves_no_half_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DatasetError, match="No space left on device; make room"):
+        write_one_row(tmp_path)
+    assert list(tmp_path.iterdir()) == []
