@@ -149,7 +149,9 @@ def _merged(current: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 
 def _unknown(config: Config, word: str) -> str:
-    hint = did_you_mean(word, [*_fields(config), *config.ALIASES])
+    fields = _fields(config)
+    spellings = [alias for alias, name in config.ALIASES.items() if name in fields]
+    hint = did_you_mean(word, [*fields, *spellings])
     return f"unknown setting{hint or ', `actorrl config ALGO` lists the accepted ones'}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from typing import Any
 
 
@@ -15,7 +16,7 @@ def found(module_name: str, qualname: str) -> Any:
     module = sys.modules.get(module_name)
     if module is None and module_name not in ("", "__main__"):
         try:
-            module = importlib.import_module(module_name)
+            module = module_of(module_name)
         except ImportError:
             return None
     thing: Any = module
@@ -27,4 +28,27 @@ def found(module_name: str, qualname: str) -> Any:
 def imported(path: str) -> Any:
     """What `module:Name` names. Raises ImportError, AttributeError, ValueError."""
     module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    return getattr(module_of(module), name)
+
+
+def module_of(name: str) -> Any:
+    """Imported. Raises ImportError, whatever the module itself raises; its text says what and
+    where."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise
+    except Exception as error:
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        where = "" if isinstance(error, SyntaxError) else f" ({at.filename}, line {at.lineno})"
+        raise ImportError(f"{name} raises {type(error).__name__}: {error}{where}") from error
+
+
+def read(key: str, given: Any, expected: str) -> tuple[Any, list[str]]:
+    """What a setting holds, imported where it is a path, and what is wrong with that."""
+    if not isinstance(given, str):
+        return given, []
+    try:
+        return imported(given), []
+    except (ImportError, AttributeError, ValueError) as error:
+        return None, [f"{key}: {given!r} cannot be imported ({error}), expected {expected}"]

@@ -87,7 +87,9 @@ class AlgorithmConfig(EvaluationSettings):
     env_config: Annotated[
         dict[str, Any], Meta(description="what the environment's constructor gets")
     ] = msgspec.field(default_factory=dict)
-    seed: Annotated[int, Meta(ge=0, description="random seed; null draws one")] | None = None
+    seed: (
+        Annotated[int, Meta(ge=0, le=2**63 - 1, description="random seed; null draws one")] | None
+    ) = None
 
     num_envs_per_worker: (
         Annotated[
@@ -248,12 +250,10 @@ class AlgorithmConfig(EvaluationSettings):
 
     def _read_callbacks(self) -> list[str]:
         """An import path becomes the class."""
-        given = self.callbacks_class
-        try:
-            if isinstance(given, str):
-                self.callbacks_class = given = import_paths.imported(given)
-        except (ImportError, AttributeError, ValueError) as error:
-            return [f"callbacks: {given!r} cannot be imported ({error}), expected module:Class"]
+        given, wrong = import_paths.read("callbacks", self.callbacks_class, "module:Class")
+        if wrong:
+            return wrong
+        self.callbacks_class = given
         if given is None:
             return []
         if isinstance(given, type) and issubclass(given, DefaultCallbacks):

@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from msgspec import Meta
 
+from actorrl import import_paths
 from actorrl.algorithms.host_settings import HostSettings
+from actorrl.config import shown
 from actorrl.envs.film import INSTALL, missing
 
 
@@ -61,6 +63,16 @@ class EvaluationSettings(HostSettings):
     custom_evaluation_function: Annotated[
         Any, Meta(description="(algorithm, eval_workers) -> metrics, in place of playing episodes")
     ] = None
+
+    def read_settings(self) -> list[str]:
+        """An import path becomes the function."""
+        key, given = "custom_evaluation_function", self.custom_evaluation_function
+        found, wrong = import_paths.read(key, given, "module:function")
+        if not wrong and found is not None and not callable(found):
+            wrong = [f"{key}: {shown(found)} is not accepted, expected a function"]
+        if not wrong:
+            self.custom_evaluation_function = found
+        return [*super().read_settings(), *wrong]
 
     def for_evaluation(self) -> Self:
         """The settings of evaluations: with the environment's of these."""

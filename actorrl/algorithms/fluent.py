@@ -14,7 +14,7 @@ import msgspec
 
 from actorrl.algorithms.foreign_settings import FIXED, NO_EFFECT
 from actorrl.algorithms.spellings import MEANT, OLD, flattened
-from actorrl.config import Config, apply, unshared
+from actorrl.config import Config, apply, shown, unshared
 from actorrl.errors import ConfigError
 from actorrl.rollouts.callbacks import DefaultCallbacks, of_functions
 
@@ -91,7 +91,7 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
         return self._set({"hosts": hosts})
 
     def update_from_dict(self, settings: dict[str, Any]) -> Self:
-        return self._set(dict(settings))
+        return self._set(settings)
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> Self:
@@ -117,6 +117,9 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
 
     def change(self, settings: Mapping[str, Any]) -> list[str]:
         """Set what is good; a line for each mistake, by the key as it was written."""
+        if not isinstance(settings, Mapping):
+            return [f"config: {shown(settings)} is not accepted, expected a mapping of settings"]
+        settings = {str(key): value for key, value in settings.items()}
         is_whole = set(self.__struct_fields__) <= settings.keys()  # nobody has said each of them
         found, lines = flattened(settings, self.__struct_fields__)
         for written, key, value in found:
@@ -167,7 +170,7 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
         """One more, once."""
         self.__dict__["notices"] = list(dict.fromkeys([*self.notices, notice]))
 
-    def _set(self, settings: dict[str, Any]) -> Self:
+    def _set(self, settings: Mapping[str, Any]) -> Self:
         errors = self.change(settings) + self.read_settings()
         if errors:
             raise ConfigError(errors)
@@ -222,7 +225,7 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
         return ((key, getattr(self, key)) for key in self.__struct_fields__)
 
     def update(self, settings: Mapping[str, Any]) -> None:
-        self._set(dict(settings))
+        self._set(settings)
 
     if not TYPE_CHECKING:
 

@@ -31,7 +31,10 @@ NO_EFFECT = frozenset(
         "min_sample_timesteps_per_reporting", "min_train_timesteps_per_reporting",
         "policy_states_are_swappable", "policy_map_capacity", "postprocess_inputs",
         "enable_async_evaluation", "evaluation_force_reset_envs_before_iteration",
-        "ope_split_batch_by_episode", "extra_python_environs_for_driver",
+        "ope_split_batch_by_episode", "sampler_perf_stats_ema_coef", "enable_tf1_exec_eagerly",
+        # Datasets are compressed, in shards, and say themselves what is in them.
+        "output_compress_columns", "output_max_file_size", "actions_in_input_normalized",
+        "offline_sampling", "extra_python_environs_for_driver",
         "extra_python_environs_for_worker",
         # Workers that die are started again here, within limits of the runtime's own.
         "recreate_failed_workers", "recreate_failed_env_runners", "restart_failed_env_runners",
@@ -65,6 +68,12 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "action_mask_key": ("action_mask",),
     "fake_sampler": (False,),
     "logger_creator": (None,),  # of `build`
+    "env_task_fn": (None,),
+    "worker_cls": (None,),
+    "torch_compile_worker": (False,),
+    "rl_module_spec": (None,),
+    "_rl_module_spec": (None,),
+    "algorithm_config_overrides_per_module": ({}, None),
     "_fake_gpus": (False,),
     "custom_resources_per_worker": (None, {}),
     "_disable_action_flattening": (False,),
@@ -72,6 +81,9 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "observation_fn": (None,),
     "input_": ("sampler",),
     "input": ("sampler",),
+    "input_config": ({}, None),
+    "input_evaluation": ([], None),
+    "output_config": ({}, None),
     "off_policy_estimation_methods": (None, {}, []),
     "export_native_model_files": (False,),  # `export_policy_model`
     "checkpoint_trainable_policies_only": (False,),

@@ -37,6 +37,11 @@ def specs_of(policies: Any) -> dict[str, PolicySpec]:
     if policies is None:
         return {}
     if not isinstance(policies, Mapping):
+        if isinstance(policies, str) or not isinstance(policies, Collection):
+            raise ConfigError(
+                f"policies: {policies!r} is not accepted, expected a dict of policies by id, or a"
+                " list of ids"
+            )
         policies = dict.fromkeys(policies)
     specs, errors = {}, []
     for name, given in policies.items():

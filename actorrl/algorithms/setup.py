@@ -12,6 +12,7 @@ import numpy as np
 from actorrl.algorithms import multi_agent
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.multi_agent import PolicySpec
+from actorrl.config import shown
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.envs.check import EnvInfo
 from actorrl.errors import ConfigError
@@ -220,5 +221,8 @@ def as_config(
     if config is None or isinstance(config, dict):
         config = config_class().update_from_dict(config or {})
     elif not isinstance(config, config_class):
-        raise ConfigError(f"config: {type(config).__name__} is not {config_class.__name__}")
+        raise ConfigError(
+            f"config: {shown(config)} is not accepted, expected a {config_class.__name__} or a dict"
+            " of settings"
+        )
     return config.copy().environment(env) if env is not None else config

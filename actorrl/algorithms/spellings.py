@@ -121,6 +121,7 @@ _AS_IT_IS: dict[str, dict[str, Any]] = {
         "observation_fn": None,
         "replay_mode": "independent",
         "policy_map_capacity": _ANY,
+        "policy_map_cache": _ANY,
     },
 }
 
@@ -171,6 +172,12 @@ def _joined(
             found.append(Given("use_kl_loss", "kl_coeff", _KL_COEFF if uses else 0.0))
     if settings.get("training_intensity", 0) is None:  # RLlib's default: as it comes
         del settings["training_intensity"]
+    for name in ("min_time_s_per_iteration", "min_time_s_per_reporting", "min_iter_time_s"):
+        if settings.get(name, 0) is None:  # RLlib's word for none
+            settings[name] = 0.0
+    if "vf_share_layers" in settings and "vf_loss_coeff" in fields:
+        shared = settings.pop("vf_share_layers")
+        found.append(Given("vf_share_layers", "model.vf_share_layers", shared))
     if "hiddens" in settings and "dueling" in fields:
         found.append(Given("hiddens", "model.post_fcnet_hiddens", settings.pop("hiddens")))
     return settings, found, lines

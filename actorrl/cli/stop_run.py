@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ def command(run: str | None, results: str | None) -> int:
             )
             return EXIT_STRAYS
         time.sleep(0.1)
-    click.echo(f"stopped; to go on: actorrl resume {folder.path}")
+    click.echo(f"stopped; to go on: actorrl resume {shlex.quote(str(folder))}")
     return EXIT_OK
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 
+from actorrl import import_paths
 from actorrl.config import did_you_mean
 from actorrl.errors import ConfigError
 
@@ -82,7 +83,11 @@ def resolve(env: EnvLike) -> Resolved:
         return Resolved(_import_path(env), env, None)
     env_id, notice = successor(env)
     if not known(env_id):
-        raise ConfigError(f"env: unknown environment '{env}'{did_you_mean(env, _names())}")
+        hint = did_you_mean(env, _names()) or (
+            ", expected a name that `actorrl list envs` has, one given to register_env, or"
+            " package.module:Class"
+        )
+        raise ConfigError(f"env: unknown environment '{env}'{hint}")
     return Resolved(env_id, env_id, notice)
 
 
@@ -245,6 +250,6 @@ def _import_path(path: str) -> Creator:
 
 def _import(module_name: str) -> Any:
     try:
-        return importlib.import_module(module_name)
-    except ImportError as error:
+        return import_paths.module_of(module_name)
+    except (ImportError, ValueError) as error:
         raise ConfigError(f"env: cannot import '{module_name}': {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class ResultWriter:
             folder = self._result_file.parent
             raise RunFailed(
                 f"{folder}: its results cannot be written ({error.strerror}). Make room, then go on"
-                f" from its newest checkpoint: actorrl resume {folder.name}"
+                f" from its newest checkpoint: actorrl resume {shlex.quote(str(folder))}"
             ) from error
 
     def rewind(self, training_iteration: int) -> int:

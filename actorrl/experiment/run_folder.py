@@ -15,6 +15,7 @@ videos/  logs/  logs/<role>-<index>.log
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -245,7 +246,7 @@ def _checked_name(results_dir: Path, name: str) -> Path:
 def _exists(path: Path) -> RunFolderError:
     return RunFolderError(
         f"{path}: this run folder exists already and is not overwritten. "
-        f"Choose another --name, or go on with it: actorrl resume {path.name}"
+        f"Choose another --name, or go on with it: actorrl resume {shlex.quote(str(path))}"
     )
 
 

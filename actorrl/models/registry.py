@@ -4,7 +4,7 @@ names: the driver turns them into classes (`resolve`), which travel to the worke
 from __future__ import annotations
 
 from actorrl import import_paths
-from actorrl.config import did_you_mean
+from actorrl.config import did_you_mean, shown
 from actorrl.models.model_config import ModelConfig
 
 _CALLS = {
@@ -31,7 +31,10 @@ def resolve(config: ModelConfig) -> list[str]:
     lines = []
     for setting in _registered:
         value = getattr(config, setting)
+        if value is None or isinstance(value, type):
+            continue
         if not isinstance(value, str):
+            lines.append(f"{setting}: {shown(value)} is not accepted, expected a class or its name")
             continue
         found = _find(setting, value)
         if found is None:
@@ -61,11 +64,19 @@ def _unknown(setting: str, value: str) -> str:
         module_name, _, qualname = value.partition(":")
         name = qualname.rpartition(".")[2]
         return (
-            f"the class {qualname} (of {module_name}) cannot be imported here, expected it to be"
-            f" registered: {_CALLS[setting]}({name!r}, {name})"
+            f"the class {qualname} (of {module_name}) cannot be imported here{_why(value)},"
+            f" expected it to be registered: {_CALLS[setting]}({name!r}, {name})"
         )
     hint = did_you_mean(value, _registered[setting])
     return (
         f"{value!r} is not registered{hint or ','} expected a class, 'module:Class', or a name "
         f"given to {_CALLS[setting]}"
     )
+
+
+def _why(path: str) -> str:
+    try:
+        found = import_paths.imported(path)
+    except (ImportError, AttributeError, ValueError) as error:
+        return f" ({error})"
+    return f" ({type(found).__name__}, no class)"

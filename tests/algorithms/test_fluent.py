@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from pathlib import Path
 
@@ -132,6 +133,45 @@ def test_what_rllib_says_in_two_settings_is_one_here() -> None:
     ]
     per_worker = {"exploration_config": {"epsilon_timesteps": 5}, "num_atoms": 1}
     assert config_class("APEX")().change(per_worker) == []
+
+
+def test_rllibs_defaults_of_offline_data_and_of_what_is_not_here_are_accepted() -> None:
+    offline = {"input_config": {}, "actions_in_input_normalized": False, "input_evaluation": []}
+    offline |= {"output_config": {}, "output_compress_columns": ["obs"], "output_max_file_size": 9}
+    other = {"env_task_fn": None, "worker_cls": None, "min_time_s_per_reporting": None}
+    config = PPOConfig.from_dict({**offline, **other, "vf_share_layers": True})
+    assert (config.min_time_s_per_iteration, config.model.vf_share_layers) == (0.0, True)
+    assert lines_of(PPOConfig(), output_config={"format": "json"}, input_evaluation=["is"]) == [
+        "output_config: {'format': 'json'} is not accepted, expected {}",
+        "input_evaluation: ['is'] is not accepted, expected []",
+    ]
+
+
+def test_what_is_no_mapping_no_function_or_too_large_is_told_of() -> None:
+    for wrong in (None, 3, "lr", [("lr", 1.0)]):
+        with pytest.raises(ConfigError, match=r"^config: .* expected a mapping of settings"):
+            PPOConfig().update_from_dict(wrong)
+    with pytest.raises(ConfigError, match=r"^config: 'lr' is not accepted, expected a PPOConfig"):
+        PPO("lr", env="CartPole-v1")
+    assert lines_of(PPOConfig(), **{"seed": 2**63})[0].startswith("seed: 9223372036854775808 is no")
+    with pytest.raises(ConfigError, match="1: unknown setting"):
+        PPOConfig.from_dict({1: 2})
+    for wrong in (3, "shared"):
+        for settings in ({"policies": wrong}, {"multiagent": {"policies": wrong}}):
+            config = PPOConfig.from_dict(settings)
+            assert config.validate()[0].startswith(f"policies: {wrong!r} is not accepted, expected")
+    assert lines_of(PPOConfig(), custom_eval_function=3) == [
+        "custom_evaluation_function: 3 is not accepted, expected a function"
+    ]
+    config = PPOConfig.from_dict({"custom_eval_function": "json:dumps"})
+    assert config.custom_evaluation_function is json.dumps
+    with pytest.raises(ConfigError, match=r"model.custom_model: 3 is not accepted, expected a cl"):
+        PPOConfig().training(model={"custom_model": 3}).environment("CartPole-v1").build()
+
+
+def test_a_spelling_of_a_setting_that_an_algorithm_has_not_is_no_hint() -> None:
+    (line,) = lines_of(config_class("BC")(), **{"lambda": 1.0})
+    assert line == "lambda: unknown setting, `actorrl config ALGO` lists the accepted ones"
 
 
 def test_what_such_a_dict_holds_that_cannot_be_is_refused_by_its_own_key() -> None:

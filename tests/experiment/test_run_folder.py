@@ -64,10 +64,11 @@ def test_a_new_folder_is_private_and_has_the_promised_subfolders(tmp_path):
 
 
 def test_an_existing_folder_is_refused_and_the_message_says_what_to_do(tmp_path, run):
-    with pytest.raises(
-        RunFolderError, match=r"exists already.*--name.*actorrl resume run"
-    ) as error:
+    with pytest.raises(RunFolderError, match=r"exists already.*--name.*actorrl resume /.*/run$"):
         RunFolder.create(run.path.parent, "run")
+    RunFolder.create(run.path.parent, "my run")
+    with pytest.raises(RunFolderError, match=r"actorrl resume '/.*/my run'$") as error:
+        RunFolder.create(run.path.parent, "my run")
     assert error.value.exit_code == EXIT_USAGE
 
 
