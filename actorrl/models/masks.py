@@ -1,6 +1,8 @@
 """Action masks: the first elements of an observation, which say what actions are allowed.
 
-N rows, n logits, M = n elements of a mask, above 0 where the action may be taken.
+N rows, n logits, M = n elements of a mask, above 0 where the action may be taken. A mask without
+any allows all: many environments show one at an end, and a truncation bootstraps from there, where
+MASKED is no action's value.
 """
 
 from __future__ import annotations
@@ -49,9 +51,11 @@ def unmasked(obs: Tensor, mask_size: int, body: nn.Module) -> Tensor:
 
 def masked(logits: Tensor, obs: Tensor) -> Tensor:
     """Logits [N, n], those of forbidden actions MASKED; the mask leads obs [N, n + ...]."""
-    return torch.where(obs[:, : logits.shape[1]] > 0, logits, MASKED)
+    allowed = obs[:, : logits.shape[1]] > 0
+    return torch.where(allowed | ~allowed.any(dim=1, keepdim=True), logits, MASKED)
 
 
 def masked_numpy(logits: NDArray[np.float32], obs: NDArray[Any]) -> NDArray[np.float32]:
     """The same in NumPy."""
-    return np.where(obs[:, : logits.shape[1]] > 0, logits, np.float32(MASKED))
+    allowed = obs[:, : logits.shape[1]] > 0
+    return np.where(allowed | ~allowed.any(axis=1, keepdims=True), logits, np.float32(MASKED))

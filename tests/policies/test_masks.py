@@ -109,6 +109,25 @@ def test_discrete_sac_obeys_masks():
     assert (probabilities[:, [0, 2]] == 0).all()
 
 
+@pytest.mark.parametrize("activation", ["tanh", "silu"])  # in NumPy and in torch
+def test_a_mask_that_allows_nothing_leaves_values_to_bootstrap_from(activation):
+    space, config = (
+        preprocessor_for(SPACES["vector"]).space,
+        ModelConfig(fcnet_activation=activation),
+    )
+    nothing, all_ = (np.array([[m] * 4 + [0.1, 0.2, 0.3]], np.float32) for m in (0, 1))
+    actor_critic = ActorCriticPolicy(space, Discrete(4), model_config=config)
+    q, sac = QPolicy(space, Discrete(4), 1, config), SACPolicy(space, Discrete(4), 1, config)
+    for values in (
+        lambda obs: actor_critic.act(obs).extras[c.ACTION_DIST_INPUTS],
+        lambda obs: q.act(obs).extras[c.Q_VALUES],
+        lambda obs: q.q_values(torch.from_numpy(obs)).detach().numpy(),
+        lambda obs: sac.q_values(torch.from_numpy(obs))[0].detach().numpy(),
+    ):
+        np.testing.assert_array_equal(values(nothing), values(all_))
+        assert np.abs(values(nothing)).max() < 10
+
+
 @pytest.mark.parametrize(
     ("actions", "message"),
     [
