@@ -103,7 +103,10 @@ class Counted:
         self._moved = bool(np.any(start))
 
     def to_env(self, actions: Array) -> Array:
-        return actions + self._start if self._moved else actions
+        if self._moved:
+            return actions + self._start
+        # An environment may change the arrays that it is given (`action -= 1`), not what is stored.
+        return actions.copy() if self.shape else actions
 
     def from_env(self, actions: Any) -> Array:
         return np.asarray(np.asarray(actions) - self._start, self.dtype)

@@ -48,6 +48,17 @@ def assert_same(a, b):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["multi-discrete", "multi-binary", "tuple in tuple"])
+def test_an_environment_that_changes_its_action_in_place_leaves_what_is_stored(name):
+    layout = action_layout(SPACES[name])
+    stored = layout.from_env([SPACES[name].sample() for _ in range(2)])
+    before = stored.copy()
+    for action in layout.to_env(stored):
+        part = action[0] if isinstance(action, tuple) else action
+        part += 1
+    np.testing.assert_array_equal(stored, before)
+
+
 def test_minus_one_is_low_and_one_is_high_and_beyond_is_clipped():
     layout = action_layout(SPACES["box"])
     stored = np.array([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.0], [-9.0, 9.0]], np.float32)
