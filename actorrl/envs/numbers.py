@@ -11,8 +11,11 @@ import numpy as np
 
 
 def reward_number(reward: Any) -> float:
-    """Raises TypeError or ValueError, in a sentence, for what is no finite number."""
+    """Of an array with one element that one. Raises ValueError, in a sentence, for what is no
+    finite number."""
     try:
+        if isinstance(reward, np.ndarray):
+            reward = reward.item()
         number = math.nan if isinstance(reward, str | bytes) else float(reward)
     except (TypeError, ValueError):
         number = math.nan

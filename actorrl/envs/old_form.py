@@ -1,7 +1,7 @@
 """Environments of the old Gym: reset() -> obs, step() -> (obs, reward, done, info).
 
-Told by what `reset` takes: nothing of the old Gym's knows `options`, and little of it `seed`. What
-only looks like one is passed through as it is.
+Told by what `reset` takes: little of the old Gym's knows `seed` and `options`. What only looks like
+one is passed through as it is.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 
 NOTICE = "speaks the old Gym's form (observation alone, one done flag): wrapped into Gymnasium's"
+_LATE = "return_info"  # the last of the old Gym's versions took it, and knew seed and options
 _PARTS = ("reset", "step", "observation_space", "action_space")
 
 
@@ -40,7 +41,8 @@ def _may_be_old(env: Any) -> bool:
         return False
     if not isinstance(env, gym.Env):
         return True
-    return not takes(env.reset, "seed") or not takes(env.reset, "options")
+    parameters = inspect.signature(env.reset).parameters
+    return not (takes(env.reset, "seed") and takes(env.reset, "options")) or _LATE in parameters
 
 
 class OldForm(gym.Env[Any, Any]):
@@ -69,8 +71,10 @@ class OldForm(gym.Env[Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        if "seed" not in self._taken and seed is not None and hasattr(self.env, "seed"):
-            self.env.seed(seed)
+        if "seed" not in self._taken and seed is not None:
+            tell = getattr(self.env, "seed", None)
+            if callable(tell):  # and no number of the user's
+                tell(seed)
         given = {"seed": seed, "options": options}
         returned = self.env.reset(**{name: given[name] for name in self._taken})
         if isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], dict):

@@ -14,6 +14,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from actorrl.envs.numbers import reward_number
+from actorrl.envs.old_form import todays_form
 from actorrl.envs.registry import EnvContext, EnvLike, make_env, resolve
 from actorrl.errors import ConfigError
 
@@ -36,7 +38,7 @@ class WithPrevious:
         self._clipped = clipped
 
     def __call__(self, context: EnvContext) -> gym.Env[Any, Any]:
-        return _Telling(make_env(self._env, context), self)
+        return _Telling(todays_form(make_env(self._env, context)), self)
 
     def joined(self, obs: Any, space: gym.Space[Any], action: Any, reward: Any) -> dict[str, Any]:
         """What a policy observes; None as action or reward: an episode's start. Beside the keys of
@@ -71,7 +73,8 @@ class _Telling(gym.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> Any:
         obs, reward, *flags, info = self.env.step(action)
-        return self._telling.joined(obs, self.action_space, action, reward), reward, *flags, info
+        seen = self._telling.joined(obs, self.action_space, action, reward_number(reward))
+        return seen, reward, *flags, info
 
 
 def _without_bounds(space: gym.Space[Any]) -> gym.Space[Any]:

@@ -83,6 +83,28 @@ class SeededAlone(OldGymnasium):
         return np.zeros(1, np.float32)
 
 
+class Latest(OldGymnasium):
+    """Of the old Gym's last versions, which knew seed and options already. Its `seed` is a number
+    of its own."""
+
+    seed = 5
+
+    def reset(self, *, seed: Any = None, return_info: bool = False, options: Any = None) -> Any:
+        return np.zeros(1, np.float32)
+
+
+def test_the_old_gyms_last_versions_run_too() -> None:
+    class Unseeded(Latest):
+        def reset(self) -> Any:  # type: ignore[override]
+            return np.zeros(1, np.float32)
+
+    for env in (Latest, Unseeded):
+        assert any("old Gym" in notice for notice in check_env(env).notices)
+        vector = make_vector(env, {}, 1, seed=7)
+        assert vector.reset().shape == (1, 1)
+        assert vector.step(np.zeros(1, np.int64)).terminateds.all()
+
+
 class OfToday(SeededAlone):
     """Gymnasium's form in all but the `options`."""
 

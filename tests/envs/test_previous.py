@@ -68,3 +68,24 @@ def test_ataris_frames_are_refused() -> None:
     pytest.importorskip("ale_py")
     with pytest.raises(ConfigError, match="not with Atari"):
         WithPrevious("ALE/Pong-v5", action=True, reward=False)
+
+
+class OldGym:
+    """The old Gym's form, paid by an array."""
+
+    observation_space = spaces.Box(0, 9, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def reset(self) -> Any:
+        return np.zeros(1, np.float32)
+
+    def step(self, action: int) -> Any:
+        return np.ones(1, np.float32), np.array([0.5]), False, {}
+
+
+def test_environments_of_the_old_gym_say_it_too() -> None:
+    env = WithPrevious(OldGym, action=True, reward=True)(EnvContext({}))
+    assert env.observation_space.contains(env.reset(seed=0)[0])
+    obs = env.step(1)[0]
+    assert env.observation_space.contains(obs)
+    assert (obs["prev_action"], obs["prev_reward"]) == (1, 0.5)

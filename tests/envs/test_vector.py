@@ -224,6 +224,14 @@ def test_what_is_no_number_is_refused_at_once_and_not_with_a_stack_of_ours(retur
     assert caught.value.user_traceback == ""
 
 
+@pytest.mark.parametrize("reward", [2, True, np.float64(2), np.array(2), np.array([[2.0]])])
+def test_a_reward_may_be_any_one_number(reward):
+    vector = make_vector(Later, {"reward": reward}, 2)
+    vector.reset()
+    rewards = [vector.step(np.zeros(2, np.int64)).rewards[1] for _ in range(3)]
+    assert rewards == [1.0, 1.0, 1.0 if reward is True else 2.0]
+
+
 @pytest.mark.parametrize("phase", ["reset", "step"])
 def test_a_first_observation_outside_its_space_is_refused(phase):
     class Outside(ConstantReward):
