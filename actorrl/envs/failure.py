@@ -34,6 +34,11 @@ def place(worker_index: int, env_index: int | None) -> str:
     return f"{which} of worker {worker_index}" if worker_index else which
 
 
+def small_seed(seed: int) -> int:
+    """One that simulators in C take, too (31 bits), and NumPy's RandomState (32)."""
+    return seed % 2**31
+
+
 def successors_seed(seed: int | None, number: int) -> int | None:
     """That of an environment which takes the place of one that failed, the `number`-th: not its
     predecessor's, whose episodes it would repeat."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from actorrl.envs.failure import Phase, failure, successors_seed
+from actorrl.envs.failure import Phase, failure, small_seed, successors_seed
 from actorrl.envs.numbers import reward_number
 from actorrl.envs.old_form import takes, todays_form
 from actorrl.envs.recreating import Recreating
@@ -70,28 +70,37 @@ def make_multi_agent(env_name_or_creator: Any) -> type[MultiAgentEnv]:
             self.envs = [todays_form(make_env(found, context)) for _ in range(count)]
             self.observation_space = self.envs[0].observation_space
             self.action_space = self.envs[0].action_space
+            self.metadata = self.envs[0].metadata
             self._over: set[int] = set()
 
         def reset(
             self, *, seed: int | None = None, options: dict[str, Any] | None = None
         ) -> tuple[dict[Any, Any], dict[Any, Any]]:
             self._over = set()
-            seeds = [None if seed is None else seed * len(self.envs) + i for i in range(len(self))]
+            seeds: list[int | None] = [None] * len(self)
+            if seed is not None:
+                seeds = [small_seed(seed * len(self) + i) for i in range(len(self))]
             started = [env.reset(seed=s) for env, s in zip(self.envs, seeds, strict=True)]
-            return {i: s[0] for i, s in enumerate(started)}, {}
+            obs, infos = zip(*started, strict=True)
+            return dict(enumerate(obs)), dict(enumerate(infos))
 
         def step(self, action_dict: dict[Any, Any]) -> Any:
-            obs, rewards, terminateds, truncateds = {}, {}, {}, {}
+            obs, rewards, terminateds, truncateds, infos = {}, {}, {}, {}, {}
             for i, action in action_dict.items():
-                obs[i], rewards[i], terminateds[i], truncateds[i], _ = self.envs[i].step(action)
+                told = self.envs[i].step(action)
+                obs[i], rewards[i], terminateds[i], truncateds[i], infos[i] = told
                 if terminateds[i] or truncateds[i]:
                     self._over.add(i)
             over = len(self._over) == len(self.envs)
             terminateds[ALL], truncateds[ALL] = over, False
-            return obs, rewards, terminateds, truncateds, {}
+            return obs, rewards, terminateds, truncateds, infos
 
         def __len__(self) -> int:
             return len(self.envs)
+
+        def render(self, *args: Any, **kwargs: Any) -> Any:
+            """The first one's."""
+            return self.envs[0].render()
 
         def close(self) -> None:
             for env in self.envs:
@@ -165,10 +174,12 @@ class MultiAgentVector(Recreating):
         """A new episode in environment i; its first one starts from the seed."""
         env = self.envs[i]
         try:
-            seed = self._seeds[i]
-            if seed is not None and not self._started[i] and takes(env.reset, "seed"):
-                returned = env.reset(seed=seed)
+            seed = None if self._started[i] else self._seeds[i]
+            if seed is not None and takes(env.reset, "seed"):
+                returned = env.reset(seed=small_seed(seed))
             else:
+                if seed is not None and callable(getattr(env, "seed", None)):
+                    env.seed(small_seed(seed))  # the old form
                 returned = env.reset()
             self._started[i] = True
             obs = returned[0] if isinstance(returned, tuple) else returned

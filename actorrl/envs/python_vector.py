@@ -11,7 +11,7 @@ import numpy as np
 
 from actorrl import copies
 from actorrl.data.columns import OBS
-from actorrl.envs.failure import Phase, failure, successors_seed
+from actorrl.envs.failure import Phase, failure, small_seed, successors_seed
 from actorrl.envs.multi_agent import MultiAgentEnv
 from actorrl.envs.numbers import WrongNumber, check_bounds, check_numbers, reward_number
 from actorrl.envs.old_form import notice_about, todays_form
@@ -159,7 +159,7 @@ class PythonVector(Recreating):
 
     def _reset_one(self, i: int, seed: int | None) -> Any:
         try:
-            returned = self.envs[i].reset(seed=seed)
+            returned = self.envs[i].reset(seed=None if seed is None else small_seed(seed))
             if not isinstance(returned, tuple) or len(returned) != 2:
                 raise TypeError("reset() must return (obs, info), as Gymnasium's API says")
             return self._checked(returned[0], "reset")

@@ -74,11 +74,41 @@ def test_copies_know_their_place_in_the_run_and_may_be_of_the_old_gym() -> None:
     assert config["num_agents"] == 2, "the caller's stays as it is"
 
 
+class Drawn(gym.Env):
+    """Numbers its steps in its infos, and draws them."""
+
+    observation_space, action_space = OldGym.observation_space, OldGym.action_space
+    metadata = {"render_fps": 7}
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        self.t = 0
+        return np.zeros(2, np.float32), {"t": 0}
+
+    def step(self, action: Any) -> Any:
+        self.t += 1
+        return np.zeros(2, np.float32), 1.0, False, False, {"t": self.t}
+
+    def render(self) -> Any:
+        return self.t
+
+
+def test_copies_hand_on_infos_and_the_first_is_drawn() -> None:
+    copies: Any = make_multi_agent(Drawn)(EnvContext({"num_agents": 2}))
+    assert copies.reset()[1] == {0: {"t": 0}, 1: {"t": 0}}
+    assert copies.step({1: 0})[-1] == {1: {"t": 1}}
+    copies.step({0: 0, 1: 0})
+    assert copies.render() == 1 and copies.metadata == {"render_fps": 7}
+
+
 class Old(MultiAgentEnv):
     """RLlib's form before terminations and truncations; no constructor of the base is called."""
 
     def __init__(self, config: Any) -> None:
         self.agents = ["a", "b"]
+        self.seeds: list[int] = []
+
+    def seed(self, seed: int) -> None:
+        self.seeds.append(seed)
 
     def reset(self) -> Any:  # type: ignore[override]
         return {agent: np.zeros(1) for agent in self.agents}
@@ -95,6 +125,8 @@ def test_rllibs_old_form_works_with_one_notice() -> None:
     assert tick.ended and tick.all_terminated
     assert tick.terminateds == {"a": True} and tick.truncateds == {}
     assert len(old.notices) == 1 and "old form" in old.notices[0]
+    old.reset(0)
+    assert old.envs[0].seeds == [7], "before its first episode"
 
 
 class Wrong(Old):

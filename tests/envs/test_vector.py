@@ -4,8 +4,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from actorrl.envs.multi_agent import MultiAgentVector, make_multi_agent
 from actorrl.envs.native_vector import NativeVector
 from actorrl.envs.python_vector import PythonVector
+from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import make_vector
 from actorrl.errors import EnvironmentFailure
 from actorrl.testing.probe_envs import Chain, ConstantReward, CountingEnv
@@ -125,6 +127,25 @@ def test_the_seed_given_when_made_counts_for_the_first_reset_only():
     first, second = vector.reset(), vector.reset()
     assert (first != second).any()
     np.testing.assert_array_equal(vector.reset(seed=3), first)
+
+
+class SeededInC(ConstantReward):
+    """Its simulator takes a seed of 31 bits."""
+
+    def reset(self, *, seed=None, options=None):
+        self.seed = None if seed is None else np.int32(seed)
+        return super().reset(seed=seed)
+
+
+@pytest.mark.parametrize("seed", [2**31 - 1, 2**32 - 1])
+def test_seeds_fit_into_31_bits(seed):
+    vector = make_vector(SeededInC, {}, 3, seed=seed)
+    vector.reset()
+    assert len({env.seed for env in vector.envs}) == 3
+    copies = make_multi_agent(SeededInC)(EnvContext({"num_agents": 3}))
+    several = MultiAgentVector(lambda context: copies, [EnvContext()], seed=seed)
+    several.reset(0)
+    assert len({env.seed for env in copies.envs}) == 3
 
 
 def test_actions_and_observations_that_count_from_elsewhere_are_moved():
