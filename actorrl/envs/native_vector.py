@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import load_env_creator
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from actorrl.envs.failure import failure
 from actorrl.envs.preprocessors import preprocessor_for
@@ -26,24 +26,11 @@ class NativeVector:
     last_failure = ""
     autoreset: Autoreset = "next_step"
 
-    def __init__(
-        self, env_id: str, contexts: Sequence[EnvContext], *, seed: int | None = None
-    ) -> None:
-        self.num_envs = len(contexts)
-        self._worker_index = contexts[0].worker_index
+    def __init__(self, env: VectorEnv, worker_index: int, *, seed: int | None = None) -> None:
+        self.env = env
+        self.num_envs = env.num_envs
+        self._worker_index = worker_index
         self._seed = seed
-        try:
-            self.env = gym.make_vec(
-                env_id,
-                num_envs=self.num_envs,
-                # Never left to Gymnasium: its choice differs from environment to environment.
-                vectorization_mode="vector_entry_point",
-                **contexts[0],
-            )
-        except Exception as error:
-            raise failure(error, "make", self._worker_index, None) from error
-        mode = self.env.metadata.get("autoreset_mode")
-        assert mode is AutoresetMode.NEXT_STEP, f"{env_id} resets in mode {mode}"
         self._preprocessor = preprocessor_for(self.env.single_observation_space)
         self.observation_space = self._preprocessor.space
         self.action_space, self._first_action = zero_based(self.env.single_action_space)
@@ -75,6 +62,31 @@ class NativeVector:
 
     def close(self) -> None:
         self.env.close()
+
+
+def make_native(
+    env_id: str, contexts: Sequence[EnvContext], *, seed: int | None = None
+) -> NativeVector | None:
+    """None where its vectoriser does otherwise than we step: it resets in another mode, or its
+    observations and actions are no arrays."""
+    worker = contexts[0].worker_index
+    try:
+        env = gym.make_vec(
+            env_id,
+            num_envs=len(contexts),
+            # Never left to Gymnasium: its choice differs from environment to environment.
+            vectorization_mode="vector_entry_point",
+            **contexts[0],
+        )
+    except Exception as error:
+        raise failure(error, "make", worker, None) from error
+    spaces = (env.single_observation_space, env.single_action_space)
+    if env.metadata.get("autoreset_mode") is AutoresetMode.NEXT_STEP and all(
+        space.shape is not None for space in spaces
+    ):
+        return NativeVector(env, worker, seed=seed)
+    env.close()
+    return None
 
 
 def native_entry_point(env_id: str, env_config: Mapping[str, Any]) -> bool:

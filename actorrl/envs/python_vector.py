@@ -132,13 +132,12 @@ class PythonVector(Recreating):
     def _make(self, i: int) -> gym.Env[Any, Any]:
         try:
             env = self._creator(self.contexts[i])
-            if not isinstance(env, MultiAgentEnv):
+            if not isinstance(env, MultiAgentEnv | gym.vector.VectorEnv):
                 env = todays_form(env)
             if not isinstance(env, gym.Env):
-                several = isinstance(env, MultiAgentEnv)
                 raise TypeError(
                     f"expected a gymnasium.Env, got a {type(env).__module__}.{type(env).__name__}"
-                    f"{': say .multi_agent(policies=...)' if several else ''}"
+                    f"{_way_out(env)}"
                 )
         except Exception as error:
             raise self._failure(error, "make", i) from error
@@ -217,6 +216,15 @@ class PythonVector(Recreating):
 
     def _failure(self, error: Exception, phase: Phase, i: int) -> EnvironmentFailure:
         return failure(error, phase, self.contexts[i].worker_index, i)
+
+
+def _way_out(env: Any) -> str:
+    """What to do with one of another kind."""
+    if isinstance(env, MultiAgentEnv):
+        return ": say .multi_agent(policies=...)"
+    if isinstance(env, gym.vector.VectorEnv):
+        return ": register an id with it as vector_entry_point, and as entry_point a single one"
+    return ""
 
 
 def zero_based(space: gym.Space[Any]) -> tuple[gym.Space[Any], int]:

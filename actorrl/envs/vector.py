@@ -85,7 +85,7 @@ def make_vector(
     """
     native = native and not recreate_failed and render_mode is None
     from actorrl.envs.atari import make_atari_python, make_atari_vector
-    from actorrl.envs.native_vector import NativeVector, native_entry_point
+    from actorrl.envs.native_vector import make_native, native_entry_point
     from actorrl.envs.python_vector import PythonVector
 
     env_config = dict(env_config or {})
@@ -105,7 +105,9 @@ def make_vector(
                 env, contexts, seed=seed, autoreset=mode, recreate_failed=recreate_failed
             )
         if native and autoreset != "same_step" and native_entry_point(env, env_config):
-            return NativeVector(env, contexts, seed=seed)
+            vector = make_native(env, contexts, seed=seed)
+            if vector is not None:
+                return vector
     return PythonVector(
         lambda context: make_env(env, context),
         contexts,

@@ -301,6 +301,43 @@ def test_something_that_is_no_environment_is_named():
         make_vector(lambda context: 3, {}, 1)
 
 
+class OfAnotherMind(gym.vector.VectorEnv):
+    """Says nothing of how it resets."""
+
+    def __init__(self, num_envs=1, mode=None, is_dict=False):
+        self.num_envs = num_envs
+        self.metadata = {"autoreset_mode": mode}
+        self.single_observation_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        if is_dict:
+            self.single_observation_space = gym.spaces.Dict(a=self.single_observation_space)
+        self.single_action_space = gym.spaces.Discrete(2)
+        self.observation_space = self.action_space = None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"mode": gym.vector.AutoresetMode.SAME_STEP},
+        {"mode": gym.vector.AutoresetMode.NEXT_STEP, "is_dict": True},
+    ],
+)
+def test_a_vectoriser_that_steps_otherwise_than_we_do_is_left_alone(settings):
+    def single(**config):
+        return ConstantReward()
+
+    gym.register("Otherwise-v0", entry_point=single, vector_entry_point=OfAnotherMind)
+    try:
+        assert isinstance(make_vector("Otherwise-v0", settings, 2), PythonVector)
+    finally:
+        del gym.registry["Otherwise-v0"]
+
+
+def test_a_vector_of_the_users_own_is_told_its_place():
+    with pytest.raises(EnvironmentFailure, match=r"OfAnotherMind: register an id with it"):
+        make_vector(lambda context: OfAnotherMind(), {}, 2)
+
+
 def test_an_error_in_a_vectoriser_is_the_environments_too():
     vector = make_vector("CartPole-v1", {}, 2, worker_index=1)
     with pytest.raises(EnvironmentFailure, match="an environment of worker 1 failed in step"):
