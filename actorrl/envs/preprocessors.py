@@ -178,19 +178,31 @@ def problem_with(space: spaces.Space[Any], obs: Any) -> str | None:
         return f"{obs!r}, but observation_space is {space}"
     if np.shape(obs) != space.shape:
         return f"of shape {np.shape(obs)}, but observation_space has {space.shape}"
+    if isinstance(space, spaces.Box):
+        return _cut_off(space.dtype, np.asarray(obs))
     return None if _is_counted(space, np.asarray(obs)) else f"{obs!r} that is not in {space}"
 
 
+def _cut_off(dtype: Any, obs: np.ndarray) -> str | None:
+    """Numbers of which NumPy would make others, without a word: in bytes, -1 would be 255."""
+    if obs.dtype == dtype or dtype.kind == "f":
+        return None
+    with np.errstate(invalid="ignore"):
+        wrong = np.argwhere(obs.astype(dtype) != obs)
+    if not len(wrong):
+        return None
+    place = wrong[0].tolist()
+    return f"with {obs[tuple(place)]} as element {place}, but observation_space has {dtype}"
+
+
 def _is_counted(space: spaces.Space[Any], obs: np.ndarray) -> bool:
-    """Whether whole numbers lie between the space's first and last; True of a Box."""
+    """Whether whole numbers lie between the space's first and last."""
     if isinstance(space, spaces.Discrete):
         first, size = space.start, space.n
     elif isinstance(space, spaces.MultiDiscrete):
         first, size = space.start, space.nvec
-    elif isinstance(space, spaces.MultiBinary):
-        first, size = 0, 2
     else:
-        return True
+        first, size = 0, 2  # MultiBinary
     return obs.dtype.kind in "iub" and bool(((obs >= first) & (obs < first + size)).all())
 
 

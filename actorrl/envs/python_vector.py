@@ -184,17 +184,7 @@ class PythonVector(Recreating):
         problem = problem_with(self._raw_space, obs)
         if problem is not None:
             raise ValueError(f"{phase}() returned an observation {problem}")
-        if phase == "reset" and self._cuts_fractions_off(obs):
-            raise ValueError(
-                f"reset() returned an observation of fractions ({np.asarray(obs).dtype}), but "
-                f"observation_space has {self._raw_space.dtype}"
-            )
         return obs
-
-    def _cuts_fractions_off(self, obs: Any) -> bool:
-        if self._raw_space.shape is None:
-            return False
-        return np.asarray(obs).dtype.kind == "f" and np.dtype(self._raw_space.dtype).kind in "iub"
 
     def _transformed(self, raw: Any, phase: Phase) -> np.ndarray:
         obs = self._preprocessor.transform(raw)

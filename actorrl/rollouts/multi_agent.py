@@ -15,10 +15,10 @@ import numpy as np
 
 from actorrl.data.fragment import Episode, Fragment
 from actorrl.envs.base_env import AgentsVector
-from actorrl.envs.failure import failure, place
+from actorrl.envs.failure import Phase, failure, place
 from actorrl.envs.multi_agent import Tick
-from actorrl.envs.numbers import WrongNumber, check_numbers
-from actorrl.envs.preprocessors import preprocessor_for
+from actorrl.envs.numbers import check_numbers
+from actorrl.envs.preprocessors import preprocessor_for, problem_with
 from actorrl.errors import EnvironmentFailure
 from actorrl.rollouts.collector import Act, ActingPolicy
 from actorrl.rollouts.lanes import Lane, Lanes, Row, episodes_of, stack, stacked_states
@@ -70,6 +70,7 @@ class MultiAgentCollector:
         self._whole = whole_episodes
         self._beat = beat
         self._map = with_accepted_arguments(mapping_fn)
+        self._raw_spaces = raw_spaces
         self._preprocessors = {name: preprocessor_for(s) for name, s in raw_spaces.items()}
         self._first_env_index = first_env_index
         self._num_episodes = 0
@@ -181,22 +182,25 @@ class MultiAgentCollector:
             if (tell := getattr(policy, "episodes_begin", None)) is not None:
                 tell(np.array([i]))
         for agent, obs in tick.obs.items():
-            self._enter(i, episode, agent, obs)
+            self._enter(i, episode, agent, obs, "reset")
         if self.watcher is not None:
             self.watcher.begin(i, episode, tick)
 
-    def _enter(self, i: int, episode: EpisodeInfo, agent: Any, obs: Any) -> None:
+    def _enter(self, i: int, episode: EpisodeInfo, agent: Any, obs: Any, phase: Phase) -> None:
         """An agent's first observation of an episode."""
         name = self._policy_of(i, episode, agent)
         lane = self._lanes.free(name, i, agent)
-        lane.begin(self._transform(i, agent, name, obs), self._fresh[name], episode)
+        lane.begin(self._transform(i, agent, name, obs, phase), self._fresh[name], episode)
 
-    def _transform(self, i: int, agent: Any, name: str, obs: Any) -> np.ndarray:
-        array = self._preprocessors[name].transform([obs])
+    def _transform(self, i: int, agent: Any, name: str, obs: Any, phase: Phase) -> np.ndarray:
         try:
-            check_numbers(array, f"agent {agent!r}: step")
-        except WrongNumber as error:
-            raise failure(error, "step", self.worker_index + 1, i) from error
+            problem = problem_with(self._raw_spaces[name], obs)
+            if problem is not None:
+                raise ValueError(f"agent {agent!r}: {phase}() returned an observation {problem}")
+            array = self._preprocessors[name].transform([obs])
+            check_numbers(array, f"agent {agent!r}: {phase}")
+        except ValueError as error:
+            raise failure(error, phase, self.worker_index + 1, i) from error
         first: np.ndarray = array[0]
         return first
 
@@ -224,10 +228,10 @@ class MultiAgentCollector:
             obs = tick.obs.get(agent)
             if lane is not None:
                 name = episode.policy_of[agent]
-                seen = None if obs is None else self._transform(i, agent, name, obs)
+                seen = None if obs is None else self._transform(i, agent, name, obs, "step")
                 lane.outcome(seen, terminated, truncated)
             elif obs is not None and not (tick.ended or terminated or truncated):
-                self._enter(i, episode, agent, obs)
+                self._enter(i, episode, agent, obs, "step")
         if self.watcher is not None:
             self.watcher.after_step(i, episode, tick, actions)
         if tick.ended:

@@ -237,6 +237,34 @@ def test_an_observation_that_is_no_number_is_refused_naming_environment_and_agen
     assert str(e.value).startswith("environment 0 of worker 1 failed in step")
 
 
+class Changing(Steady):
+    """Shows something else from its third step on."""
+
+    def __init__(self, config: Any) -> None:
+        self.other = config["other"]
+
+    def _obs(self) -> Any:
+        return {agent: self.other if self.t >= 3 else np.zeros(2, np.int64) for agent in ("x", "y")}
+
+
+@pytest.mark.parametrize(
+    ("space", "other", "said"),
+    [
+        (SPACE, np.zeros(3), r"of shape \(3,\), but observation_space has \(2,\)"),
+        (gym.spaces.MultiDiscrete([3, 3]), np.array([0, -1]), "that is not in MultiDiscrete"),
+        (gym.spaces.Box(0, 255, (2,), np.uint8), np.array([0, -1]), "with -1 as element"),
+    ],
+)
+def test_an_observation_of_another_space_is_refused_whenever_it_comes(
+    space: Any, other: Any, said: str
+) -> None:
+    vector = MultiAgentVector(Changing, [EnvContext({"other": other}, 1, 0)], seed=0)
+    one = MultiAgentCollector(vector, Knowers("p"), lambda agent: "p", {"p": space}, 9)
+    told = rf"environment 0 of worker 1 failed in step.*agent 'x': step\(\) .* {said}"
+    with pytest.raises(EnvironmentFailure, match=told):
+        one.collect()
+
+
 class Breaks(Steady):
     """As Steady, with the number of its life in the first place; some lives break."""
 
