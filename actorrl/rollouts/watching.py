@@ -87,7 +87,7 @@ class AgentsWatcher(_Caller):
         infos = getattr(self._vector, "last_infos", None)
         told = {"observation": tick.obs, "action": actions, "reward": tick.rewards}
         for what, by_agent in {**told, "info": infos[i] if infos else {}}.items():
-            episode.last.setdefault(what, {}).update(by_agent)
+            episode.last.setdefault(what, {}).update(by_agent or {})  # infos may be None
         self._call("on_episode_step", i, episode)
         if tick.ended:
             self._call("on_episode_end", i, episode)

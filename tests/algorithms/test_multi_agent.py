@@ -28,7 +28,8 @@ CARTPOLES = make_multi_agent("CartPole-v1")
 
 
 class Unlike(MultiAgentEnv):
-    """Agents of different spaces: one is paid for action 1, the other for a small number."""
+    """Agents of different spaces: one is paid for action 1, the other for a small number. It tells
+    no infos."""
 
     observation_space = {"counter": gym.spaces.Discrete(4), "artist": gym.spaces.Box(-1, 1, (3,))}
     action_space = {"counter": gym.spaces.Discrete(2), "artist": gym.spaces.Box(-1, 1, (2,))}
@@ -49,7 +50,7 @@ class Unlike(MultiAgentEnv):
             "counter": float(action_dict["counter"] == 1),
             "artist": -float(np.square(action_dict["artist"]).sum()),
         }
-        return self._obs(), rewards, {ALL: False}, {ALL: self.t == 8}, {}
+        return self._obs(), rewards, {ALL: False}, {ALL: self.t == 8}, None
 
 
 def by_name(agent_id: Any, **kwargs: Any) -> str:
@@ -500,7 +501,9 @@ def test_evaluators_play_with_all_policies(tmp_path: Path) -> None:
         algo.set_weights(weights)
         algo._evaluations._evaluators = []  # from now on the driver plays
         assert evaluation["episodes"] == 5 and evaluation["episode_len_mean"] == 8
-        assert algo.evaluate()["episode_reward_mean"] == evaluation["episode_reward_mean"]
+        # two evaluators ask for other numbers of rows at once, and so may round otherwise
+        theirs = pytest.approx(evaluation["episode_reward_mean"])
+        assert algo.evaluate()["episode_reward_mean"] == theirs
 
 
 class Rock(Policy):
