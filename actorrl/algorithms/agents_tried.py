@@ -1,12 +1,13 @@
 """What the policies of several agents see and do: found in a short try-out of the environment, on
 the driver, before anything is started.
 
-A policy's spaces are those given for it, else those of the first agent that is mapped to it.
+A policy's spaces are those given for it, else those of the first agent that is mapped to it, else
+those of all other policies, where these have the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -15,9 +16,11 @@ import numpy as np
 from actorrl.algorithms.multi_agent import PolicySpec, mapping_of, refusal, specs_of
 from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.envs.base_env import AgentsVector, BaseEnvVector, make_agents_vector
-from actorrl.envs.check import EnvInfo
+from actorrl.envs.check import EnvInfo, allowed_action
+from actorrl.envs.failure import Phase
 from actorrl.envs.multi_agent import Tick, space_of
-from actorrl.envs.preprocessors import preprocessor_for, problem_with
+from actorrl.envs.numbers import check_bounds
+from actorrl.envs.preprocessors import ACTION_MASK, preprocessor_for, problem_with
 from actorrl.envs.registry import EnvContext, resolve
 from actorrl.errors import ConfigError, EnvironmentFailure
 from actorrl.rollouts.policy_mapping import EpisodeInfo, with_accepted_arguments
@@ -48,13 +51,18 @@ def check(config: AlgorithmConfig) -> EnvInfo:
         vector = make_agents_vector(found.env, [context], seed=0)
         try:
             _check_number(vector, config)
-            spaces = _find_spaces(vector, config, specs)
+            found_spaces = _find_spaces(vector, config, specs)
         finally:
             vector.close()
     except EnvironmentFailure as error:
         raise EnvironmentFailure(str(error), error.user_traceback, during_check=True) from error
+    known = {name: _known(spec, found_spaces.get(name)) for name, spec in specs.items()}
+    common = _of_all(known.values())
     infos = {
-        name: _info(name, found.env, found.name, specs[name], spaces.get(name)) for name in specs
+        name: _info(
+            name, found.env, found.name, *(x or y for x, y in zip(one, common, strict=True))
+        )
+        for name, one in known.items()
     }
     return EnvInfo(
         env=found.env,
@@ -98,15 +106,26 @@ def _find_spaces(
     agents = _named_agents(env)
     for agent in agents:
         _note(found, env, agent, mapping(agent, episode), specs)
-    for tick in _try_out(vector):
+    for number, tick in enumerate(_try_out(vector)):
         for agent, obs in tick.obs.items():
             name = mapping(agent, episode)
             _note(found, env, agent, name, specs)
             space = specs[name].observation_space or found[name][0]
-            problem = None if space is None else problem_with(space, obs)
-            if problem is not None:
-                raise EnvironmentFailure(f"the observation of agent {agent!r} {problem}")
+            if space is not None:
+                _hold_to(space, agent, obs, "step" if number else "reset")
     return found
+
+
+def _hold_to(space: gym.Space[Any], agent: Any, obs: Any, phase: Phase) -> None:
+    """Raises EnvironmentFailure for an observation that is not in its space."""
+    problem = problem_with(space, obs)
+    if problem is not None:
+        raise EnvironmentFailure(f"the observation of agent {agent!r} {problem}")
+    try:
+        preprocessor = preprocessor_for(space)
+        check_bounds(preprocessor.transform([obs]), preprocessor.space, phase)
+    except ValueError as error:
+        raise EnvironmentFailure(f"agent {agent!r}: {error}") from error
 
 
 def _note(
@@ -134,17 +153,18 @@ def _named_agents(env: Any) -> list[Any]:
 
 
 def _try_out(vector: AgentsVector) -> Iterator[Tick]:
-    """Some steps with random actions."""
+    """Some steps with random actions, of those that masks allow."""
     tick = vector.reset(0)
     yield tick
     env, known = vector.envs[0], dict(tick.obs)
     for _ in range(_TRY_OUT_STEPS):
         actions = {}
-        for agent in known:
+        for agent, obs in known.items():
             space = space_of(env.action_space, agent)
             if space is None:
                 return
-            actions[agent] = space.sample()
+            mask = obs.get(ACTION_MASK, []) if isinstance(obs, Mapping) else []
+            actions[agent] = allowed_action(space, np.ravel(mask))
         tick = vector.step(0, actions)
         yield tick
         over = {a for flags in (tick.terminateds, tick.truncateds) for a in flags if flags[a]}
@@ -153,9 +173,25 @@ def _try_out(vector: AgentsVector) -> Iterator[Tick]:
             return
 
 
-def _info(name: str, env: Any, env_name: str, spec: PolicySpec, found: Found | None) -> EnvInfo:
-    observation_space = spec.observation_space or (found[0] if found else None)
-    action_space = spec.action_space or (found[1] if found else None)
+def _known(spec: PolicySpec, found: Found | None) -> Found:
+    of_agent = found or (None, None)
+    return spec.observation_space or of_agent[0], spec.action_space or of_agent[1]
+
+
+def _of_all(known: Iterable[Found]) -> Found:
+    """What policies that no agent was mapped to have: others may come later."""
+    whole = [spaces for spaces in known if spaces[0] is not None and spaces[1] is not None]
+    alike = bool(whole) and all(spaces == whole[0] for spaces in whole)
+    return whole[0] if alike else (None, None)
+
+
+def _info(
+    name: str,
+    env: Any,
+    env_name: str,
+    observation_space: gym.Space[Any] | None,
+    action_space: gym.Space[Any] | None,
+) -> EnvInfo:
     if observation_space is None or action_space is None:
         raise ConfigError(
             f"policies.{name}: its spaces are neither given nor found in the environment: give"

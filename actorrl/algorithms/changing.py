@@ -43,7 +43,7 @@ class Changing(Acting):
         config: Any = None,
         policy_state: Mapping[str, Any] | None = None,
         policy_mapping_fn: Callable[..., str] | None = None,
-        policies_to_train: Collection[str] | None = None,
+        policies_to_train: Collection[str] | Callable[..., bool] | None = None,
         **ignored: Any,
     ) -> PolicyPart:
         """RLlib's: one more policy, from now on, with the weights of `policy` or `policy_state`
@@ -60,8 +60,7 @@ class Changing(Acting):
         if wrong:
             raise ConfigError(wrong)
         own: Any = config if isinstance(config, AlgorithmConfig) else dict(config or {})
-        spec = PolicySpec(policy_cls, observation_space, action_space, own)
-        specs[policy_id] = self._with_spaces(spec, policy_mapping_fn is None)
+        specs[policy_id] = PolicySpec(policy_cls, observation_space, action_space, own)
         weights = _weights_of(policy, policy_state)
         self._change(specs, policy_mapping_fn, policies_to_train)
         found = self.get_policy(policy_id)
@@ -75,7 +74,7 @@ class Changing(Acting):
         policy_id: str = DEFAULT_POLICY,
         *,
         policy_mapping_fn: Callable[..., str] | None = None,
-        policies_to_train: Collection[str] | None = None,
+        policies_to_train: Collection[str] | Callable[..., bool] | None = None,
         **ignored: Any,
     ) -> None:
         """RLlib's: one policy less. No agent may be mapped to it any more. Raises ConfigError, with
@@ -115,22 +114,11 @@ class Changing(Acting):
             for name, info in self.info.policies.items()
         }
 
-    def _with_spaces(self, spec: PolicySpec, unmapped: bool) -> PolicySpec:
-        """A policy for which no agent is known yet has the spaces of the others."""
-        specs = list(self._specs().values())
-        spaces = {(str(s.observation_space), str(s.action_space)) for s in specs}
-        if not unmapped or len(spaces) > 1:
-            return spec
-        return spec._replace(
-            observation_space=spec.observation_space or specs[0].observation_space,
-            action_space=spec.action_space or specs[0].action_space,
-        )
-
     def _change(
         self,
         specs: Mapping[str, PolicySpec],
         mapping: Callable[..., str] | None,
-        to_train: Collection[str] | None,
+        to_train: Collection[str] | Callable[..., bool] | None,
     ) -> None:
         """Check all, then go on with these policies."""
         before = self.config, self.info
@@ -139,7 +127,7 @@ class Changing(Acting):
         if mapping is not None:
             config.policy_mapping_fn = mapping
         if to_train is not None:
-            config.policies_to_train = list(to_train)
+            config.policies_to_train = to_train if callable(to_train) else list(to_train)
         elif not (config.policies_to_train is None or callable(config.policies_to_train)):
             config.policies_to_train = [n for n in config.policies_to_train if n in specs]
         self.info = restoring.checked(config)

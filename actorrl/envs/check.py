@@ -80,15 +80,20 @@ def _try_out(vector: VectorEnv) -> None:
 
 def _one_action(space: gym.Space[Any], mask: np.ndarray) -> Any:
     """As policies hand over the actions of one environment; one that the mask [M] allows."""
+    action = allowed_action(space, mask)
     if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
-        return [space.sample()]
+        return [action]
+    return np.asarray(action)[None]
+
+
+def allowed_action(space: gym.Space[Any], mask: np.ndarray) -> Any:
+    """At random, one that the mask [M] allows where it is one of this space."""
     allowed = (mask > 0).astype(np.int8)
     if isinstance(space, gym.spaces.Discrete) and len(mask) == space.n:
-        return np.asarray(space.sample(mask=allowed))[None]
+        return space.sample(mask=allowed)
     if isinstance(space, gym.spaces.MultiDiscrete) and len(mask) == space.nvec.sum():
-        parts = np.split(allowed, np.cumsum(space.nvec)[:-1])
-        return np.asarray(space.sample(mask=tuple(parts)))[None]
-    return np.asarray(space.sample())[None]
+        return space.sample(mask=tuple(np.split(allowed, np.cumsum(space.nvec)[:-1])))
+    return space.sample()
 
 
 def _check_obs(obs: np.ndarray, space: gym.spaces.Box, phase: str) -> None:

@@ -15,9 +15,9 @@ from actorrl.algorithms.impala import IMPALAConfig
 from actorrl.algorithms.multi_agent import config_for, learning
 from actorrl.algorithms.ppo import PPO, PPOConfig
 from actorrl.algorithms.registry import algorithm_class, config_class
-from actorrl.algorithms.restoring import newest_learner_state, plain_config
+from actorrl.algorithms.restoring import checked, newest_learner_state, plain_config
 from actorrl.envs.multi_agent import ALL, MultiAgentEnv, make_multi_agent
-from actorrl.errors import CheckpointError, ConfigError
+from actorrl.errors import CheckpointError, ConfigError, EnvironmentFailure
 from actorrl.experiment.checkpoints import read_manifest
 from actorrl.models.torch_networks import FullyConnectedNetwork
 from actorrl.policies.sac import SACPolicy
@@ -355,11 +355,16 @@ def test_policies_are_added_and_removed_while_a_run_goes_on(algo: str, tmp_path:
         assert not equal(before, now["p0"]) and not equal(born, now["p1"]), "both learn"
         copied = run.add_policy("p2", type(added), policy=run.get_policy("p1"))
         assert equal(now["p1"], copied.get_weights())
-        run.remove_policy("p0", policy_mapping_fn=lambda agent, **kwargs: f"p{agent + 1}")
+        run.remove_policy(
+            "p0",
+            policy_mapping_fn=lambda agent, **kwargs: f"p{agent + 1}",
+            policies_to_train=lambda name, batch: name != "p1",
+        )
         assert equal(now["p1"], run.get_policy("p1").get_weights())
         with pytest.raises(KeyError, match="'p1', 'p2'"):
             run.get_policy("p0")
         assert set(run.train()["policy_reward_mean"]) >= {"p1", "p2"}
+        assert equal(now["p1"], run.get_policy("p1").get_weights()), "it learns no more"
         path, last = run.save(), weights_of(run, "p1", "p2")
     options = {"env": CARTPOLES, "policy_mapping_fn": lambda agent, **kwargs: f"p{agent + 1}"}
     again = algorithm_class(algo).from_checkpoint(path, name="b", results=tmp_path, **options)
@@ -452,6 +457,48 @@ def test_a_mapping_may_change_from_episode_to_episode_and_never_within_one(tmp_p
             row = run.train()
         mean = row["policy_reward_mean"]
     assert mean["p0"] + mean["p1"] == pytest.approx(row["episode_reward_mean"])
+
+
+class Strict(MultiAgentEnv):
+    """Allows an agent one action at a time, and raises at all others. A first observation may be
+    out of bounds."""
+
+    action_space = gym.spaces.Discrete(9)
+    observation_space = gym.spaces.Dict(
+        action_mask=gym.spaces.MultiBinary(9), observations=gym.spaces.Box(-1, 1, (1,))
+    )
+
+    def __init__(self, config: Any) -> None:
+        self.shown = np.full(1, config.get("shown", 0.0), np.float32)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        self.t = 0
+        return self._obs(), {}
+
+    def _obs(self) -> Any:
+        mask = (np.arange(9) == self.t % 9).astype(np.int8)
+        return {agent: {"action_mask": mask, "observations": self.shown} for agent in ("x", "y")}
+
+    def step(self, action_dict: Any) -> Any:
+        assert set(action_dict.values()) == {self.t % 9}, "forbidden"
+        self.t += 1
+        return self._obs(), {}, {ALL: self.t == 20}, {}, {}
+
+
+def tried(mapping: Any, *policies: str, **env_config: Any) -> Any:
+    config = PPOConfig().environment(Strict, env_config=env_config)
+    return checked(config.multi_agent(policies=policies, policy_mapping_fn=mapping))
+
+
+def test_the_check_takes_actions_that_masks_allow_and_holds_observations_to_their_bounds() -> None:
+    assert tried(by_name, "x", "y").policies["x"].action_space == Strict.action_space
+    with pytest.raises(EnvironmentFailure, match=r"agent 'x': reset\(\) .* is 5\.0, allowed are"):
+        tried(by_name, "x", "y", shown=5.0)
+
+
+def test_policies_that_nobody_is_mapped_to_yet_have_the_spaces_of_all_others() -> None:
+    info = tried(lambda agent, episode, **more: f"p{episode.episode_id % 3}", "p0", "p1", "p2")
+    assert {str(own.action_space) for own in info.policies.values()} == {"Discrete(9)"}
 
 
 class Watching(DefaultCallbacks):
