@@ -48,7 +48,7 @@ def command(run: str | None, results: str | None) -> int:
             )
             return EXIT_STRAYS
         time.sleep(0.1)
-    click.echo(f"stopped; to go on: actorrl resume {shlex.quote(str(folder))}")
+    click.echo(f"stopped; to go on: actorrl resume {shlex.quote(str(folder.path))}")
     return EXIT_OK
 
 
