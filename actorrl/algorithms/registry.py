@@ -58,7 +58,9 @@ def _own(path: str) -> type[Algorithm]:
     try:
         found = import_paths.imported(path)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"algo: {path!r} cannot be imported ({error})") from None
+        raise ConfigError(
+            f"algo: {path!r} cannot be imported ({error}), expected package.module:Class"
+        ) from None
     if isinstance(found, type) and issubclass(found, Algorithm):
         return found
     raise ConfigError(f"algo: {path!r} is not accepted, expected a class derived from Algorithm")

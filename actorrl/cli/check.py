@@ -45,7 +45,7 @@ def command(hosts: str) -> None:
     from actorrl.runtime.launchers.reachability import reach
     from actorrl.runtime.launchers.ssh import failure, preflight
 
-    cluster = load_cluster(hosts)
+    cluster = load_cluster(hosts, key="--hosts")
     checks = preflight(cluster)
     try:
         good = [check for check in checks if check.error is None]

@@ -34,6 +34,9 @@ def messages_of(error: ActorRLError) -> list[str]:
 
 def show_usage(error: click.ClickException) -> None:
     """Mistakes on the command line itself: an unknown option, a value of the wrong type."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return
     click.echo(f"error: {usage_message(error)}", err=True)
     ctx = getattr(error, "ctx", None)
     if ctx is not None and ctx.parent is not None:

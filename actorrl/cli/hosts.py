@@ -27,8 +27,9 @@ def list_hosts(hosts: str) -> None:
     """One line per host: how it is reached, whether its host key is known. Connects to nobody."""
     from actorrl.runtime.hosts import load_cluster
 
+    cluster = load_cluster(hosts, key="--hosts")
     click.echo(f"{'host':<26} {'ssh':<30} {'key':<8} roles")
-    for host in load_cluster(hosts).hosts:
+    for host in cluster.hosts:
         roles = ", ".join(host.roles) or "any"
         if host.ssh is None:
             click.echo(f"{host.name:<26} {'-':<30} {'-':<8} {roles}")

@@ -13,6 +13,7 @@ from actorrl.cli.options import how_to_end, how_to_show, what_to_train, where_re
 
 
 @click.command("launch")
+@click.argument("words", nargs=-1, metavar="")
 @what_to_train
 @how_to_end
 @click.option("--name", "--experiment-name", metavar="NAME", help="Name of the run folder.")
@@ -26,7 +27,7 @@ from actorrl.cli.options import how_to_end, how_to_show, what_to_train, where_re
 @click.option("--keep", type=click.IntRange(min=1), metavar="N", help="Keep N checkpoints.")
 @how_to_show
 @click.pass_context
-def command(ctx: click.Context, **flags: Any) -> int:
+def command(ctx: click.Context, words: tuple[str, ...], **flags: Any) -> int:
     """Train until the goal is reached, or Ctrl-C: on this machine, or on the hosts of --hosts.
 
     \b
@@ -37,6 +38,10 @@ def command(ctx: click.Context, **flags: Any) -> int:
 
     Ctrl-C once writes a checkpoint and ends, twice kills, three times leaves at once.
     """
+    if words[:1] == ("file",) and len(words) == 2 and flags["file"] is None:
+        flags["file"] = words[1]  # RLlib's `train file FILE`
+    elif words:
+        raise click.UsageError(f"{words[0]}: unknown word, expected options; `-f FILE` for a file")
     with Interrupts() as interrupts, early_agent():
         try:
             return _launch(ctx.obj or [], flags, interrupts)

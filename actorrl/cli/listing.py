@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
 from actorrl.cli.options import where_results_are
-from actorrl.errors import ConfigError
+from actorrl.errors import ConfigError, RunFolderError
 
 
 @click.command("list")
@@ -47,6 +48,8 @@ def _envs() -> list[str]:
 def _runs(results: str | None) -> list[str]:
     from actorrl.experiment.run_folder import RunFolder, list_runs
 
+    if results is not None and not Path(results).expanduser().is_dir():
+        raise RunFolderError(f"--results: {results} is no folder, expected one with runs in it")
     lines = []
     for name in list_runs(results):
         status = RunFolder.open(name, results).read_status()

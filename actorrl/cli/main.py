@@ -48,6 +48,10 @@ COMMANDS: dict[str, Entry] = {
 EXIT_S = 5.0  # for what the user's code does at the end of this process
 # Named in the contract, not built yet: they say so and exit 2.
 LATER = ("tune", "plot", "export", "serve")
+OTHERWISE = ", `actorrl --help` lists the commands"
+RLLIBS = {
+    "example": ", `actorrl list examples` shows the examples, `actorrl train -f NAME` runs one"
+}
 
 
 class LazyGroup(click.Group):
@@ -70,7 +74,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if not name.startswith("-") and name not in COMMANDS and name not in LATER:
-            hint = did_you_mean(name, COMMANDS) or ", `actorrl --help` lists the commands"
+            hint = RLLIBS.get(name) or did_you_mean(name, COMMANDS) or OTHERWISE
             raise click.UsageError(f"{name}: unknown command{hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -83,9 +87,8 @@ class LazyGroup(click.Group):
 
 
 def _not_built_yet(name: str) -> click.Command:
-    @click.pass_context
-    def refuse(ctx: click.Context) -> None:
-        raise click.UsageError(f"{name}: not built yet, `actorrl --help` lists what is", ctx)
+    def refuse() -> None:
+        raise click.ClickException(f"{name}: not built yet, `actorrl --help` lists what is")
 
     settings = {"ignore_unknown_options": True, "allow_extra_args": True}
     return click.Command(name, callback=refuse, context_settings=settings, add_help_option=False)

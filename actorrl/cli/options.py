@@ -17,6 +17,7 @@ SPELLINGS = {
     "seed": ("--seed",),
     "hosts": ("--hosts",),
     "framework": ("--framework", "--torch"),
+    "redis_address": ("--redis-address", "--ray-address"),
 }
 
 

@@ -62,29 +62,35 @@ class Mistakes:
 def read_request(arguments: Sequence[str], flags: Mapping[str, Any]) -> Request:
     """`flags` are the values of click's options by their names in options.py."""
     mistakes = Mistakes()
-    tuned: TunedFile = TunedFile("")
+    read: TunedFile | None = TunedFile("")
     if flags["file"] is not None:
-        tuned = mistakes.of(read_tuned_file, flags["file"], otherwise=tuned)
+        read = mistakes.of(read_tuned_file, flags["file"])
+    tuned = read or TunedFile("")
     algo_key = written("algo", arguments) if flags["algo"] else "run" if tuned.algo else "--algo"
-    algo = mistakes.of(algorithm_name, flags["algo"] or tuned.algo, algo_key)
+    algo = None
+    if flags["algo"] or read is not None:  # what an unread file names is not missing
+        algo = mistakes.of(algorithm_name, flags["algo"] or tuned.algo, algo_key)
     stop = {**tuned.stop, **mistakes.of(read_stop, flags.get("stop", ()), otherwise={})}
     mistakes.lines.extend(_check_stop(stop))
     settings = _settings(arguments, flags, tuned, mistakes)
     config = _configure(algo, settings, mistakes) if algo is not None else None
     if config is not None and flags.get("redis_address"):
+        key = written("redis_address", arguments)
         config.note(
-            "--redis-address: there is no cluster to join, a run starts its own actors: here, or on"
+            f"{key}: there is no cluster to join, a run starts its own actors: here, or on"
             " the machines of --hosts FILE"
         )
-    _check_env(settings, mistakes)
+    if read is not None or any(key == "env" for _, key, _ in settings):
+        _check_env(settings, mistakes)
     mistakes.raise_if_any()
     assert algo is not None and config is not None
+    freq = flags.get("checkpoint_freq")
     return Request(
         algo=algo,
         config=config,
         stop=stop,
         results=flags.get("results") or tuned.results,
-        checkpoint_freq=flags.get("checkpoint_freq") or tuned.checkpoint_freq,
+        checkpoint_freq=tuned.checkpoint_freq if freq is None else freq,
     )
 
 
@@ -97,7 +103,10 @@ def algorithm_name(word: str | None, key: str = "--algo") -> str:
     if word is None:
         raise ConfigError(f"{key}: missing, one of {', '.join(built.values())} is accepted")
     if ":" in word:
-        algorithm_class(word)  # says what is wrong with it
+        try:
+            algorithm_class(word)
+        except ConfigError as error:
+            raise ConfigError(_renamed(error.messages, "algo", key)) from None
         return word
     if word.upper() in built:
         return built[word.upper()]

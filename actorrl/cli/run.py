@@ -67,10 +67,12 @@ def run_to_the_end(
             error.add_note(f"resume:     {command_line('resume', str(folder.path))}")
         raise
     hosts = algo.cluster.hosts()
-    left = algo.stop()
     lines = [*were_lost(hosts), *not_there(hosts)]
     lines += last_lines(folder.path, reason, display.last_row, goal.stop)
-    click.echo("\n".join(lines))
+    try:
+        left = algo.stop()
+    finally:  # also where an actor could not write its last rows
+        click.echo("\n".join(lines))
     if left:
         click.echo(f"error: {_could_not_end(left)}", err=True)
         return EXIT_STRAYS

@@ -92,8 +92,8 @@ def _locate(file_or_example: str) -> Path:
 
 def _mistakes(body: dict[str, Any]) -> list[str]:
     errors = [
-        f"{key}: unknown entry of an experiment{did_you_mean(str(key), KEYS)}, "
-        f"accepted are {', '.join(KEYS)}"
+        f"{key}: unknown entry of an experiment"
+        f"{did_you_mean(str(key), KEYS) or ','} accepted are {', '.join(KEYS)}"
         for key in body
         if key not in KEYS
     ]
@@ -104,6 +104,8 @@ def _mistakes(body: dict[str, Any]) -> list[str]:
     for key, kind in expected.items():
         if body.get(key) is not None and type(body[key]) is not kind:
             errors.append(f"{key}: {body[key]!r} is not accepted, expected {kind.__name__}")
+    if type(body.get("checkpoint_freq")) is int and body["checkpoint_freq"] < 0:
+        errors.append(f"checkpoint_freq: {body['checkpoint_freq']} is not accepted, expected >= 0")
     config = body.get("config")
     for key, value in (config if isinstance(config, dict) else {}).items():
         if isinstance(value, dict) and "grid_search" in value:

@@ -72,7 +72,8 @@ def test_what_is_not_built_exits_2_and_says_so(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([name, "anything", "--flag"]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {name}: not built yet")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {name}: not built yet")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,14 @@ def test_what_is_not_built_exits_2_and_says_so(
         (["launch", "--workers", "many"], "error: --workers: 'many' is not a valid integer\n"),
         (["list", "algs"], "error: {algos|envs|runs|examples}: 'algs' is not one of"),
         (["evaluate"], "error: RUN_OR_CHECKPOINT: missing\n"),
+        ([], "Usage: actorrl "),
+        (["example", "run", "x"], "error: example: unknown command, `actorrl list examples` shows"),
+        (["list", "runs", "--results", "/nonexistent"], "error: --results: /nonexistent is no fo"),
+        (["train", "x.yaml"], "error: x.yaml: unknown word, expected options; `-f FILE` for a fil"),
+        (["train", "file", "x.yaml"], "error: -f: no file and no example called 'x.yaml'"),
+        (["check", "--hosts", "/nonexistent"], "error: --hosts: there is no file '/nonexistent'"),
+        (["hosts", "list", "--hosts", "/nonexistent"], "error: --hosts: there is no file '/none"),
+        (["config", "json:loads"], "error: ALGO: 'json:loads' is not accepted, expected a class"),
     ],
 )
 def test_mistakes_on_the_command_line_take_one_line_and_exit_2(

@@ -104,6 +104,19 @@ def test_algorithm_and_environment_have_to_be_named() -> None:
     ]
 
 
+def test_a_file_that_cannot_be_read_is_the_mistake_and_not_what_it_should_have_said() -> None:
+    (line,) = mistakes("-f", "/nonexistent.yaml")
+    assert line.startswith("-f: no file and no example called '/nonexistent.yaml'")
+    assert [line.partition(":")[0] for line in mistakes("-f", "x.yaml", "--env", "y")] == [
+        "-f", "--env"
+    ]  # fmt: skip
+
+
+def test_an_algorithm_of_ones_own_that_cannot_be_is_told_by_the_option() -> None:
+    (line,) = mistakes("--run", "no_such_module:PPO", "--env", "CartPole-v1")
+    assert line.startswith("--run: 'no_such_module:PPO' cannot be imported (No module named")
+
+
 def test_the_environment_may_come_from_the_settings() -> None:
     assert read("--algo", "APEX", "--config", "{env: CartPole-v1}").config.env == "CartPole-v1"
 

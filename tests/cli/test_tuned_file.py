@@ -62,6 +62,11 @@ def test_mistakes_are_named_together(tmp_path: Path, text: str, expected: list[s
         assert message.startswith(start)
 
 
+def test_a_negative_number_of_iterations_between_checkpoints_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^checkpoint_freq: -1 is not accepted"):
+        read_tuned_file(write(tmp_path, "x: {run: PPO, checkpoint_freq: -1}"))
+
+
 def test_a_name_that_is_neither_file_nor_example_is_told() -> None:
     with pytest.raises(ConfigError, match=r"no file and no example called 'cartpol\.yaml'"):
         read_tuned_file("cartpol.yaml")
