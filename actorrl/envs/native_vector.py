@@ -13,7 +13,6 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from actorrl.envs.failure import failure
 from actorrl.envs.preprocessors import preprocessor_for
-from actorrl.envs.python_vector import zero_based
 from actorrl.envs.registry import EnvContext
 from actorrl.envs.vector import Autoreset, StepResult
 
@@ -33,7 +32,7 @@ class NativeVector:
         self._seed = seed
         self._preprocessor = preprocessor_for(self.env.single_observation_space)
         self.observation_space = self._preprocessor.space
-        self.action_space, self._first_action = zero_based(self.env.single_action_space)
+        self.action_space = self.env.single_action_space
 
     def reset(self, seed: int | None = None) -> np.ndarray:
         try:
@@ -45,7 +44,7 @@ class NativeVector:
 
     def step(self, actions: np.ndarray, out: np.ndarray | None = None) -> StepResult:
         try:
-            obs, rewards, terminateds, truncateds, _ = self.env.step(actions + self._first_action)
+            obs, rewards, terminateds, truncateds, _ = self.env.step(actions)
         except Exception as error:
             raise failure(error, "step", self._worker_index, None) from error
         # Copies: a vectoriser may go on writing to the arrays that it returned.

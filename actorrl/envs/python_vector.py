@@ -59,7 +59,7 @@ class PythonVector(Recreating):
             not isinstance(self._preprocessor, Unchanged)
             or self._raw_space.dtype != self.observation_space.dtype
         )
-        self.action_space, self._first_action = zero_based(self.envs[0].action_space)
+        self.action_space = self.envs[0].action_space
         self._ended = np.zeros(self.num_envs, np.bool_)
         self._tried: set[Phase] = set()  # the first observations of each are held to their space
 
@@ -152,7 +152,7 @@ class PythonVector(Recreating):
     def _env_actions(self, actions: Any) -> Sequence[Any]:
         """One action per environment, of the type that it expects."""
         if isinstance(self.action_space, gym.spaces.Discrete):
-            counted: list[int] = (actions + self._first_action).tolist()
+            counted: list[int] = actions.tolist()
             return counted
         return list(actions)
 
@@ -215,10 +215,3 @@ def _way_out(env: Any) -> str:
     if isinstance(env, gym.vector.VectorEnv):
         return ": register an id with it as vector_entry_point, and as entry_point a single one"
     return ""
-
-
-def zero_based(space: gym.Space[Any]) -> tuple[gym.Space[Any], int]:
-    """Policies count actions from 0: the space they see, and what to add for the environment."""
-    if isinstance(space, gym.spaces.Discrete) and space.start != 0:
-        return gym.spaces.Discrete(int(space.n)), int(space.start)
-    return space, 0

@@ -21,11 +21,12 @@ needs_film = pytest.mark.skipif(missing() is not None, reason=f"needs {missing()
 
 
 class Dial(gym.Env[Any, Any]):
-    """Five steps of reward 2; what it shows is as bright as the step's number."""
+    """Five steps of reward 2; what it shows is as bright as the step's number. Its actions are 5
+    and 6."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
     observation_space = gym.spaces.Box(0.0, 9.0, (1,), np.float32)
-    action_space = gym.spaces.Discrete(2)
+    action_space = gym.spaces.Discrete(2, start=5)
     length = 5
 
     def __init__(self, config: Any = None) -> None:
@@ -36,6 +37,7 @@ class Dial(gym.Env[Any, Any]):
         return np.zeros(1, np.float32), {}
 
     def step(self, action: int) -> Any:
+        assert self.action_space.contains(action)
         self.t += 1
         return np.full(1, min(self.t, 9), np.float32), 2.0, self.t == self.length, False, {}
 
@@ -141,6 +143,7 @@ def test_policies_of_a_checkpoint_act_without_a_run(tmp_path: Path) -> None:
         state = algo.get_policy().get_state()
         both = algo.compute_actions({"a": obs, 7: obs})
         assert both == dict.fromkeys(("a", 7), algo.compute_single_action(obs))
+        assert set(both.values()) <= {5, 6}, "as the environment counts them"
         actions, states, extras = algo.compute_actions({"a": obs}, full_fetch=True)
         assert set(actions) == set(states) == {"a"} and "vf_preds" in extras["a"]
     policy = actorrl.Policy.from_checkpoint(path, Dial)["default_policy"]

@@ -146,7 +146,7 @@ def test_seeds_fit_into_31_bits(seed):
     assert len({env.seed for env in copies.envs}) == 3
 
 
-def test_actions_and_observations_that_count_from_elsewhere_are_moved():
+def test_actions_that_count_from_elsewhere_are_the_environments_and_observations_are_moved():
     class Shifted(gym.Env):
         observation_space = gym.spaces.Discrete(3, start=5)
         action_space = gym.spaces.Discrete(2, start=-1)
@@ -159,10 +159,10 @@ def test_actions_and_observations_that_count_from_elsewhere_are_moved():
             return 6 + action, float(action), False, False, {}
 
     vector = make_vector(Shifted, {}, 2)
-    assert vector.action_space == gym.spaces.Discrete(2)
+    assert vector.action_space == Shifted.action_space
     assert vector.observation_space.shape == (3,)
     assert vector.reset().tolist() == [[1, 0, 0]] * 2
-    result = vector.step(np.array([0, 1]))
+    result = vector.step(np.array([-1, 0]))
     assert result.rewards.tolist() == [-1.0, 0.0]
     assert result.obs.tolist() == [[1, 0, 0], [0, 1, 0]]
 
