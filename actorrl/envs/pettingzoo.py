@@ -6,9 +6,26 @@ register_env("herd", lambda config: ParallelPettingZooEnv(pistonball_v6.parallel
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from actorrl.envs.multi_agent import ALL, MultiAgentEnv
+
+
+class _Spaces(Mapping[Any, Any]):
+    """By agent, asked for when wanted: some environments make up agents as they go on."""
+
+    def __init__(self, space_of: Callable[[Any], Any], agents: list[Any]) -> None:
+        self._space_of, self._agents = space_of, agents
+
+    def __getitem__(self, agent: Any) -> Any:
+        return self._space_of(agent)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._agents)
+
+    def __len__(self) -> int:
+        return len(self._agents)
 
 
 class _Adapted(MultiAgentEnv):
@@ -16,9 +33,9 @@ class _Adapted(MultiAgentEnv):
 
     def __init__(self, env: Any) -> None:
         self.env = env
-        self.possible_agents = list(env.possible_agents)
-        self.observation_space = {a: env.observation_space(a) for a in self.possible_agents}
-        self.action_space = {a: env.action_space(a) for a in self.possible_agents}
+        self.possible_agents = list(getattr(env, "possible_agents", []))  # of those named before
+        self.observation_space = _Spaces(env.observation_space, self.possible_agents)
+        self.action_space = _Spaces(env.action_space, self.possible_agents)
 
     def render(self, *args: Any, **kwargs: Any) -> Any:
         return self.env.render()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from actorrl.algorithms.ppo import PPOConfig
+from actorrl.algorithms.restoring import checked
 from actorrl.envs.multi_agent import MultiAgentVector
 from actorrl.envs.pettingzoo import ParallelPettingZooEnv, PettingZooEnv
 from actorrl.envs.registry import EnvContext, register_env
@@ -106,3 +107,44 @@ def test_two_policies_learn_a_pettingzoo_game(kind: str, tmp_path: Path) -> None
             row = algo.train()
         assert row["policy_reward_mean"]["first"] > 5 and row["policy_reward_mean"]["second"] > 3.3
         assert algo.evaluate(episodes=3)["episode_reward_mean"] == 10
+
+
+class Generations(Copycat):
+    """Each round another agent comes, of a name that nobody knows before; one stays three."""
+
+    @property
+    def possible_agents(self) -> Any:
+        raise AttributeError("who knows")
+
+    def _obs(self) -> Any:
+        return {agent: np.zeros(2, np.float32) for agent in self.agents}
+
+    def reset(self, seed: Any = None, options: Any = None) -> Any:
+        self.agents, self.round = ["agent 0"], 0
+        return self._obs(), {}
+
+    def step(self, actions: Any) -> Any:
+        self.round += 1
+        gone = f"agent {self.round - 3}"
+        obs, ended = self._obs(), {agent: agent == gone for agent in self.agents}
+        self.agents = [agent for agent in self.agents if agent != gone]
+        if self.round < 6:
+            self.agents.append(f"agent {self.round}")
+        return obs | self._obs(), dict.fromkeys(ended, 1.0), ended, {}, {}
+
+
+def test_agents_may_be_made_up_on_the_way() -> None:
+    config = PPOConfig().environment(lambda context: ParallelPettingZooEnv(Generations()))
+    config.multi_agent(policies=["p"], policy_mapping_fn=lambda agent, **kwargs: "p")
+    assert checked(config).policies["p"].action_space == gym.spaces.Discrete(2)
+    tick = play_out(ParallelPettingZooEnv(Generations()))
+    assert tick.ended and tick.terminateds == {"agent 5": True}
+
+
+def play_out(env: Any) -> Any:
+    vector = MultiAgentVector(lambda config: env, [EnvContext()])
+    tick = vector.reset(0)
+    while not tick.ended:
+        over = {agent for agent, ended in tick.terminateds.items() if ended}
+        tick = vector.step(0, {agent: 0 for agent in tick.obs if agent not in over})
+    return tick
