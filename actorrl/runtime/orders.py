@@ -12,6 +12,7 @@ import msgspec
 
 from actorrl.runtime.running import Running
 from actorrl.runtime.starter import Started, Starter
+from actorrl.wire.bell import Bell
 from actorrl.wire.control_messages import ActorSpec, AgentConfig, StartActor
 from actorrl.wire.sockets import TcpDoor
 
@@ -26,7 +27,8 @@ class Orders:
         memory_address: str,
         beat_index: Callable[[str], int],
     ) -> None:
-        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._bell = Bell()
+        self.fd = self._bell.fd
         self._config = config
         self._agent_address = agent_address
         self._memory_address = memory_address
@@ -84,10 +86,10 @@ class Orders:
     def _on_started(self, started: Started) -> None:
         """Called on the starter's thread."""
         self._started.append(started)
-        os.eventfd_write(self.fd, 1)
+        self._bell.ring()
 
     def started(self) -> Iterator[Started]:
         """What has become of orders since this was asked last."""
-        os.eventfd_read(self.fd)
+        self._bell.hear()
         while self._started:
             yield self._started.popleft()

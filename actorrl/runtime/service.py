@@ -6,7 +6,6 @@ is started (`cast`). Whatever goes wrong in it ends the run with a message.
 from __future__ import annotations
 
 import collections
-import os
 import threading
 import time
 import traceback
@@ -32,6 +31,7 @@ from actorrl.runtime.relay import relay_name
 from actorrl.runtime.slots import SlotState
 from actorrl.runtime.supervisor import Supervisor
 from actorrl.runtime.traffic import OwnCounts, TrafficBook
+from actorrl.wire.bell import Bell
 from actorrl.wire.control_messages import (
     AgentHello,
     AgentStopped,
@@ -87,7 +87,7 @@ class Service(threading.Thread):
         self._dir: Path | None = None
         self._door: Endpoint | None = None
         self._posted: collections.deque[Callable[[], None]] = collections.deque()
-        self._posted_fd = -1
+        self._bell: Bell | None = None  # rung where something is posted
         self._ended = False
         self._unkillable: list[int] = []
 
@@ -120,7 +120,7 @@ class Service(threading.Thread):
         names = list(self._program.nodes)
         inventory.allow_descriptors(_DESCRIPTORS_BESIDE + _DESCRIPTORS_PER_ACTOR * len(names))
         self._dir = path = run_directory.make(self._run_id, names)
-        self._posted_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._bell = Bell()
         self._reception = Reception(
             path, self._log_dir, self._supervisor, self.fleet, self._chronicle.event
         )
@@ -162,9 +162,8 @@ class Service(threading.Thread):
     def _post(self, action: Callable[[], None]) -> None:
         """Have the thread do something; nothing happens once it has ended."""
         self._posted.append(action)
-        with self._chronicle.changed:
-            if self._posted_fd >= 0:
-                os.eventfd_write(self._posted_fd, 1)
+        if self._bell is not None:
+            self._bell.ring()
 
     def stop(self, grace_s: float) -> list[int]:
         """End everything that `start` has begun, however far it came. The pids that could not be
@@ -191,10 +190,8 @@ class Service(threading.Thread):
                 self._reception.close()
             if self._dir is not None:
                 run_directory.remove(self._dir)
-        with self._chronicle.changed:
-            if self._posted_fd >= 0:
-                os.close(self._posted_fd)
-                self._posted_fd = -1
+        if self._bell is not None:
+            self._bell.close()
 
     # ---- the thread ---------------------------------------------------------------------
 
@@ -218,26 +215,24 @@ class Service(threading.Thread):
         self._chronicle.give_up(failure)
 
     def _serve(self) -> None:
-        assert self.fleet.board is not None and self._reception is not None
-        for source in (*self.fleet.board.sources(), self._posted_fd, self._reception.fileno()):
+        board, bell, reception = self.fleet.board, self._bell, self._reception
+        assert board is not None and bell is not None and reception is not None
+        for source in (*board.sources(), bell.fd, reception.fileno()):
             self._poller.register(source, zmq.POLLIN)
         while not self._ended:
             ready = [source for source, _ in self._poller.poll(_TICK_MS)]
-            if self._posted_fd in ready:
-                self._take_posted()
+            if bell.fd in ready:
+                bell.hear()
+                while self._posted:
+                    self._posted.popleft()()
             self._take_from_agents()
-            if self._reception.fileno() in ready:
-                self._reception.take_question()
-            self._reception.tick()
+            if reception.fileno() in ready:
+                reception.take_question()
+            reception.tick()
             for source in ready:
                 if self._housing.is_lifeline(source) and not self._ended:
                     self._housing.on_lifeline(source, self._take_last_words)
             self._look()
-
-    def _take_posted(self) -> None:
-        os.eventfd_read(self._posted_fd)
-        while self._posted:
-            self._posted.popleft()()
 
     def _take_from_agents(self) -> bool:
         """Whether any had something to say."""

@@ -7,5 +7,5 @@ something), `sockets` (every ZeroMQ option; `keys`, `chunks`, `parts`), `doorkee
 in over TCP; `line_watch`, why a line is not up), `offences` (who talks nonsense), `endpoint` (one
 process's door: an inbox, and a line to each peer) with `inside` the host and `outside` of it,
 `lines` (what was dialled), `visitors` (who does not listen, and comes) and `intake` (where all of
-it is waited for).
+it is waited for; `bell`).
 """

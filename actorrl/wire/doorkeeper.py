@@ -11,7 +11,6 @@ dialled at different times. So its request is held for a while before it is refu
 from __future__ import annotations
 
 import collections
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
 from actorrl.wire import sockets
+from actorrl.wire.bell import Bell
 from actorrl.wire.keys import Owner
 from actorrl.wire.line_watch import LineWatch
 
@@ -55,8 +55,7 @@ class Doorkeeper:
         self._monitors: dict[zmq.Socket, str] = {}  # of a line, by name; "": of a listener
         self._orders: collections.deque[Callable[[], None]] = collections.deque()
         self._ended = False
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._wake_lock = threading.Lock()
+        self._bell = Bell()
         self._poller = zmq.Poller()
         self._zap = sockets.zap_handler(context)
         self._thread = threading.Thread(target=self._run, name="doorkeeper", daemon=True)
@@ -68,7 +67,7 @@ class Doorkeeper:
         """From now on these keys, and no others, may come in at the listener of that domain. Who is
         in with another key is heard no more: `owner` does not know it."""
         self._owners[domain] = dict(owners)
-        self._wake()
+        self._bell.ring()
 
     def ban(self, key: str) -> None:
         """Never let this key in again, nor listen to it."""
@@ -103,27 +102,19 @@ class Doorkeeper:
     def close(self) -> None:
         """Before the context is ended. Idempotent."""
         self._ended = True
-        self._wake()
+        self._bell.ring()
         self._thread.join(timeout=_JOIN_S)
-        with self._wake_lock:
-            if self._wake_fd >= 0:
-                os.close(self._wake_fd)
-                self._wake_fd = -1
+        self._bell.close()
 
     def _order(self, action: Callable[..., None], *args: object) -> None:
         self._orders.append(lambda: action(*args))
-        self._wake()
-
-    def _wake(self) -> None:
-        with self._wake_lock:
-            if self._wake_fd >= 0:
-                os.eventfd_write(self._wake_fd, 1)
+        self._bell.ring()
 
     # ---- the thread ---------------------------------------------------------------------
 
     def _run(self) -> None:
         self._poller.register(self._zap, zmq.POLLIN)
-        self._poller.register(self._wake_fd, zmq.POLLIN)
+        self._poller.register(self._bell.fd, zmq.POLLIN)
         try:
             while not self._ended:
                 self._turn()
@@ -136,8 +127,8 @@ class Doorkeeper:
 
     def _turn(self) -> None:
         for source, _ in self._poller.poll(self._patience_ms()):
-            if source == self._wake_fd:
-                os.eventfd_read(self._wake_fd)
+            if source == self._bell.fd:
+                self._bell.hear()
             elif source is self._zap:
                 self._take_request()
             else:

@@ -9,14 +9,12 @@ there are too many, the inbox waits for that.
 from __future__ import annotations
 
 import collections
-import contextlib
-import os
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import zmq
 
+from actorrl.wire.bell import Bell
 from actorrl.wire.messages import ANSWERS, Message
 
 # plain numbers: pyzmq's enums cost a microsecond each time they are combined
@@ -39,10 +37,9 @@ class Intake:
         self._is_mixed = False
         self._mixed: zmq.Socket | None = None  # the inbox, once answers come there
         self._early: collections.deque[Message] = collections.deque()
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._wake_lock = threading.Lock()
+        self._bell = Bell()
         for poller in (self._all, self._answers):
-            poller.register(self._wake_fd, zmq.POLLIN)
+            poller.register(self._bell.fd, zmq.POLLIN)
 
     def attend(self, socket: zmq.Socket, take: Take, answers: bool) -> None:
         """`take` has the next message that waits in the socket; `answers`: they come there."""
@@ -72,9 +69,7 @@ class Intake:
 
     def wake(self) -> None:
         """End a `receive` that waits; any thread, even after `close`."""
-        with self._wake_lock:
-            if self._wake_fd >= 0:
-                os.eventfd_write(self._wake_fd, 1)
+        self._bell.ring()
 
     def receive(self, timeout_ms: int, answers_only: bool) -> list[Message]:
         """What has come, waiting at most so long for the first of it."""
@@ -86,8 +81,8 @@ class Intake:
             take = self._takes.get(socket)
             if take is not None:
                 self._drain(socket, take, received)
-            elif socket == self._wake_fd:
-                self._clear_wake()
+            elif socket == self._bell.fd:
+                self._bell.hear()
             else:
                 self._watched[socket]()
         if answers_only and self._is_mixed:
@@ -122,12 +117,5 @@ class Intake:
             self._answers.register(self._mixed, zmq.POLLIN)
         return [message for message in taken if self._accepts(message)]
 
-    def _clear_wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wake_fd)
-
     def close(self) -> None:
-        with self._wake_lock:  # the number may soon be somebody else's descriptor
-            if self._wake_fd >= 0:
-                os.close(self._wake_fd)
-                self._wake_fd = -1
+        self._bell.close()
