@@ -28,8 +28,9 @@ from actorrl.wire.inside import Inside
 from actorrl.wire.intake import Intake
 from actorrl.wire.keys import Owner
 from actorrl.wire.lines import Lines
-from actorrl.wire.messages import ANSWERS, Message, Peer
+from actorrl.wire.messages import Message, Peer
 from actorrl.wire.outside import Allow, Outside, Route
+from actorrl.wire.peers import Peers
 from actorrl.wire.shared_memory import MemoryClient
 from actorrl.wire.slabs import Allocate, own_memory
 from actorrl.wire.sockets import TcpDoor
@@ -51,7 +52,6 @@ class Endpoint:
         """`tcp` opens the door to other hosts than `host`. Raises WireError if it cannot."""
         self.name = name
         self.incarnation = incarnation
-        self.peers: dict[str, Peer] = {}
         self.drops: collections.Counter[str] = collections.Counter()
         self.on_peers: Callable[[list[str]], None] = lambda changed: None
         self._host = host
@@ -59,9 +59,12 @@ class Endpoint:
         self._posted: collections.deque[Callable[[], None]] = collections.deque()
         self._near: dict[str, zmq.Socket] = {}  # lines to whom this host has, until `take_peers`
         self._context = sockets.new_context()
-        self._inside = Inside(self._context, name, incarnation, address, memory, self.drops)
-        self._outside: Outside | None = None
         self._visitors = Visitors(self.drops)
+        self._peers = Peers(self._visitors)
+        self._inside = Inside(
+            self._context, name, incarnation, address, memory, self.drops, self._peers
+        )
+        self._outside: Outside | None = None
         self._intake = Intake(self._accepts)
         self._intake.attend(self._inside.inbox, self._inside.take_from_inbox, answers=False)
         try:
@@ -75,7 +78,7 @@ class Endpoint:
                 memory.close()
             raise
         me = Owner(name, incarnation)
-        self._lines = Lines(me, host, self._inside, self._outside, self._intake)
+        self._lines = Lines(me, host, self._inside, self._outside, self._intake, self._peers)
 
     # ---- other hosts --------------------------------------------------------------------
 
@@ -107,7 +110,7 @@ class Endpoint:
         if self._outside is not None:
             self._outside.allow = allow
             self._lines.starters = starters
-            self._lines.visit(self.peers)
+            self._lines.visit()
 
     def _on_visit(self, name: str) -> None:
         self._posted.append(lambda: self._welcome(name))
@@ -116,7 +119,7 @@ class Endpoint:
         """A peer has come that was absent, or whose connection is another than before."""
         assert self._outside is not None
         self._intake.mix(self._outside.inbox)
-        peer = self.peers.get(name)
+        peer = self._peers.table.get(name)
         if peer is not None and self._visitors.way_back(name, peer) is not None:
             self._visitors.absent.discard(name)
             self.on_peers([name])
@@ -130,19 +133,19 @@ class Endpoint:
         return {} if self._outside is None else self._outside.metrics()
 
     def _on_broken(self, line: str) -> None:
-        """A connection was lost or refused. The doorkeeper's thread."""
+        """A connection was lost or refused. Any thread."""
         self._posted.append(lambda: self._renew(line.rstrip("!")))
         self.wake()
 
     def _renew(self, name: str) -> None:
         """What was in flight is gone: as after a restart of the peer, but for its incarnation."""
-        if name in self.peers:
+        if name in self._peers.table:
             self._lines.hang_up(name)
-            self._lines.visit(self.peers)
+            self._lines.visit()
             self.on_peers([name])
 
     def _on_offender(self) -> None:
-        self._posted.append(lambda: self._adopt(self.peers))
+        self._posted.append(lambda: self._adopt(self._peers.table))
 
     # ---- peers --------------------------------------------------------------------------
 
@@ -164,21 +167,16 @@ class Endpoint:
         if self._outside is not None:
             offenders = self._outside.offenders
             table = {name: peer for name, peer in table.items() if peer.key not in offenders}
-        changed = [
-            name
-            for name in self.peers.keys() | table.keys()
-            if self.peers.get(name) != table.get(name)
-        ]
-        self.peers = self._inside.peers = table
+        changed = self._peers.replace(table)
         for name in changed:
             self._forget(name)
         if self._outside is not None:
             self._visitors.look(table, self._host)
             if self._visitors.absent:  # who waits for answers alone has to see them come
                 self._intake.mix(self._outside.inbox)
-            self._lines.visit(table)
+            self._lines.visit()
         if changed:
-            self.on_peers(sorted(changed))
+            self.on_peers(changed)
 
     def _forget(self, name: str) -> None:
         """A peer is gone, or another now."""
@@ -190,21 +188,17 @@ class Endpoint:
 
     def knows(self, name: str) -> bool:
         """Whether the peer is up, as far as is known. `name!` is its control lane."""
-        if name.endswith("!"):
-            name = name[:-1]
-        return name in self.peers and name not in self._visitors.absent
+        return self._peers.up(name) is not None
 
     def incarnation_of(self, name: str) -> int:
         """The peer's incarnation, 0 while it is down."""
-        peer = self.peers.get(name)
-        return peer.incarnation if peer is not None and name not in self._visitors.absent else 0
+        return self._peers.incarnation_of(name)
 
     def ledger_pages(self, slot: str, nbytes: int) -> memoryview | None:
         """Words that outlive the slot's processes, as long as the agent; None of another host's
         slot, or without memory."""
-        peer = self.peers.get(slot)
-        is_elsewhere = self._outside is not None and peer is not None and peer.host != self._host
-        if self._memory is None or is_elsewhere:
+        peer = self._peers.table.get(slot)
+        if self._memory is None or (peer is not None and self._lines.is_far(peer)):
             return None
         try:
             return self._memory.keep(f"ledger/{slot}", nbytes).data.cast("q")
@@ -212,12 +206,8 @@ class Endpoint:
             return None
 
     def is_current(self, message: Message) -> bool:
-        """Whether its sender may still be heard: an answer, only if it comes from the process that
-        was asked; anything else, unless its sender's successor is up already."""
-        peer = self.peers.get(message.source)
-        if message.kind in ANSWERS:
-            return peer is not None and peer.incarnation == message.incarnation
-        return peer is None or message.incarnation >= peer.incarnation
+        """Whether its sender may still be heard: see `Peers.is_current`."""
+        return self._peers.is_current(message)
 
     # ---- sending ------------------------------------------------------------------------
 
@@ -229,9 +219,9 @@ class Endpoint:
         message.source, message.incarnation = self.name, self.incarnation
         line = self._near.get(to)
         if line is None:
-            if not self.knows(to):
+            peer = self._peers.up(to)
+            if peer is None:
                 return False
-            peer = self.peers[to.removesuffix("!")]
             if self._lines.is_far(peer):
                 return self._send_far(to, peer, message)
             line = self._lines.to(to, peer)
@@ -241,46 +231,21 @@ class Endpoint:
         return _sent(line, self._inside.encode(to, message, num_slots))
 
     def _send_far(self, to: str, peer: Peer, message: Message) -> bool:
-        if not peer.tcp:
-            return self._send_back(to.removesuffix("!"), peer, message)
-        line = self._lines.to(to, peer)
-        if line is None:
-            return False
         assert self._outside is not None
-        return _sent(line, self._outside.encode(message))
-
-    def _send_back(self, to: str, peer: Peer, message: Message) -> bool:
-        """To a visitor, on its own connection."""
-        route = self._visitors.way_back(to, peer)
-        if route is None or self._outside is None or self._outside.inbox is None:
-            return False
-        parts = [route, *self._outside.encode(message)]
-        try:
-            parts_of.send(self._outside.inbox, parts)
-        except zmq.Again:
-            return False
-        except zmq.ZMQError:  # what was in flight is gone with its connection
-            self._visitors.lost(to)
-            self._posted.append(lambda: self.on_peers([to]))
-            return False
-        return True
+        if not peer.tcp:
+            return self._outside.send_back(to.removesuffix("!"), peer, message)
+        line = self._lines.to(to, peer)
+        return line is not None and _sent(line, self._outside.encode(message))
 
     def answer(self, to: Message, message: Message, num_slots: int = 0) -> bool:
         """Answer a message that came into the inbox; False if its sender has gone."""
         message.source, message.incarnation = self.name, self.incarnation
-        route = to.route
-        if isinstance(route, Route):
-            assert self._outside is not None
-            socket, parts = route.socket, self._outside.encode(message)
-            if route.id:
-                parts.insert(0, route.id)
-        else:
-            socket = self._inside.inbox
-            if num_slots and self.incarnation_of(to.source) != to.incarnation:
-                num_slots = 0  # the slab is its predecessor's, or its successor's
-            parts = [route, *self._inside.encode(to.source, message, num_slots)]
         try:
-            parts_of.send(socket, parts)
+            if isinstance(to.route, Route):
+                assert self._outside is not None
+                self._outside.answer(to.route, message)
+            else:
+                self._inside.answer(to, message, num_slots)
         except zmq.ZMQError:  # gone, or it does not read
             self.drops["answer to a peer that has gone"] += 1
             return False
@@ -290,7 +255,7 @@ class Endpoint:
         """Where the arrays of the next message to `to` in this slot, which is free, are filled in
         so that `send` or `answer` need not copy them: in shared memory, if there is some between
         the two."""
-        peer = self.peers.get(to)
+        peer = self._peers.table.get(to)
         if peer is None or self._lines.is_far(peer):
             return own_memory
         return self._inside.room(to, link, slot, num_slots)
@@ -330,7 +295,7 @@ class Endpoint:
         self._intake.wake()
 
     def _accepts(self, message: Message) -> bool:
-        if self.is_current(message):
+        if self._peers.is_current(message):
             return True
         self.drops["from an old incarnation"] += 1
         return False

@@ -12,6 +12,7 @@ from actorrl.errors import WireError
 from actorrl.wire import frames, sockets
 from actorrl.wire import parts as parts_of
 from actorrl.wire.messages import Message, Peer
+from actorrl.wire.peers import Peers
 from actorrl.wire.shared_memory import MemoryClient
 from actorrl.wire.slabs import Allocate, SlabReader, SlabWriter, own_memory, slab_name
 
@@ -19,7 +20,7 @@ SLAB_THRESHOLD_BYTES = 32 * 1024  # below this a frame is cheaper than a slab
 
 
 class Inside:
-    """See the module. One thread's. `peers` is the endpoint's table."""
+    """See the module. One thread's."""
 
     def __init__(
         self,
@@ -29,13 +30,14 @@ class Inside:
         address: str,
         memory: MemoryClient | None,
         drops: collections.Counter[str],
+        peers: Peers,
     ) -> None:
         self.inbox = sockets.router(context, address)
-        self.peers: dict[str, Peer] = {}
         self._context = context
         self._me = f"{name}.{incarnation}"
         self._memory = memory
         self._drops = drops
+        self._peers = peers
         self._slabs_out: dict[tuple[str, str], SlabWriter] = {}
         self._slabs_in = SlabReader(memory, self._me) if memory is not None else None
         self._open_slab = self._slabs_in.open if self._slabs_in is not None else None
@@ -68,6 +70,12 @@ class Inside:
             return self._encode_as_frames(message)
         return frames.encode(message, writer.generation, offsets)
 
+    def answer(self, to: Message, message: Message, num_slots: int) -> None:
+        """Raises ZMQError if its sender has gone, or does not read."""
+        if num_slots and self._peers.incarnation_of(to.source) != to.incarnation:
+            num_slots = 0  # the slab is its predecessor's, or its successor's
+        parts_of.send(self.inbox, [to.route, *self.encode(to.source, message, num_slots)])
+
     def room(self, to: str, link: str, slot: int, num_slots: int) -> Allocate:
         """For the arrays of the next message in this slot, which is free: see SlabWriter.room."""
         if self._memory is None:
@@ -77,7 +85,7 @@ class Inside:
     def _slab(self, to: str, link: str, num_slots: int, memory: MemoryClient) -> SlabWriter:
         writer = self._slabs_out.get((link, to))
         if writer is None:
-            consumer = f"{to}.{self.peers[to].incarnation if to in self.peers else 0}"
+            consumer = f"{to}.{self._peers.incarnation_of(to)}"
             slab = slab_name(self._me, link, consumer)
             writer = self._slabs_out[(link, to)] = SlabWriter(memory, slab, num_slots)
         return writer

@@ -3,8 +3,6 @@ control lane of each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import zmq
 
 from actorrl.errors import WireError
@@ -13,13 +11,20 @@ from actorrl.wire.intake import Intake
 from actorrl.wire.keys import Owner
 from actorrl.wire.messages import Kind, Message, Peer
 from actorrl.wire.outside import Outside
+from actorrl.wire.peers import Peers
 
 
 class Lines:
     """One thread's. `outside` None: there are no other hosts."""
 
     def __init__(
-        self, me: Owner, host: str, inside: Inside, outside: Outside | None, intake: Intake
+        self,
+        me: Owner,
+        host: str,
+        inside: Inside,
+        outside: Outside | None,
+        intake: Intake,
+        peers: Peers,
     ) -> None:
         self.unreachable: dict[str, str] = {}  # why a peer cannot be dialled from here
         self.starters: frozenset[str] = frozenset()  # who may start something with this process
@@ -28,6 +33,7 @@ class Lines:
         self._inside = inside
         self._outside = outside
         self._intake = intake
+        self._peers = peers
         self._lines: dict[str, zmq.Socket] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -65,12 +71,12 @@ class Lines:
             line.send_multipart(self._outside.encode(visit), zmq.NOBLOCK)
         return line
 
-    def visit(self, peers: Mapping[str, Peer]) -> None:
+    def visit(self) -> None:
         """Whoever does not listen has a line to each listener that may start something with it."""
         if self._outside is None or self._outside.inbox is not None:
             return
         for name in self.starters:
-            peer = peers.get(name)
+            peer = self._peers.table.get(name)
             if peer is not None and peer.tcp and self.is_far(peer):
                 self.to(name, peer)
 

@@ -21,6 +21,7 @@ import zmq
 
 from actorrl.errors import WireError
 from actorrl.wire import chunks, frames, sockets
+from actorrl.wire import parts as parts_of
 from actorrl.wire.compression import Compressor
 from actorrl.wire.doorkeeper import Doorkeeper, key_of
 from actorrl.wire.keys import Owner
@@ -54,7 +55,7 @@ class _Line(NamedTuple):
 
 class Outside:
     """See the module. One thread's, except `admit`. `on_broken` (see `Doorkeeper`) is called on
-    another thread, `on_offender` when a key was added to `offenders`."""
+    any thread, `on_offender` when a key was added to `offenders`."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Outside:
         self._context = context
         self._door = door
         self._drops = drops
+        self._on_broken = on_broken
         self._on_offender = on_offender
         self._on_visit = on_visit
         self._visitors = visitors
@@ -142,6 +144,29 @@ class Outside:
         self._bytes["bytes_raw"] += raw_nbytes
         self._bytes["bytes_wire"] += nbytes
         return parts
+
+    def send_back(self, to: str, peer: Peer, message: Message) -> bool:
+        """To a visitor, on its own connection; False if it has not come, or does not read."""
+        route = self._visitors.way_back(to, peer)
+        if route is None or self.inbox is None:
+            return False
+        parts = [route, *self.encode(message)]
+        try:
+            parts_of.send(self.inbox, parts)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError:  # what was in flight is gone with its connection
+            self._visitors.lost(to)
+            self._on_broken(to)
+            return False
+        return True
+
+    def answer(self, route: Route, message: Message) -> None:
+        """Raises ZMQError if its receiver has gone, or does not read."""
+        parts = self.encode(message)
+        if route.id:
+            parts.insert(0, route.id)
+        parts_of.send(route.socket, parts)
 
     # ---- receiving ----------------------------------------------------------------------
 
