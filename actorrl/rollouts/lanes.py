@@ -188,6 +188,11 @@ def episodes_of(rows: Sequence[Row]) -> Iterator[Any]:
             is_new = False
 
 
+def extras_of(extras: Extras, k: int) -> Extras:
+    """Those of agent k, of what was said of several."""
+    return {name: value[k] for name, value in extras.items()}
+
+
 def stacked_states(of: Sequence[Lane] | Sequence[Row]) -> State:
     """Each part [B, ...]."""
     return tuple(np.stack([one.state[k] for one in of]) for k in range(len(of[0].state)))

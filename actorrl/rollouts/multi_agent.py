@@ -20,9 +20,9 @@ from actorrl.envs.multi_agent import Tick
 from actorrl.envs.numbers import check_numbers
 from actorrl.envs.preprocessors import preprocessor_for, problem_with
 from actorrl.errors import EnvironmentFailure
-from actorrl.rollouts.collector import Act, ActingPolicy
-from actorrl.rollouts.lanes import Lane, Lanes, Row, episodes_of, stack, stacked_states
-from actorrl.rollouts.pieces import Owner
+from actorrl.rollouts.collector import ActingPolicy
+from actorrl.rollouts.harvest import Harvest
+from actorrl.rollouts.lanes import Lane, Lanes, extras_of, stacked_states
 from actorrl.rollouts.policy_mapping import EpisodeInfo, MappingFn, with_accepted_arguments
 from actorrl.rollouts.watching import AgentsWatcher, metrics_of
 
@@ -86,28 +86,30 @@ class MultiAgentCollector:
     def collect(self) -> Fragment:
         """The next T ticks. Raises EnvironmentFailure."""
         started = perf_counter()
-        self._version = self.policies.version
+        harvest = Harvest(self.policies.version)
         if self._whole:
             ended = self._tick_through_episodes()
             num_env_steps = sum(episode.length for episode in ended)
         else:
             num_env_steps = sum(self._tick() for _ in range(self.fragment_length))
             ended, self._ended = self._ended, []
-        self._numbers: dict[str, list[int]] = {}
-        self._owners: dict[str, list[Owner]] = {}
-        groups = {name: group for name in self.policies.policies if (group := self._group(name))}
+        for name, policy in self.policies.policies.items():
+            if self._whole:
+                harvest.take_whole(name, self._lanes)
+            else:
+                harvest.take(name, policy, self._lanes, self.fragment_length + 1)
         if self.watcher is not None:
-            self.watcher.end_fragment(groups, self._owners)
+            self.watcher.end_fragment(harvest.groups, harvest.owners)
         self._lanes.forget_idle()
         self.num_steps_total += num_env_steps
         self.timers["total_s"] += perf_counter() - started
         return Fragment(
-            groups=groups,
+            groups=harvest.groups,
             num_env_steps=num_env_steps,
-            policy_version=self._version,
+            policy_version=harvest.version,
             episodes=[_told(episode) for episode in ended],
             worker_index=self.worker_index,
-            lanes=self._numbers,
+            lanes=harvest.numbers,
         )
 
     def _tick_through_episodes(self) -> list[EpisodeInfo]:
@@ -164,7 +166,7 @@ class MultiAgentCollector:
         env_actions = policy.env_actions(act.actions)
         for k, (i, agent, lane) in enumerate(asked):
             state = tuple(part[k] for part in act.state)
-            if lane.acted(act.actions[k], _extras(act, k), state, self.policies.version):
+            if lane.acted(act.actions[k], extras_of(act.extras, k), state, self.policies.version):
                 actions[i][agent] = env_actions[k]
 
     def _create_episodes(self) -> None:
@@ -246,9 +248,7 @@ class MultiAgentCollector:
     def _reward(self, i: int, episode: EpisodeInfo, agent: Any, reward: float) -> None:
         """For what the agent did last; one that has not acted yet has it in its return only."""
         name = self._policy_of(i, episode, agent)
-        episode.total_reward += reward
-        episode.agent_rewards[agent] = episode.agent_rewards.get(agent, 0.0) + reward
-        episode.policy_rewards[name] = episode.policy_rewards.get(name, 0.0) + reward
+        episode.count_reward(agent, name, reward)
         lane = self._open_lane(i, episode, agent)
         if lane is not None:
             lane.rows[-1].reward += reward
@@ -260,38 +260,6 @@ class MultiAgentCollector:
             lane.end(tick.all_terminated)
         self._episodes[i] = None
 
-    # ---- the fragment -------------------------------------------------------------------
-
-    def _group(self, name: str) -> dict[str, np.ndarray]:
-        """The policy's columns, [T+1, B]; {} where none of its agents has decided anything."""
-        taken: list[list[Row]] = []
-        asked: list[Row] = []
-        for _, agent, lane in self._lanes.of_policy(name):
-            rows, behind = (lane.take_whole(), None) if self._whole else lane.take()
-            if rows:
-                if self._whole:
-                    self._version = min(self._version, rows[0].version)
-                taken.append(rows)
-                self._numbers.setdefault(name, []).append(lane.number)
-                owners = self._owners.setdefault(name, [])
-                owners += [Owner(episode, agent) for episode in episodes_of(rows)]
-            if behind is not None:
-                asked.append(behind)
-        if not taken:
-            return {}
-        self._bootstrap(name, asked)
-        longest = max(map(len, taken)) if self._whole else self.fragment_length + 1
-        return stack(taken, longest)
-
-    def _bootstrap(self, name: str, rows: list[Row]) -> None:
-        """What the policy says of the observations behind the last decisions (their values)."""
-        if not rows:
-            return
-        obs = np.stack([row.obs for row in rows])
-        act = self.policies.policies[name].act(obs, stacked_states(rows), False)
-        for k, row in enumerate(rows):
-            row.extras = _extras(act, k)
-
 
 def _told(episode: EpisodeInfo) -> Episode:
     """Once the user's callbacks have seen all of it."""
@@ -302,7 +270,3 @@ def _told(episode: EpisodeInfo) -> Episode:
         metrics_of(episode),
         policy_returns=dict(sorted(episode.policy_rewards.items())),
     )
-
-
-def _extras(act: Act, k: int) -> dict[str, np.ndarray]:
-    return {name: value[k] for name, value in act.extras.items()}

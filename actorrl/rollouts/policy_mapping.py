@@ -27,6 +27,11 @@ class EpisodeInfo:
     hist_data: dict[str, list[float]] = field(default_factory=dict)
     last: dict[str, dict[Any, Any]] = field(default_factory=dict)  # for callbacks: what -> agent
 
+    def count_reward(self, agent: Any, policy: str, reward: float) -> None:
+        self.total_reward += reward
+        self.agent_rewards[agent] = self.agent_rewards.get(agent, 0.0) + reward
+        self.policy_rewards[policy] = self.policy_rewards.get(policy, 0.0) + reward
+
     def get_agents(self) -> list[Any]:
         return list(self.policy_of)
 
