@@ -28,14 +28,9 @@ from actorrl.models.input_filter import FilteredNetwork
 from actorrl.models.masks import mask_size
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.precision import acting_network, set_precision
-from actorrl.policies.base import (
-    Act,
-    Array,
-    ArrayState,
-    as_tensor,
-    seeded,
-)
+from actorrl.policies.base import Act, Array, ArrayState
 from actorrl.policies.filtering import FilteringPolicy
+from actorrl.policies.learnable import as_tensor, seeded
 from actorrl.policies.previous import with_previous
 
 

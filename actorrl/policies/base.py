@@ -1,6 +1,6 @@
-"""What all policies share: weights in and out, and RLlib's methods for computing actions.
+"""What all policies share: how they act, and RLlib's methods. Their weights are in `learnable`.
 
-B environments side by side, P parameters. A policy belongs to one process and one thread.
+B environments side by side. A policy belongs to one process and one thread.
 """
 
 from __future__ import annotations
@@ -8,21 +8,17 @@ from __future__ import annotations
 import importlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from actorrl.data import columns as c
-from actorrl.data.allocate import Allocate
 from actorrl.models.action_layout import action_layout
-from actorrl.models.flat_parameters import FlatParameters, Float32
-from actorrl.models.group import ALONE, Group
+from actorrl.policies.learnable import Learnable
 from actorrl.policies.previous import with_previous
 
 Array = NDArray[Any]
@@ -37,17 +33,11 @@ class Act(NamedTuple):
     state: ArrayState  # each [B, ...], the recurrent state after these observations
 
 
-class Policy:
-    """What acts. Policies that learn call `_adopt` with a torch model, whose weights `flat` then
-    holds as one vector: optimizers take `[policy.flat.vector]`.
+class Policy(Learnable):
+    """What acts. A policy in another framework, or a heuristic, needs `act` only, or RLlib's
+    `compute_actions`; one that learns adopts a torch model (`Learnable`)."""
 
-    A policy in another framework, or a heuristic, needs `act` only, or RLlib's `compute_actions`.
-    """
-
-    group: Group = ALONE  # who learns it together with this process
     explore = True  # what workers and `compute_actions(explore=None)` do
-    optimizers: tuple[Any, ...] = ()  # those of its weights, where it is learned
-    _followers: tuple[Callable[[], None], ...] = ()
 
     def __init__(
         self,
@@ -63,22 +53,10 @@ class Policy:
         self.config = dict(config or {})
         self.frame_stack = frame_stack
         self.action_layout = action_layout(action_space)
-        self.version = 0
         # Env steps of the whole run, on which schedules of exploration run. Whoever is told none
         # (outside of training) acts as at the end of all schedules.
         self.timesteps: float = math.inf
         self.random = np.random.default_rng(seed)
-        self.model: nn.Module
-        self.flat: FlatParameters
-
-    def _adopt(self, model: nn.Module) -> None:
-        """Constructors call this last: the model's weights move into one vector."""
-        self.model = model
-        self.flat = FlatParameters(model)
-        self._weights_moved()
-
-    def _weights_moved(self) -> None:
-        """Called when the weights lie at another place in memory: renew what points at them."""
 
     @classmethod
     def from_checkpoint(cls, checkpoint: str | Path, env: Any = None) -> Any:
@@ -250,44 +228,7 @@ class Policy:
 
         return export_model(self, Path(export_dir).expanduser(), onnx)
 
-    # ---- observation filters ----------------------------------------------------------------
-
-    def note_observations(self, columns: Mapping[str, Tensor]) -> None:
-        """Called by learners after each update; policies with an observation filter learn it."""
-
-    def note_rows(self, rows: Mapping[str, Array]) -> None:
-        """Called by learners with a replay, which see rows again and again, for new ones."""
-
-    def filter_state(self) -> dict[str, Array]:
-        """Statistics of the filter for checkpoints; {} without one."""
-        return {}
-
-    def load_filter_state(self, state: Mapping[str, Array]) -> None:
-        """The inverse."""
-
-    # ---- weights --------------------------------------------------------------------------------
-
-    def get_weights(self) -> dict[str, Float32]:
-        """Copies by parameter name; {} where there is no model."""
-        return self.flat.named_numpy() if hasattr(self, "flat") else {}
-
-    def set_weights(self, weights: Mapping[str, Array]) -> None:
-        """The inverse; raises ValueError naming what does not fit. The version stays as it is."""
-        if weights or hasattr(self, "flat"):
-            self.flat.load_named(weights)
-        self.weights_replaced()
-
-    def follow(self, sync: Callable[[], None]) -> None:
-        """`sync()` is called when the weights have been replaced: an update's target network takes
-        them over, which was of the weights before. Not by `load_flat`: a checkpoint has its own."""
-        self._followers = (*self._followers, sync)
-
-    def weights_replaced(self) -> None:
-        """To be called by who has written to the weights otherwise than by `set_weights`."""
-        if hasattr(self, "flat"):
-            self.flat.num_writes += 1
-        for sync in self._followers:
-            sync()
+    # ---- state ----------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
         """RLlib's: the weights under "weights", for `set_state` and `add_policy(policy_state=)`."""
@@ -301,66 +242,9 @@ class Policy:
         """RLlib's: whether there is a state from one observation to the next."""
         return bool(self.initial_state(1))
 
-    def flat_weights(self) -> Float32:
-        """A copy of all weights [P], in the order of `layout`."""
-        return self.flat.numpy()
-
-    def weights_in_place(self) -> Float32:
-        """The same for who copies them at once: maybe no copy."""
-        return self.flat.in_place()
-
-    def load_flat(self, values: Float32, version: int) -> None:
-        """Copy [P] over the weights; the caller keeps its array. Raises ValueError on its size."""
-        self.flat.load(values)
-        self.version = version
-
-    def layout(self) -> list[tuple[str, tuple[int, ...]]]:
-        """Name and shape of every parameter in the order of the flat vector."""
-        return list(self.flat.layout)
-
-    def flat_gradient(self, allocate: Allocate = np.empty) -> Float32:
-        """A copy of the gradient [P] of the last `backward`, where `allocate` says."""
-        return self.flat.gradient_numpy(allocate)
-
-    def set_flat_gradient(self, values: Float32) -> None:
-        """Copy [P] over the gradient, for a step with a worker's gradient (A3C)."""
-        self.flat.set_gradient(values)
-
-    # ---- device and random state ----------------------------------------------------------------
-
-    @property
-    def device(self) -> torch.device:
-        return self.flat.vector.device
-
-    def to(self, device: torch.device | str) -> None:
-        """Move the weights. Optimizers over `flat.vector` stay valid, their state does not move."""
-        self.flat.move(device)
-        self._weights_moved()
-
-    def tensors(self, columns: Mapping[str, Array]) -> dict[str, Tensor]:
-        """Columns on the policy's device, in their own dtype; on the CPU without a copy."""
-        return {name: as_tensor(array, self.device) for name, array in columns.items()}
-
     def random_state(self) -> str:
         """The state of the sampling generator as JSON text, for checkpoints."""
         return json.dumps(self.random.bit_generator.state)
 
     def set_random_state(self, state: str) -> None:
         self.random.bit_generator.state = json.loads(state)
-
-
-def as_tensor(array: Array, device: torch.device | str = "cpu") -> Tensor:
-    """Share memory where possible; read-only memory is copied, torch cannot protect it."""
-    array = np.ascontiguousarray(array)
-    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Torch's CPU generator starts from `seed` inside, and is as it was before outside.
-
-    Layers draw their weights from torch's global generator, which belongs to the user.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield

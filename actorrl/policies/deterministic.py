@@ -18,10 +18,10 @@ from actorrl.models.action_layout import is_bounded
 from actorrl.models.continuous import ActorAndCritics, BodyAndHead, Critic
 from actorrl.models.masks import mask_size
 from actorrl.models.model_config import ModelConfig
-from actorrl.policies.base import Act, Array, ArrayState, as_tensor, seeded
+from actorrl.policies.base import Act, Array, ArrayState
 from actorrl.policies.filtering import ReplayPolicy
+from actorrl.policies.learnable import as_tensor, seeded
 from actorrl.policies.noise import GaussianNoise, Noise
-from actorrl.policies.target import TargetNetwork
 
 
 class DeterministicPolicy(ReplayPolicy):
@@ -66,8 +66,7 @@ class DeterministicPolicy(ReplayPolicy):
         self.noise = GaussianNoise() if noise is None else noise
         self.random_steps = random_steps
         with seeded(seed):
-            model = self._make_model()
-        self._adopt(model)
+            self._adopt(self._make_model())
 
     def _make_model(self) -> ActorAndCritics:
         size = math.prod(self.action_layout.shape)
@@ -118,11 +117,6 @@ class DeterministicPolicy(ReplayPolicy):
     def q_values(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, ...]:
         """Q [N] of each critic, with gradient; actions [N, ...] as they are stored."""
         return self.model.q_values(obs, actions)
-
-    def make_target(self) -> TargetNetwork:
-        """A copy whose `model.actor` and `model.q_values` change only when told to."""
-        with seeded(0):
-            return TargetNetwork(self, self._make_model())
 
 
 def refuse_lstm(config: ModelConfig) -> None:

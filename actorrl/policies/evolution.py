@@ -20,7 +20,8 @@ from actorrl.models.action_layout import is_bounded
 from actorrl.models.masks import mask_size, masked, masked_numpy
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.networks import ACTIVATIONS, MLP, linear
-from actorrl.policies.base import Act, Array, ArrayState, Policy, seeded
+from actorrl.policies.base import Act, Array, ArrayState, Policy
+from actorrl.policies.learnable import seeded
 
 Float32 = NDArray[np.float32]
 

@@ -17,6 +17,8 @@ from actorrl.data import columns as c
 from actorrl.envs.filters import MeanStdFilter, NoFilter, filter_for
 from actorrl.models.input_filter import InputFilter
 from actorrl.policies.base import Array, Policy
+from actorrl.policies.learnable import seeded
+from actorrl.policies.target import TargetNetwork
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -73,6 +75,15 @@ class ReplayPolicy(FilteringPolicy):
     old or new, and at acting; RLlib stores what the worker's filter of then made of it. Target
     networks take the same filtered rows: their own copy of the filter's numbers is not used.
     """
+
+    def _make_model(self) -> Any:
+        """New networks of the policy's own kind."""
+        raise NotImplementedError
+
+    def make_target(self) -> TargetNetwork:
+        """A copy of the networks that changes only when told to."""
+        with seeded(0):
+            return TargetNetwork(self, self._make_model())
 
     def _with_filter(self, network: Network) -> Network:
         """The network, with a place for the filter's numbers among its weights. It does not look

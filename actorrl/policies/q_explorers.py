@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from actorrl.models.flat_parameters import Float32
-from actorrl.policies.base import Array, as_tensor
+from actorrl.policies.base import Array
+from actorrl.policies.learnable import as_tensor
 
 if TYPE_CHECKING:
     from actorrl.policies.q_policy import QPolicy

@@ -24,11 +24,11 @@ from actorrl.models.masks import MASKED, mask_size
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.precision import acting_network, set_precision
 from actorrl.models.q_network import QNetwork, Support
-from actorrl.policies.base import Act, Array, ArrayState, as_tensor, seeded
+from actorrl.policies.base import Act, Array, ArrayState
 from actorrl.policies.exploration import PiecewiseSchedule
 from actorrl.policies.filtering import ReplayPolicy
+from actorrl.policies.learnable import as_tensor, seeded
 from actorrl.policies.q_explorers import Explorer
-from actorrl.policies.target import TargetNetwork
 
 
 class QPolicy(ReplayPolicy):
@@ -89,8 +89,7 @@ class QPolicy(ReplayPolicy):
             action_space,
         )
         with seeded(seed):
-            model = self._make_model()
-        self._adopt(model)
+            self._adopt(self._make_model())
         self.set_epsilons(np.zeros(1) if epsilons is None else epsilons)
 
     def _make_model(self) -> QNetwork:
@@ -184,11 +183,6 @@ class QPolicy(ReplayPolicy):
         """Q [N, A] of filtered observations [N, ...] on the device, with gradient."""
         q: Tensor = self.model(obs)
         return q
-
-    def make_target(self) -> TargetNetwork:
-        """A copy of the network that changes only when told to."""
-        with seeded(0):
-            return TargetNetwork(self, self._make_model())
 
 
 def _discrete_size(action_space: Any) -> int:

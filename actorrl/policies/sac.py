@@ -21,10 +21,10 @@ from actorrl.models.continuous import ActorAndCritics, BodyAndHead, Critic
 from actorrl.models.distributions import sample_numpy
 from actorrl.models.masks import mask_size, masked_numpy
 from actorrl.models.model_config import ModelConfig
-from actorrl.policies.base import Act, Array, ArrayState, as_tensor, seeded
+from actorrl.policies.base import Act, Array, ArrayState
 from actorrl.policies.deterministic import refuse_lstm
 from actorrl.policies.filtering import ReplayPolicy
-from actorrl.policies.target import TargetNetwork
+from actorrl.policies.learnable import as_tensor, seeded
 
 
 class SACPolicy(ReplayPolicy):
@@ -72,8 +72,7 @@ class SACPolicy(ReplayPolicy):
         self.random_steps = random_steps
         self._initial_alpha = initial_alpha
         with seeded(seed):
-            model = self._make_model()
-        self._adopt(model)
+            self._adopt(self._make_model())
 
     @property
     def action_size(self) -> int:
@@ -176,8 +175,3 @@ class SACPolicy(ReplayPolicy):
             return self.model.q_values(obs)
         assert actions is not None
         return self.model.q_values(obs, actions)
-
-    def make_target(self) -> TargetNetwork:
-        """A copy whose `model.q_values` change only when told to."""
-        with seeded(0):
-            return TargetNetwork(self, self._make_model())

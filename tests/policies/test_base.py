@@ -10,7 +10,8 @@ from gymnasium.spaces import Box, Discrete, Text
 from actorrl.errors import ConfigError
 from actorrl.models.catalog import ModelConfig
 from actorrl.policies.actor_critic import ActorCriticPolicy
-from actorrl.policies.base import Act, Policy, as_tensor
+from actorrl.policies.base import Act, Policy
+from actorrl.policies.learnable import as_tensor
 
 torch.set_num_threads(1)
 VECTOR = Box(-np.inf, np.inf, (4,))
