@@ -8,7 +8,11 @@ first frame repeats, and nothing from before a reset is ever seen.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+
+from actorrl.data import columns as c
 
 
 def stack_size(num_frames: int, num_ages: int) -> int:
@@ -39,3 +43,12 @@ def stack_frames_numpy(frames: np.ndarray, age: np.ndarray, k: int) -> np.ndarra
     assert frames.shape[:2] == (k - 1 + num_rows, num_envs), (frames.shape, age.shape, k)
     rows = np.broadcast_to(np.arange(num_rows)[:, None] + k - 1, age.shape)
     return frames[frame_rows(rows, age, k), np.arange(num_envs)[:, None]]
+
+
+def last_observations(columns: Mapping[str, np.ndarray], k: int) -> np.ndarray:
+    """What followed a fragment's last row, [B, ...]; frames stacked to [B, k, H, W]."""
+    if c.FRAMES not in columns:
+        return columns[c.OBS][-1]
+    stacks = stack_frames_numpy(columns[c.FRAMES][-k:], columns[c.AGE][-1:], k)
+    last: np.ndarray = stacks[0]
+    return last

@@ -1,9 +1,34 @@
-"""Frame stacks on the learner's device: fragments carry every frame once."""
+"""Observations of a fragment on the learner's device: stacks of frames, of which it carries every
+one once.
+
+T rows, B environments, K final observations, k frames in a stack.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
+
+from actorrl.data import columns as c
+
+
+def observations(columns: Mapping[str, Tensor], k: int) -> Tensor:
+    """[T+1, B, ...], frames stacked to [T+1, B, k, H, W]."""
+    if c.FRAMES not in columns:
+        return columns[c.OBS]
+    return stack_frames(columns[c.FRAMES], columns[c.AGE], k)
+
+
+def final_observations(columns: Mapping[str, Tensor], k: int) -> Tensor:
+    """[K, ...]; a single final frame is put on top of the stack of the row that it follows."""
+    finals = columns[c.FINAL_OBS]
+    if c.FRAMES not in columns or finals.dim() == columns[c.FRAMES].dim():
+        return finals
+    stacks = stack_frames(columns[c.FRAMES], columns[c.AGE], k)
+    before = stacks.flatten(0, 1)[columns[c.FINAL_ROWS].long()]  # [K, k, H, W]
+    return torch.cat([before[:, 1:], finals.unsqueeze(1)], dim=1)
 
 
 def stack_frames(frames: Tensor, age: Tensor, k: int) -> Tensor:

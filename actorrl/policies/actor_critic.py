@@ -16,14 +16,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from actorrl.data import columns as c
-from actorrl.data.frame_stack import stack_frames_numpy
+from actorrl.data.frame_stack import last_observations
 from actorrl.envs.filters import NoFilter
 from actorrl.errors import ConfigError
 from actorrl.models.action_distribution import ActionDistribution
 from actorrl.models.action_families import distribution_for
 from actorrl.models.actor_critic import ActorCriticNetwork
 from actorrl.models.custom import CustomNetwork
-from actorrl.models.frames import stack_frames
+from actorrl.models.frames import final_observations, observations
 from actorrl.models.input_filter import FilteredNetwork
 from actorrl.models.masks import mask_size
 from actorrl.models.model_config import ModelConfig
@@ -193,12 +193,7 @@ class ActorCriticPolicy(FilteringPolicy):
 
         With the weights that acted: call it before the next `load_flat`.
         """
-        if c.FRAMES in columns:
-            frames, age = columns[c.FRAMES][-self.frame_stack :], columns[c.AGE][-1:]
-            obs = stack_frames_numpy(frames, age, self.frame_stack)[0]
-        else:
-            obs = columns[c.OBS][-1]
-        return self._forward(obs, state)[1]
+        return self._forward(last_observations(columns, self.frame_stack), state)[1]
 
     # ---- learning -------------------------------------------------------------------------------
 
@@ -296,20 +291,9 @@ class ActorCriticPolicy(FilteringPolicy):
         """V of FINAL_OBS, [K]."""
         if self.recurrent:
             raise ConfigError("autoreset: same_step together with use_lstm, expected next_step")
-        values: Tensor = self.model(self._final_observations(columns))[1]
+        values: Tensor = self.model(final_observations(columns, self.frame_stack))[1]
         return values
 
     def observations(self, columns: Mapping[str, Tensor]) -> Tensor:
         """[T+1, B, ...], frames stacked to [T+1, B, k, H, W]."""
-        if c.FRAMES not in columns:
-            return columns[c.OBS]
-        return stack_frames(columns[c.FRAMES], columns[c.AGE], self.frame_stack)
-
-    def _final_observations(self, columns: Mapping[str, Tensor]) -> Tensor:
-        """[K, ...]; a single final frame is put on top of the stack of the row that it follows."""
-        finals = columns[c.FINAL_OBS]
-        if c.FRAMES not in columns or finals.dim() == columns[c.FRAMES].dim():
-            return finals
-        stacks = stack_frames(columns[c.FRAMES], columns[c.AGE], self.frame_stack)
-        before = stacks.flatten(0, 1)[columns[c.FINAL_ROWS].long()]  # [K, k, H, W]
-        return torch.cat([before[:, 1:], finals.unsqueeze(1)], dim=1)
+        return observations(columns, self.frame_stack)

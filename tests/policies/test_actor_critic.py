@@ -10,6 +10,7 @@ from actorrl.data import columns as c
 from actorrl.errors import ConfigError
 from actorrl.losses.policy_gradient import impala_loss
 from actorrl.models.catalog import ModelConfig
+from actorrl.models.frames import final_observations
 from actorrl.policies.actor_critic import ActorCriticPolicy
 from tests.policies.fragments import Stream
 
@@ -105,7 +106,7 @@ def test_a_single_final_frame_goes_on_top_of_its_rows_stack():
         c.FINAL_OBS: final,
         c.FINAL_ROWS: np.array([2 * B + 0, 1 * B + 1]),
     }
-    stacks = policy._final_observations(policy.tensors(columns)).numpy()
+    stacks = final_observations(policy.tensors(columns), k).numpy()
     np.testing.assert_array_equal(stacks[0], [frames[3, 0], frames[4, 0], final[0]])
     np.testing.assert_array_equal(stacks[1], [frames[2, 1], frames[3, 1], final[1]])
     values = policy.final_values(policy.tensors(columns))
