@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from actorrl.algorithms import described, multi_agent, policy_checkpoint
-from actorrl.algorithms.asked import Asked, check_units
+from actorrl.algorithms.asked import Asked, check_units, preprocessed
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.mirror import PolicyMirror, PolicyPart
 from actorrl.algorithms.run import Run
@@ -21,7 +21,6 @@ from actorrl.data.columns import DEFAULT_POLICY
 from actorrl.data.sample_batch import MultiAgentBatch
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.own_preprocessor import WithPreprocessor
-from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.envs.previous import WithPrevious
 from actorrl.experiment.checkpoints import write_checkpoint
 from actorrl.roles.worker_view import WorkerView
@@ -169,7 +168,7 @@ class Acting:
         if isinstance(seen.env, WithPrevious):
             obs = observation = seen.env.joined(obs, seen.action_space, prev_action, prev_reward)
         if seen.frame_stack == 1:
-            obs = preprocessor_for(seen.raw_observation_space).transform([observation])[0]
+            obs = preprocessed(seen.raw_observation_space, observation)
         at = {} if timestep is None else {"timestep": timestep}
         found = policy.compute_single_action(obs, state, explore=bool(explore), **at)
         return found if full_fetch or state is not None else found[0]

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.config import shown
 from actorrl.data import columns as c
+from actorrl.envs.preprocessors import preprocessor_for
 from actorrl.errors import ConfigError
 from actorrl.models.action_layout import Units, action_layout
 
@@ -15,6 +17,19 @@ _UNITS = {
     "clipped": "clipped to their bounds (clip_actions)",
     "raw": "as they are learned",
 }
+
+
+def preprocessed(space: Any, observation: Any) -> Any:
+    """One observation as policies see it. Raises ConfigError."""
+    try:
+        return preprocessor_for(space).transform([observation])[0]
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        hint = ""
+        if isinstance(observation, tuple) and isinstance(observation[-1], dict):
+            hint = ", expected the obs of `obs, info = env.reset()`"
+        raise ConfigError(
+            f"observation: {shown(observation)} is none of {shown(space)} ({error}){hint}"
+        ) from None
 
 
 class Asked(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Callable
+import numbers
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from actorrl.algorithms.mirror import PolicyMirror
 from actorrl.algorithms.playing import EVALUATION_SEED
 from actorrl.algorithms.setup import acting_policy
 from actorrl.algorithms.worker_set import TIMEOUT_S, WorkerSet
+from actorrl.config import shown
 from actorrl.data.fragment import Episode
 from actorrl.envs.check import EnvInfo
 from actorrl.errors import ActorDied, CallError, ConfigError, EnvironmentFailure
@@ -71,9 +73,17 @@ def duration_of(
     return None if count is None else Duration(_positive("episodes", count))
 
 
+def _metrics_of(found: Any) -> dict[str, Any]:
+    if not isinstance(found, Mapping):
+        raise ConfigError(
+            f"custom_evaluation_function: returned {shown(found)}, expected a dict of metrics"
+        )
+    return dict(found)
+
+
 def _positive(what: str, count: int) -> int:
-    if count < 1:
-        raise ConfigError(f"evaluate: {what}={count} is not accepted, expected at least 1")
+    if not isinstance(count, numbers.Integral) or count < 1:
+        raise ConfigError(f"evaluate: {what}={count!r} is not accepted, expected at least 1")
     return count
 
 
@@ -132,12 +142,12 @@ class Evaluations:
         evaluators = self._ready(policy, explore)
         if evaluators:
             own = WorkerView(0, policies_of(self._policy, self._info))
-            return dict(function(algorithm, EvaluatorSet(evaluators, own)))
+            return _metrics_of(function(algorithm, EvaluatorSet(evaluators, own)))
         stage = playing.stage_of(self._config, self._info)
         env = stage.vector(1, EVALUATION_SEED, native=False)
         try:
             own = stage.worker(env, policy, explore, 0)
-            return dict(function(algorithm, EvaluatorSet([], own)))
+            return _metrics_of(function(algorithm, EvaluatorSet([], own)))
         finally:
             env.close()
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actorrl.algorithms import restoring
-from actorrl.errors import CheckpointError
+from actorrl.config import apply
+from actorrl.errors import CheckpointError, ConfigError
 from actorrl.experiment.checkpoints import newest_whole, read_checkpoint
 from actorrl.experiment.ownership import dead_run
 from actorrl.experiment.run_folder import RunFolder
@@ -33,8 +34,10 @@ def from_checkpoint(
     config = restoring.config_of(path, env, options.pop("policy_mapping_fn", None), own)
     if not issubclass(config.algorithm, cls):
         raise CheckpointError(f"{path}: was trained by {config.algorithm.__name__}")
-    for key in ("num_workers", "num_learners"):
-        setattr(config, key, options.pop(key, getattr(config, key)))
+    asked = {key: options.pop(key) for key in ("num_workers", "num_learners") if key in options}
+    errors = apply(config, asked)
+    if errors:
+        raise ConfigError(errors)
     _do_without_partners(config)
     _do_without_gpus(config)
     algo: Algorithm = config.algorithm(config, **{"start": False, **options})

@@ -93,7 +93,7 @@ def write_checkpoint(
 
 def read_checkpoint(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The state in `folder`. CheckpointError says what is missing, damaged or unknown."""
-    path = Path(folder)
+    path = Path(os.path.expanduser(folder))
     manifest = read_manifest(path)
     return decode_state(path, *(_verified(path, name, manifest) for name in (STATE, ARRAYS)))
 
@@ -113,9 +113,16 @@ def decode_state(path: str | os.PathLike[str], text: bytes, array_bytes: bytes) 
     return state
 
 
+def _meant(path: Path) -> str:
+    """Of a run's folder, the checkpoint in it that has the highest number."""
+    inside = [*path.glob("checkpoint_*"), *path.glob("checkpoints/checkpoint_*")]
+    newest = max(inside, key=lambda found: found.name, default=None)
+    return f", did you mean {newest}?" if newest is not None else ", `save()` returns one's path"
+
+
 def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
     """What the checkpoint `folder` says of itself; its other files are not looked at."""
-    path = Path(folder)
+    path = Path(os.path.expanduser(folder))
     if not path.exists():
         raise CheckpointError(f"{path}: there is no such checkpoint")
     if not path.is_dir():
@@ -123,7 +130,9 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
     try:
         text = (path / MANIFEST).read_bytes()
     except OSError:
-        raise CheckpointError(f"{path}: has no {MANIFEST}, so it is no checkpoint") from None
+        raise CheckpointError(
+            f"{path}: has no {MANIFEST}, so it is no checkpoint{_meant(path)}"
+        ) from None
     try:
         version = msgspec.json.decode(text, type=dict[str, Any]).get("format_version")
         if version != FORMAT_VERSION:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from actorrl.errors import RunFailed
+from actorrl.errors import ConfigError, RunFailed
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.experiment.state_files import (
     append_line,
@@ -40,9 +40,13 @@ class ResultWriter:
             self._rewrite_csv([flatten(row) for row in read_json_lines(self._result_file)])
 
     def write(self, result: Mapping[str, Any]) -> None:
-        """Append one row. TypeError names a value that JSON has no form for; nothing is written.
+        """Append one row. ConfigError names a value that JSON has no form for, which a callback has
+        put there; nothing is written.
         RunFailed if the disk refuses: a run without results is not worth going on with."""
-        row = to_strict_json(result)
+        try:
+            row = to_strict_json(result)
+        except TypeError as error:
+            raise ConfigError(f"{error}, expected numbers, text, lists and dicts") from None
         flat = flatten(row)
         try:
             append_line(self._result_file, json_line(row))

@@ -114,6 +114,6 @@ def to_strict_json(value: Any, key: str = "") -> Any:
         return [to_strict_json(item, key) for item in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if hasattr(value, "item"):  # a scalar of another library, such as a tensor with one element
-        return to_strict_json(value.item(), key)
+    if hasattr(value, "tolist"):  # an array or a number of another library, such as a tensor
+        return to_strict_json(value.tolist(), key)
     raise TypeError(f"{key or 'value'}: {type(value).__name__} cannot be written as JSON")

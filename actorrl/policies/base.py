@@ -18,6 +18,7 @@ from torch import Tensor
 
 from actorrl.data import columns as c
 from actorrl.models.action_layout import action_layout
+from actorrl.policies import observed
 from actorrl.policies.learnable import Learnable
 from actorrl.policies.previous import with_previous
 
@@ -118,8 +119,9 @@ class Policy(Learnable):
         """RLlib's: environment actions of preprocessed observations [B, ...], the state after them,
         and extra columns. The last actions and rewards are for policies that are told them, see
         `with_previous`. `timestep` is where schedules of exploration stand, for this call."""
-        obs = np.asarray(obs_batch)
+        obs = observed.numbers(obs_batch)
         obs = with_previous(self.observation_space, obs, prev_action_batch, prev_reward_batch)
+        observed.check_shape(self.observation_space, self.frame_stack, obs)
         state = tuple(state_batches) if state_batches else self.initial_state(len(obs))
         before, self.timesteps = self.timesteps, self.timesteps if timestep is None else timestep
         try:
@@ -165,7 +167,7 @@ class Policy(Learnable):
             more |= {} if last is None else {f"prev_{name}_batch": [last]}
         batched_state = [np.asarray(part)[None] for part in state] if state else None
         actions, states, extras = self.compute_actions(
-            np.asarray(obs)[None], batched_state, explore=explore, **more
+            observed.numbers(obs, single=True), batched_state, explore=explore, **more
         )
         return actions[0], [s[0] for s in states], {name: x[0] for name, x in extras.items()}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from actorrl.algorithms.asked import Asked, check_units
+from actorrl.algorithms.asked import Asked, check_units, preprocessed
 from actorrl.algorithms.registry import config_class
 from actorrl.errors import ConfigError
 from actorrl.models.action_layout import action_layout
@@ -80,3 +80,12 @@ def test_what_is_said_twice_or_not_at_all_is_refused() -> None:
         Asked(None).or_of({"new_obs": 1, "t": 2})
     with pytest.raises(ConfigError, match="observation: missing"):
         Asked(None).or_of(None)
+
+
+def test_an_observation_that_is_none_of_the_environments_is_told_of() -> None:
+    assert preprocessed(VECTOR, [0.5, 0.25]).tolist() == [0.5, 0.25]
+    with pytest.raises(ConfigError, match=r"^observation: .* expected the obs of `obs, info = env"):
+        preprocessed(VECTOR, (np.zeros(2, np.float32), {}))
+    for space, wrong in ((VECTOR, "left"), (spaces.Discrete(3), None), (BOTH, 3)):
+        with pytest.raises(ConfigError, match=r"^observation: .* is none of "):
+            preprocessed(space, wrong)

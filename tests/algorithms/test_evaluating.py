@@ -134,6 +134,16 @@ def test_a_function_of_the_users_gets_workers_that_evaluate(
         assert algo._evaluations._under_way is None, "nobody plays what is never asked for"
 
 
+def test_what_is_no_duration_and_no_metrics_is_told_of(tmp_path: Path) -> None:
+    config = config_of(evaluation_num_workers=0).rollouts(num_workers=0)
+    with config.build(results=tmp_path, name="run", start=False) as algo:
+        for wrong in (0, "all", 1.5):
+            with pytest.raises(ConfigError, match=f"episodes={wrong!r} is not accepted"):
+                algo.evaluate(episodes=wrong)
+        with pytest.raises(ConfigError, match="returned None, expected a dict of metrics"):
+            algo.evaluate(evaluation_fn=lambda algorithm, workers: None)
+
+
 class Measuring(DefaultCallbacks):
     def on_episode_end(self, *, worker: Any, episode: Any, **kwargs: Any) -> None:
         episode.custom_metrics["steps"] = episode.length

@@ -15,7 +15,7 @@ from actorrl.algorithms.a2c import A2CConfig
 from actorrl.algorithms.base import Algorithm
 from actorrl.algorithms.restoring import newest_learner_state
 from actorrl.algorithms.resuming import resume
-from actorrl.errors import RunFailed
+from actorrl.errors import ConfigError, RunFailed
 from actorrl.experiment import ownership
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.experiment.state_files import write_json
@@ -75,6 +75,9 @@ def test_a_loaded_checkpoint_acts_and_is_evaluated_before_any_process_is_started
         learned = algo.get_policy().get_weights()
         acts = [algo.compute_single_action(np.full(4, x, np.float32)) for x in (-0.2, 0.2)]
         scored = algo.evaluate(episodes=3)
+    for wrong in (-1, "two"):
+        with pytest.raises(ConfigError, match=f"^num_workers: {wrong!r} is not accepted"):
+            Algorithm.from_checkpoint(path, num_workers=wrong)
     with Algorithm.from_checkpoint(path, results=tmp_path, name="one", num_workers=1) as again:
         policy = again.get_policy()
         np.testing.assert_equal(policy.get_weights(), learned)

@@ -112,6 +112,22 @@ def test_a_full_disk_at_any_step_keeps_the_older_checkpoint(tmp_path, monkeypatc
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_folder_of_checkpoints_or_of_a_run_names_the_newest_in_it(tmp_path):
+    for number in (9, 10):
+        newest = write_checkpoint(tmp_path / "checkpoints" / f"checkpoint_{number:06d}", STATE)
+    for folder in (tmp_path, tmp_path / "checkpoints"):
+        with pytest.raises(CheckpointError, match=f"no checkpoint, did you mean {newest}?"):
+            read_checkpoint(folder)
+    with pytest.raises(CheckpointError, match=r"`save\(\)` returns one's path"):
+        read_checkpoint(tmp_path.parent)
+
+
+def test_the_home_folder_may_be_written_as_in_a_shell(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_checkpoint(tmp_path / "c", {"x": 1})
+    assert read_checkpoint("~/c") == {"x": 1}
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "state.json", "arrays.safetensors"])
 def test_a_missing_file_is_named(tmp_path, name):
     path = write_checkpoint(tmp_path / "c", STATE)

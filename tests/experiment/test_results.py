@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from actorrl.errors import ConfigError
 from actorrl.experiment.results import ResultWriter, flatten, read_results
 
 
@@ -99,7 +100,7 @@ def test_rewinding_drops_the_rows_that_will_be_done_again(run):
 
 
 def test_a_value_that_is_no_json_is_refused_and_nothing_is_written(run):
-    with pytest.raises(TypeError, match="info/x"):
+    with pytest.raises(ConfigError, match=r"^info/x: object cannot be written as JSON, expected"):
         ResultWriter(run).write(row(1, info={"x": object()}))
     assert read_results(run) == [] and not (run.path / "progress.csv").exists()
 

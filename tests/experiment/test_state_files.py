@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from actorrl.experiment.state_files import (
     append_line,
@@ -79,3 +80,7 @@ def test_strict_json_has_null_for_nan_and_plain_numbers_for_numpy():
 def test_a_value_without_a_form_in_json_is_named_by_its_key():
     with pytest.raises(TypeError, match="info/thing: set"):
         to_strict_json({"info": {"thing": {1, 2}}})
+
+
+def test_an_array_of_another_library_becomes_a_list():
+    assert to_strict_json({"a": torch.ones(2), "b": torch.tensor(3.0)}) == {"a": [1, 1], "b": 3}

@@ -55,6 +55,30 @@ def test_single_actions_with_and_without_state():
     assert not np.allclose(first[0], second[0])
 
 
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ([0.1, 0.2, 0.3, 0.4], r"of shape \[4\] are not accepted, expected \[B, 4\]"),
+        (np.ones((2, 3)), r"of shape \[2, 3\] are not accepted, expected \[B, 4\]"),
+        ((np.ones(4), {}), "no batch"),
+        ([{"a": 1.0}], "no batch of numbers"),
+        (["abcd"], "no batch of numbers"),
+        (None, "no batch of numbers"),
+        (1.0, "no batch of numbers"),
+    ],
+)
+def test_what_is_no_batch_of_observations_is_told_of(given, why):
+    with pytest.raises(ConfigError, match=f"^observations: .*{why}"):
+        ActorCriticPolicy(VECTOR, Discrete(3)).compute_actions(given)
+
+
+def test_frames_are_to_come_as_stacks():
+    policy = ActorCriticPolicy(Box(0, 255, (42, 42), np.uint8), Discrete(3), frame_stack=4)
+    with pytest.raises(ConfigError, match=r"expected \[B, 4, 42, 42\]"):
+        policy.compute_single_action(np.zeros((42, 42, 4), np.uint8))
+    policy.compute_single_action(np.zeros((4, 42, 42), np.uint8))
+
+
 def test_random_state_is_json():
     assert "bit_generator" in json.loads(ActorCriticPolicy(VECTOR, Discrete(3)).random_state())
 
