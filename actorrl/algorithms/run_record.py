@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from actorrl.errors import CheckpointError
+from actorrl.errors import CheckpointError, RunFolderError
 from actorrl.experiment.checkpoints import CheckpointKeeper, write_checkpoint
 from actorrl.experiment.results import ResultWriter
 from actorrl.experiment.run_folder import RunFolder, default_name, default_results_dir
@@ -38,9 +38,16 @@ def make_folder(who: RunName, name: str | None, results: str | Path | None) -> R
     results = results if results is not None else default_results_dir()
     if name is not None:
         return RunFolder.create(results, name)
-    base = default_name(who.algo, who.env)
-    taken = [p.name for p in Path(results).expanduser().glob(f"{base}*")]
-    return RunFolder.create(results, f"{base}_{len(taken) + 1}" if taken else base)
+    base = own = default_name(who.algo, who.env)
+    number = 1
+    while True:
+        try:
+            return RunFolder.create(results, own)
+        except RunFolderError:  # another run may have begun in this second, even at this moment
+            if not os.path.lexists(Path(results).expanduser() / own):
+                raise
+        number += 1
+        own = f"{base}_{number}"
 
 
 @contextlib.contextmanager
