@@ -34,7 +34,8 @@ def from_checkpoint(
     config = restoring.config_of(path, env, options.pop("policy_mapping_fn", None), own)
     if not issubclass(config.algorithm, cls):
         raise CheckpointError(f"{path}: was trained by {config.algorithm.__name__}")
-    asked = {key: options.pop(key) for key in ("num_workers", "num_learners") if key in options}
+    keys = [key for key in ("num_workers", "num_learners") if key in options]
+    asked: dict[str, Any] = {key: options.pop(key) for key in keys}
     errors = apply(config, asked)
     if errors:
         raise ConfigError(errors)
