@@ -64,6 +64,7 @@ class Run:
         self.weights: Any = None  # the reading end of what the learner publishes, once it does
         self._first: State | None = None  # what the actors go on from when they start
         self._stopped = False
+        self._failed = False  # before it was stopped
         self._incarnations: dict[int, int] = {}
         self._config = config
         self._goal = algorithm.iteration(config)
@@ -84,7 +85,8 @@ class Run:
 
     def _on_event(self, event: dict[str, Any]) -> None:
         self.record.on_event(self.reporter.lost_at_least(event))
-        if self._stopped and event["event"] == "actor_exited":  # the others end without a word
+        ends_well = self._stopped and not self._failed  # else it is told what ended the run
+        if ends_well and event["event"] == "actor_exited":  # the others end without a word
             _log.warning("%s failed at its end: %s", event["actor"], event["reason"])
 
     def start(self) -> None:
@@ -262,12 +264,12 @@ class Run:
 
     def stop(self, grace_s: float | None) -> list[int]:
         """End all processes, see Cluster.stop; the pids that could not be ended."""
+        self._failed = self._has_failed()
         self._stopped = True
-        state = "failed" if self._has_failed() else "stopped"
         try:
             return self.cluster.stop(grace_s)
         finally:  # in one process, what an actor raises at its end comes from there
-            self.write_status(state)
+            self.write_status("failed" if self._failed else "stopped")
             self.record.close()
 
     def _has_failed(self) -> bool:

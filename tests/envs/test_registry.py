@@ -56,14 +56,20 @@ def test_old_atari_ids_run_as_ale_v5(old):
     assert resolve(old).env == "ALE/Pong-v5"
 
 
+EXPECTED = (
+    "expected a name that `actorrl list envs` has, one given to register_env, or"
+    " package.module:Class"
+)
+
+
 @pytest.mark.parametrize(
     ("env", "line"),
     [
         ("CartPol-v1", "env: unknown environment 'CartPol-v1', did you mean 'CartPole-v1'?"),
         ("cartpole-v1", "env: unknown environment 'cartpole-v1', did you mean 'CartPole-v1'?"),
         ("CartPole", "env: unknown environment 'CartPole', did you mean 'CartPole-v1'?"),
-        ("Qqqqqqqq-v7", "env: unknown environment 'Qqqqqqqq-v7'"),
-        ("", "env: unknown environment ''"),
+        ("Qqqqqqqq-v7", f"env: unknown environment 'Qqqqqqqq-v7', {EXPECTED}"),
+        ("", f"env: unknown environment '', {EXPECTED}"),
         (
             "actorrl.testing.probe_envs:Chian",
             "env: 'actorrl.testing.probe_envs' has no 'Chian', did you mean 'Chain'?",

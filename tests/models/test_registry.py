@@ -38,8 +38,9 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 def test_a_class_of_a_script_is_found_once_it_is_registered():
     (line,), _ = resolved("__main__:CustomModel")
     assert line == (
-        "custom_model: the class CustomModel (of __main__) cannot be imported here, expected it to"
-        " be registered: ModelCatalog.register_custom_model('CustomModel', CustomModel)"
+        "custom_model: the class CustomModel (of __main__) cannot be imported here (module"
+        " '__main__' has no attribute 'CustomModel'), expected it to be registered:"
+        " ModelCatalog.register_custom_model('CustomModel', CustomModel)"
     )
     cls = type("CustomModel", (Plain,), {"__module__": "elsewhere"})
     ModelCatalog.register_custom_model("any name", cls)
