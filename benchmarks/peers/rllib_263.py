@@ -50,6 +50,11 @@ NATURE = (((32, 8, 4), (64, 4, 2), (64, 3, 1)), 512)  # Mnih et al. 2015, of 84 
 SMALL = (((16, 4, 2), (32, 4, 2), (64, 3, 2)), 256)  # of 42 x 42
 
 
+def network_of(side):
+    """Filters and width of the network for frames of that many pixels a side."""
+    return NATURE if side >= 84 else SMALL
+
+
 class Convolutions(TorchModelV2, nn.Module):
     """The networks that the other sides have: RLlib's own pads its frames, and its last convolution
     is to leave one pixel. DQN asks for features and puts its heads on them."""
@@ -57,8 +62,9 @@ class Convolutions(TorchModelV2, nn.Module):
     def __init__(self, obs_space, action_space, num_outputs, model_config, name):
         TorchModelV2.__init__(self, obs_space, action_space, num_outputs, model_config, name)
         nn.Module.__init__(self)
-        filters, width = NATURE if obs_space.shape[0] >= 84 else SMALL
-        layers, channels, side = [], obs_space.shape[2], obs_space.shape[0]
+        side, _, channels = obs_space.shape
+        filters, width = network_of(side)
+        layers = []
         for outputs, kernel, stride in filters:
             layers += [nn.Conv2d(channels, outputs, kernel, stride), nn.ReLU()]
             channels, side = outputs, (side - kernel) // stride + 1
@@ -107,7 +113,7 @@ def config_of(given):
     model = {"fcnet_hiddens": [64, 64]}
     if given.env == "pong":
         ModelCatalog.register_custom_model("convolutions", Convolutions)
-        _, width = NATURE if given.screen_size >= 84 else SMALL
+        _, width = network_of(given.screen_size)
         model = {"custom_model": "convolutions", "fcnet_hiddens": [width]}
     config.training(model=model)
     if given.algo == "impala":
