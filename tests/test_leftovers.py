@@ -54,6 +54,15 @@ def test_what_is_new_and_of_this_suite_is_left_behind(tmp_path, session, start):
     assert f"process {other} " not in done.stderr
 
 
+def test_directories_that_multiprocessing_has_left_are_named(tmp_path, session, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    before = tmp_path / "before"
+    before.write_text(leftovers("snapshot", session=session).stdout)
+    (tmp_path / "pymp-x").mkdir()
+    done = leftovers("compare", str(before), "0", session=session)
+    assert f"left behind: directory {tmp_path}/pymp-x" in done.stderr
+
+
 def test_what_a_suite_that_was_cut_off_has_left_is_named_with_the_way_to_remove_it(session, start):
     running, over = start(f"{os.getpid()}-{time.time_ns()}"), start(OVER)
     said = leftovers("stale", session=session).stderr

@@ -97,7 +97,6 @@ class Run:
             raise RunFailed("this run was stopped: from_checkpoint makes another one")
         try:
             self.cluster.start()
-            early.discard()  # where all actors share this process, no agent was needed
             self.weights = self.cluster.block_reader("weights")
             if self._first is not None:
                 self._give(self._first)
@@ -105,6 +104,8 @@ class Run:
             self.cluster.stop(grace_s=0.0)
             self.write_status("failed")
             raise
+        finally:  # it waits still where all actors share this process, or it failed before
+            early.discard()
         self._first = None
         self.write_status("running")
 

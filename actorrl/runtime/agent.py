@@ -32,7 +32,7 @@ def main() -> None:
         if not config.socket_dir:
             config.socket_dir = str(run_directory.make_another(config.run_id, config.slots))
         # multiprocessing keeps the forkserver's socket in a temporary directory that it removes in
-        # an exit hook; this one is removed whoever is killed.
+        # an exit hook; this one is removed whoever is killed. (As is that of `preload.warm`.)
         tempfile.tempdir = config.socket_dir
         if config.expects_actors:
             preload.start(config.preload)
@@ -60,6 +60,7 @@ def main_early() -> None:
         part = os.read(0, 1)
         if not part:  # it was not needed; its forkserver would first import everything
             strays.kill_run(os.environ[strays.RUN_ID_VARIABLE], REAP_S)
+            shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
             os._exit(0)
         log += part
     with open(log[:-1], "ab") as output:

@@ -11,6 +11,7 @@ import importlib
 import multiprocessing
 import os
 import sys
+import tempfile
 import traceback
 from multiprocessing import forkserver
 from pathlib import Path
@@ -22,8 +23,10 @@ EARLY_VARIABLE = "ACTORRL_EARLY"  # from the command line to an agent that is st
 MODULES = ["actorrl.runtime.child", __name__]  # of every forkserver
 
 
-def warm() -> None:
-    """Start the forkserver of this process now, with what `EARLY_VARIABLE` names."""
+def warm(sockets: str) -> None:
+    """Start the forkserver of this process now, with what `EARLY_VARIABLE` names and its socket in
+    the run's directory `sockets`."""
+    tempfile.tempdir = sockets
     start(os.environ.pop(EARLY_VARIABLE).split())
 
 

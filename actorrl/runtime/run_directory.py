@@ -24,15 +24,20 @@ _PATH_LIMIT = 107  # bytes of a Unix socket's path
 _YOUNG_S = 60.0
 _LONGEST_NAME = 32  # of a socket in it: slot, incarnation, control lane; multiprocessing's needs 32
 _held: dict[Path, int] = {}  # this process's own, with the descriptors that lock them
+_early: set[Path] = set()  # of them, those whose run has not asked for them yet
 
 
 def make(run_id: str, slots: list[str]) -> Path:
-    """TMP/actorrl-UID/RUN_ID, new. Raises RunFailed saying what is in the way."""
+    """TMP/actorrl-UID/RUN_ID, new or made early for this run. Raises RunFailed saying what is in
+    the way."""
     base = _base()
     path = base / run_id
     longest = max([_LONGEST_NAME, *(len(slot.encode()) + 8 for slot in slots)])
     if len(os.fsencode(path)) + 1 + longest > _PATH_LIMIT:
         raise RunFailed(f"{path} is too long a path for sockets: set TMPDIR to a shorter one")
+    if path in _early:
+        _early.remove(path)
+        return path
     try:
         base.mkdir(mode=0o700, exist_ok=True)
         status = base.lstat()
@@ -55,6 +60,13 @@ def make(run_id: str, slots: list[str]) -> Path:
     return path
 
 
+def make_early(run_id: str) -> Path:
+    """The same before the run's slots are known; its `make` returns it."""
+    path = make(run_id, [])
+    _early.add(path)
+    return path
+
+
 def _base() -> Path:
     try:
         return Path(tempfile.gettempdir()) / f"actorrl-{os.getuid()}"
@@ -74,6 +86,7 @@ def remove(path: Path) -> None:
     """With what killed agents of further hosts on this machine have left."""
     for each in (path, *path.parent.glob(f"{path.name}@*")):
         shutil.rmtree(each, ignore_errors=True)
+    _early.discard(path)
     if path in _held:
         os.close(_held.pop(path))
 

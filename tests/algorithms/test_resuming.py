@@ -20,6 +20,7 @@ from actorrl.experiment import ownership
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.experiment.state_files import write_json
 from actorrl.runtime import strays
+from tests.runtime.clusters import wait_until
 
 
 def test_a_resumed_run_keeps_as_many_checkpoints_as_it_was_started_with(tmp_path):
@@ -58,12 +59,16 @@ def test_what_a_run_has_left_whose_processes_were_all_killed_is_ended_first(tmp_
     gone.wait()
     write_json(tmp_path / "run" / "owner.json", msgspec.to_builtins(owner))
     marked = {**os.environ, "ACTORRL_RUN_ID": "dead-run"}
-    with (
-        subprocess.Popen(["sleep", "1000"], env=marked, start_new_session=True) as stray,
-        resume(RunFolder.open(tmp_path / "run")) as algo,
-    ):
-        assert stray.wait(10) == -signal.SIGKILL
-        assert algo.train()["training_iteration"] == 2
+    stray = subprocess.Popen(["sleep", "1000"], env=marked, start_new_session=True)
+    try:
+        # Popen returns before the kernel shows the environment of what it has started
+        wait_until(lambda: strays.of_run("dead-run") == [stray.pid])
+        with resume(RunFolder.open(tmp_path / "run")) as algo:
+            assert stray.wait(10) == -signal.SIGKILL
+            assert algo.train()["training_iteration"] == 2
+    finally:
+        stray.kill()
+        stray.wait()
 
 
 def test_a_loaded_checkpoint_acts_and_is_evaluated_before_any_process_is_started(tmp_path):

@@ -1,5 +1,6 @@
 """An agent that is started before it is known what for: it and its forkserver import while the
-driver does, which has to import the same before it can check anything.
+driver does, which has to import the same before it can check anything. The run's directory is made
+with it, for the forkserver's socket.
 
 The command line calls `start` first of all, `discard` last; the run in between takes the run's id
 from `run_id`, and the agent by `take`. Nothing here imports more than the standard library.
@@ -18,11 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from actorrl.runtime import strays
+from actorrl.errors import RunFailed
+from actorrl.runtime import run_directory, strays
 from actorrl.runtime.preload import EARLY_VARIABLE
 
 _MAIN = (
-    "from actorrl.runtime.preload import warm; warm();"
+    "import sys; from actorrl.runtime.preload import warm; warm(sys.argv[1]);"
     "from actorrl.runtime.agent import main_early; main_early()"
 )
 # What gymnasium and CUDA set when they are imported or first used: the agent's own imports do, too.
@@ -34,6 +36,7 @@ _log = logging.getLogger(__name__)
 class _Waiting(NamedTuple):
     run_id: str
     environment: dict[str, str]
+    directory: Path
     process: subprocess.Popen[bytes]
 
 
@@ -44,19 +47,23 @@ def start(environment: dict[str, str], preload: Sequence[str]) -> None:
     """Start one whose forkserver imports `preload`; `environment` has the run's id."""
     global _waiting
     assert _waiting is None, "one at a time"
+    run_id, directory = environment[strays.RUN_ID_VARIABLE], None
     try:
+        directory = run_directory.make_early(run_id)
         with tempfile.TemporaryFile() as output:  # until it knows its log
             process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _MAIN],
+                [sys.executable, "-P", "-c", _MAIN, str(directory)],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 env={**environment, EARLY_VARIABLE: " ".join(preload)},
                 start_new_session=True,
             )
-    except OSError:  # the run that wants one says why there can be none
+    except (OSError, RunFailed):  # the run that wants one says why there can be none
+        if directory is not None:
+            run_directory.remove(directory)
         return
-    _waiting = _Waiting(environment[strays.RUN_ID_VARIABLE], environment, process)
+    _waiting = _Waiting(run_id, environment, directory, process)
 
 
 def run_id() -> str:
@@ -87,11 +94,13 @@ def _theirs(environment: dict[str, str]) -> dict[str, str]:
 
 
 def discard() -> None:
-    """End the one that waits still, if any, with its forkserver; nothing else of its run."""
+    """End the one that waits still, if any, with its forkserver and the run's directory; nothing
+    else of its run."""
     global _waiting
     if _waiting is not None:
         waiting, _waiting = _waiting, None
         _end(waiting.process)
+        run_directory.remove(waiting.directory)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import logging
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 
+import pytest
+
+from actorrl.algorithms.a2c import A2CConfig
+from actorrl.errors import RunFailed
 from actorrl.runtime import strays
 from actorrl.runtime.host_specs import LOCAL
 from actorrl.runtime.launchers import early, local
@@ -34,6 +40,20 @@ def one_waits(run_id: str) -> Iterator[int]:
         early.discard()
 
 
+def directories(run_id: str) -> list[str]:
+    return glob.glob(f"{tempfile.gettempdir()}/actorrl-{os.getuid()}/{run_id}*")
+
+
+def test_the_socket_of_its_forkserver_goes_with_the_run(run_id):
+    before = set(glob.glob(f"{tempfile.gettempdir()}/pymp-*"))
+    with one_waits(run_id):
+        with cluster_of(1, run_id=run_id):
+            (directory,) = directories(run_id)
+            assert glob.glob(f"{directory}/pymp-*/listener-*"), "actors are forked through it"
+            assert set(glob.glob(f"{tempfile.gettempdir()}/pymp-*")) <= before
+        assert directories(run_id) == []
+
+
 def test_the_agent_that_waits_becomes_the_runs(run_id, tmp_path):
     with one_waits(run_id) as pid:
         assert early.run_id() == run_id
@@ -51,12 +71,30 @@ def test_one_in_another_environment_is_not_taken(run_id, monkeypatch):
         with cluster_of(1, run_id=run_id) as cluster:
             assert rows(cluster)["agent/local"]["pid"] != pid
         wait_until(lambda: strays.of_run(run_id) == [])
+        assert directories(run_id) == []
+
+
+def test_one_whose_run_failed_before_it_took_one_does_not_wait_for_another(
+    run_id, tmp_path, monkeypatch
+):
+    """The run's directory is gone, and the forkserver's socket with it."""
+
+    def fail(*_: object) -> None:
+        raise OSError("half way")
+
+    monkeypatch.setattr(local.LocalAgentProcess, "start", fail)
+    config = A2CConfig().environment("CartPole-v1").rollouts(num_workers=1)
+    with one_waits(run_id):
+        with pytest.raises(RunFailed, match="half way"):
+            config.build(results=tmp_path)
+        assert early.run_id() != run_id and directories(run_id) == []
 
 
 def test_one_that_nobody_needs_is_ended_with_its_forkserver(run_id):
     with one_waits(run_id):
+        assert len(directories(run_id)) == 1
         early.discard()
-        assert strays.of_run(run_id) == []
+        assert strays.of_run(run_id) == [] and directories(run_id) == []
         assert early.run_id() != run_id
 
 
@@ -67,7 +105,7 @@ def test_one_whose_command_was_killed_ends_with_its_forkserver_whatever_that_imp
     words = [sys.executable, "-c", _STARTED_AND_LEFT.format(run_id=run_id)]
     path = os.pathsep.join([str(tmp_path), *sys.path])
     subprocess.run(words, check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path})
-    wait_until(lambda: strays.of_run(run_id) == [])
+    wait_until(lambda: strays.of_run(run_id) == [] and directories(run_id) == [])
 
 
 def test_a_child_that_does_not_end_is_named_and_not_waited_for(monkeypatch, caplog):
