@@ -12,6 +12,7 @@ import numpy as np
 
 from actorrl.envs.vector import VectorEnv
 from actorrl.policies.evolution import EvolutionPolicy, perturbation
+from actorrl.roles.awaited_weights import AwaitedWeights
 from actorrl.roles.rollout_worker import Sampling, SamplingActor
 from actorrl.roles.settings import Arrays, Body, MakePolicy, WorkerSettings
 from actorrl.rollouts.population import Played, Population
@@ -39,6 +40,7 @@ class EvolutionWorker(SamplingActor):
 
     def on_start(self) -> None:
         self._sampling = Sampling(self, self._settings, self._make_policy)
+        self._requests = AwaitedWeights(self.context, self._sampling.refresh, self._answer)
         self._policy = cast(EvolutionPolicy, self._sampling.policy)
         env = cast(VectorEnv, self._sampling.env)
         self._population = Population(env, self._policy)
@@ -53,7 +55,9 @@ class EvolutionWorker(SamplingActor):
         }
 
     def serve_samples(self, request: Asked) -> None:
-        self._sampling.refresh()
+        self._requests.serve(request)
+
+    def _answer(self, request: Asked) -> None:
         seeds = np.asarray(request.body["seeds"], np.int64)
         played = self._play(seeds)
         request.respond(self._body(request.body, played), self._arrays(seeds, played))

@@ -20,6 +20,7 @@ from actorrl.offline.writer import DatasetWriter
 from actorrl.policies.base import Policy
 from actorrl.policies.policy_map import PolicyMap
 from actorrl.roles import torch_setup
+from actorrl.roles.awaited_weights import AwaitedWeights
 from actorrl.roles.phases import Phases
 from actorrl.roles.settings import (
     Arrays,
@@ -74,15 +75,15 @@ class Sampling:
         if self._callbacks is not None and settings.watches_episodes():
             watch(self._callbacks, self.collector, self.view)
 
-    def refresh(self) -> int:
-        """Load newer weights if there are any; the version that acts from now on. Those of a new
-        epoch are newer whatever their number: a learner was restored, or came back elsewhere."""
+    def refresh(self) -> tuple[int, int]:
+        """Load newer weights if there are any; epoch and version of those that act now. Those of a
+        new epoch are newer whatever their number: a learner was restored, or is elsewhere."""
         self.phases.lap("runtime")
         if self._weights.version > self.policy.version or self._weights.epoch != self._epoch:
             self._epoch = self._weights.epoch
             self._weights.hand(self._load)
             self.phases.lap("weights")
-        return self.policy.version
+        return self._epoch, self.policy.version
 
     def _load(self, version: int, arrays: Mapping[str, np.ndarray]) -> None:
         self.policy.load_flat(arrays["flat"], version)
@@ -266,6 +267,7 @@ class RolloutWorker(SamplingActor):
         self._postprocess = self._make_postprocess(
             self._sampling.policy, self._settings.num_envs_per_worker
         )
+        self._requests = AwaitedWeights(self.context, self._sampling.refresh, self._answer)
         self._streams = self.context.has_link("samples")
         report = self.context.report("metrics")
         self.context.every(_REPORT_S, lambda: report.send(self._sampling.metrics(self)))
@@ -288,9 +290,9 @@ class RolloutWorker(SamplingActor):
         return body, arrays
 
     def serve_samples(self, request: Asked) -> None:
-        """Synchronous: the learner has published the version that it asks for before it asked."""
-        version = self._sampling.refresh()
-        assert version >= request.body["min_version"], (version, request.body)
+        self._requests.serve(request)
+
+    def _answer(self, request: Asked) -> None:
         self._sampling.policy.timesteps = request.body["timesteps"]
         body, arrays = self._collect(request.room())
         request.respond(body, arrays)

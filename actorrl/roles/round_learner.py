@@ -27,8 +27,11 @@ class RoundLearner(Learner):
         raise NotImplementedError
 
     def request_body(self, share: int) -> Body:
-        """What a worker is asked for. `timesteps`: on which schedules of exploration run."""
-        return {"min_version": self.weights.version, "timesteps": self.tally.timesteps_total}
+        """What a worker is asked for, with weights no older than these. `timesteps`: on which
+        schedules of exploration run."""
+        weights = self.weights
+        newest = {"epoch": weights.epoch, "min_version": weights.version}
+        return {**newest, "timesteps": self.tally.timesteps_total}
 
     def resume(self) -> None:
         if not self._wanted and not self._answers and not any(self._asked.values()):

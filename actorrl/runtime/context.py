@@ -65,6 +65,10 @@ class Context:
         """Run `action` on the main thread about every `seconds`, between messages."""
         self._mailbox.schedule(seconds, action)
 
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """The same once, in about so many seconds."""
+        self._mailbox.schedule(seconds, action, once=True)
+
     def beat(self) -> None:
         """Say that a long computation on the main thread goes on: an actor that neither ends a
         round of its main loop nor says this counts as hung after its `progress_limit_s`."""

@@ -128,8 +128,8 @@ class Mailbox:
         self._posted.append(action)
         self.door.wake()
 
-    def schedule(self, seconds: float, action: Callable[[], None]) -> None:
-        self._timers.add(seconds, action)
+    def schedule(self, seconds: float, action: Callable[[], None], once: bool = False) -> None:
+        self._timers.add(seconds, action, once)
 
     def turn(self, timeout_ms: int) -> bool:
         """One round. Returns whether anything was done."""

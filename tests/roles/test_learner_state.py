@@ -124,11 +124,11 @@ def test_a_worker_takes_weights_of_a_new_epoch_though_their_version_is_lower() -
         worlds.train(cluster, min_updates=2)
         sampling = worlds.actor(cluster, "rollout/0")._sampling
         newest = cluster.block_reader("weights")
-        assert sampling.refresh() == newest.version
+        assert sampling.refresh() == (newest.epoch, newest.version)
         version, arrays = newest.read()
         arrays["flat"] = arrays["flat"] + 1
         cluster._world.blocks["weights"].publish(version - 1, arrays, newest.epoch + 1)
-        assert sampling.refresh() == version - 1
+        assert sampling.refresh() == (newest.epoch, version - 1)
         np.testing.assert_array_equal(sampling.policy.flat_weights(), arrays["flat"])
 
 

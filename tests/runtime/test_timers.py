@@ -24,6 +24,17 @@ def test_each_is_due_at_its_own_interval_and_again_once_it_was_done():
     assert done[:3] == ["often"] * 3 and "seldom" in done[3:5]
 
 
+def test_one_that_is_wanted_once_is_done_once():
+    clock, done = Clock(), []
+    timers = Timers(clock)
+    timers.add(1.0, lambda: done.append(clock.now), once=True)
+    assert timers.patience_ms(5000) <= 1001
+    for clock.now in (100.5, 101.5, 109.0):
+        for action in timers.due():
+            action()
+    assert done == [101.5] and timers.patience_ms(5000) == 5000
+
+
 def test_one_that_is_late_is_done_once_and_then_at_its_interval():
     clock, done = Clock(), []
     timers = Timers(clock)
