@@ -23,6 +23,7 @@ from actorrl.envs.check import EnvInfo
 from actorrl.envs.own_preprocessor import WithPreprocessor
 from actorrl.envs.previous import WithPrevious
 from actorrl.experiment.checkpoints import write_checkpoint
+from actorrl.paths import expanded
 from actorrl.roles.worker_view import WorkerView
 from actorrl.runtime.cluster import Cluster
 
@@ -68,7 +69,7 @@ class Acting:
     def save_checkpoint(self, checkpoint_dir: str | Path) -> str:
         """RLlib's: a checkpoint that is this folder, empty or a checkpoint till now, and not one in
         it as `save` writes; its path."""
-        folder = Path(checkpoint_dir).expanduser().absolute()
+        folder = expanded(checkpoint_dir).absolute()
         return str(write_checkpoint(folder, self._run.state(), self._about()))
 
     def bottleneck(self) -> str:
@@ -231,7 +232,7 @@ class Acting:
         """RLlib's: this folder becomes a checkpoint of one policy, for `Policy.from_checkpoint`;
         its path. KeyError for an unknown policy, ConfigError for one of another class."""
         policy: Any = self.get_policy(policy_id)
-        folder = Path(export_dir).expanduser().absolute()
+        folder = expanded(export_dir).absolute()
         return policy_checkpoint.export(folder, self.config, self.info, policy_id, policy)
 
     def export_policy_model(

@@ -33,6 +33,7 @@ from actorrl.envs.check import EnvInfo
 from actorrl.errors import EnvironmentFailure, RunFailed
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.experiment.upload import Target
+from actorrl.paths import expanded
 from actorrl.policies.base import Policy
 from actorrl.roles.worker_view import WorkerView
 from actorrl.rollouts.callbacks import DefaultCallbacks
@@ -98,7 +99,7 @@ class Algorithm(Changing):
         or `on_result`); see Uploader for `upload_dir`. Raises ConfigError, EnvironmentFailure,
         RunFolderError, PlacementError before anything is created, RunFailed if none can start."""
         if results is not None:  # now: an environment may go to another directory
-            results = Path(results).expanduser().absolute()
+            results = expanded(results).absolute()
         self.config = as_config(type(self).config_class, config, env).copy()
         self.config.__dict__["algorithm"] = type(self)
         self.name = type(self).__name__

@@ -15,6 +15,7 @@ from actorrl.data.fragment import Episode
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.film import INSTALL, Filmed, missing
 from actorrl.errors import ConfigError
+from actorrl.paths import expanded
 from actorrl.policies.base import Policy
 from actorrl.policies.policy_map import PolicyMap
 from actorrl.roles.stage import Stage
@@ -109,7 +110,7 @@ def evaluate_checkpoint(
     result["notices"] = info.notices
     if video is not None:
         titles = [
-            FilmTitle(Path(video).expanduser(), Path(path).name, i + 1)
+            FilmTitle(expanded(video), Path(path).name, i + 1)
             for i in range(min(episodes, _MOST_FILMS))
         ]
         result["videos"] = [film(config, info, policy, title) for title in titles]
@@ -139,7 +140,7 @@ def rollout(
     title = None
     if video_dir is not None:
         require_film("video_dir")
-        title = FilmTitle(Path(video_dir).expanduser(), info.name.replace("/", "_"))
+        title = FilmTitle(expanded(video_dir), info.name.replace("/", "_"))
     played, _ = _roll_out(
         stage_of(config, info, watched=False),
         policy,

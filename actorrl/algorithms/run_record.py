@@ -19,6 +19,7 @@ from actorrl.experiment.checkpoints import CheckpointKeeper, write_checkpoint
 from actorrl.experiment.results import ResultWriter
 from actorrl.experiment.run_folder import RunFolder, default_name, default_results_dir
 from actorrl.experiment.upload import Target, Uploader
+from actorrl.paths import expanded
 from actorrl.roles.settings import State
 from actorrl.roles.torch_setup import give_back_freed_memory
 
@@ -44,7 +45,7 @@ def make_folder(who: RunName, name: str | None, results: str | Path | None) -> R
         try:
             return RunFolder.create(results, own)
         except RunFolderError:  # another run may have begun in this second, even at this moment
-            if not os.path.lexists(Path(results).expanduser() / own):
+            if not os.path.lexists(expanded(results) / own):
                 raise
         number += 1
         own = f"{base}_{number}"
@@ -133,7 +134,7 @@ class RunRecord:
             path = self._keeper.save(iteration, state, about)
             self._upload_soon()
             return str(path)
-        path = Path(folder).expanduser() / f"checkpoint_{iteration:06d}"
+        path = expanded(folder) / f"checkpoint_{iteration:06d}"
         return str(write_checkpoint(path, state, about))
 
     def save_recovery_if_due(

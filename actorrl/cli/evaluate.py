@@ -11,6 +11,7 @@ import click
 
 from actorrl.cli.options import where_results_are
 from actorrl.errors import CheckpointError
+from actorrl.paths import expanded
 
 
 @click.command("evaluate")
@@ -67,7 +68,7 @@ def find_checkpoint(run_or_checkpoint: str, results: str | None) -> Path:
     from actorrl.experiment.checkpoints import MANIFEST, newest_whole
     from actorrl.experiment.run_folder import RunFolder
 
-    path = Path(run_or_checkpoint).expanduser()
+    path = expanded(run_or_checkpoint)
     if (path / MANIFEST).is_file() or path.parent.name in ("checkpoints", "recovery"):
         return path
     damaged: list[str] = []

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 
 from actorrl.cli.options import where_results_are
 from actorrl.errors import ConfigError, RunFolderError
+from actorrl.paths import expanded
 
 
 @click.command("list")
@@ -48,7 +48,7 @@ def _envs() -> list[str]:
 def _runs(results: str | None) -> list[str]:
     from actorrl.experiment.run_folder import RunFolder, list_runs
 
-    if results is not None and not Path(results).expanduser().is_dir():
+    if results is not None and not expanded(results).is_dir():
         raise RunFolderError(f"--results: {results} is no folder, expected one with runs in it")
     lines = []
     for name in list_runs(results):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from actorrl.config import accepted, shown
 from actorrl.errors import ConfigError
+from actorrl.paths import expanded
 
 
 class _Loader(yaml.SafeLoader):
@@ -56,7 +56,7 @@ def load_mapping(text_or_path: str, key: str = "config") -> dict[str, Any]:
     text = text_or_path.strip()
     if text.startswith("{"):
         return _parse_mapping(text, key, "", json_only=False)
-    path = Path(text_or_path).expanduser()
+    path = expanded(text_or_path)
     try:
         content = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from actorrl.cli.settings_text import load_mapping
 from actorrl.config import did_you_mean
 from actorrl.errors import ConfigError
+from actorrl.paths import expanded
 
 KEYS = (
     "run", "env", "stop", "config", "checkpoint_freq", "checkpoint_at_end", "num_samples",
@@ -80,7 +81,7 @@ def read_tuned_file(file_or_example: str) -> TunedFile:
 
 
 def _locate(file_or_example: str) -> Path:
-    path = Path(file_or_example).expanduser()
+    path = expanded(file_or_example)
     if path.exists():
         return path
     names = example_names()

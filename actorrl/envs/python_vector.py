@@ -139,6 +139,7 @@ class PythonVector(Recreating):
                     f"expected a gymnasium.Env, got a {type(env).__module__}.{type(env).__name__}"
                     f"{_way_out(env)}"
                 )
+            _check_spaces(env)
         except Exception as error:
             raise self._failure(error, "make", i) from error
         return env
@@ -206,6 +207,14 @@ class PythonVector(Recreating):
 
     def _failure(self, error: Exception, phase: Phase, i: int) -> EnvironmentFailure:
         return failure(error, phase, self.contexts[i].worker_index, i)
+
+
+def _check_spaces(env: gym.Env[Any, Any]) -> None:
+    for name in ("observation_space", "action_space"):
+        space = getattr(env, name, None)
+        if not isinstance(space, gym.Space):
+            said = "has none" if space is None else f"has {space!r}"
+            raise TypeError(f"{name} must be a gymnasium.spaces.Space: {type(env).__name__} {said}")
 
 
 def _way_out(env: Any) -> str:

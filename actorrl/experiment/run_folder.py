@@ -41,6 +41,7 @@ from actorrl.experiment.state_files import (
     write_json,
 )
 from actorrl.experiment.status import LIVE_STATES, RunStatus, to_status
+from actorrl.paths import expanded
 
 SUBFOLDERS = ("checkpoints", "recovery", "videos", "logs")
 
@@ -69,7 +70,7 @@ class RunFolder:
     @classmethod
     def check_available(cls, results_dir: str | os.PathLike[str], name: str) -> Path:
         """Path that `create` would make; RunFolderError if it could not. Makes nothing."""
-        path = _checked_name(Path(results_dir).expanduser(), name)
+        path = _checked_name(expanded(results_dir), name)
         if os.path.lexists(path):
             raise _exists(path)
         parent = path.parent
@@ -99,9 +100,9 @@ class RunFolder:
         cls, path_or_name: str | os.PathLike[str], results_dir: str | os.PathLike[str] | None = None
     ) -> RunFolder:
         """An existing run, given by its folder or by its name in `results_dir`."""
-        base = Path(results_dir).expanduser() if results_dir else default_results_dir()
+        base = expanded(results_dir) if results_dir else default_results_dir()
         text = os.fspath(path_or_name)
-        for candidate in (Path(text).expanduser(), base / text):
+        for candidate in (expanded(text), base / text):
             if _is_run(candidate):
                 return cls(candidate.resolve())
         meant = did_you_mean(text, list_runs(base))
@@ -113,7 +114,7 @@ class RunFolder:
     @classmethod
     def find_live(cls, results_dir: str | os.PathLike[str] | None = None) -> RunFolder:
         """The one run that is alive; RunFolderError if there is none, or more than one."""
-        base = Path(results_dir).expanduser() if results_dir else default_results_dir()
+        base = expanded(results_dir) if results_dir else default_results_dir()
         alive = live_runs(base)
         if not alive:
             raise RunFolderError("no run is alive; name one: a run's name or its folder")
@@ -223,7 +224,7 @@ class RunFolder:
 
 def list_runs(results_dir: str | os.PathLike[str] | None = None) -> list[str]:
     """Names of the runs in `results_dir`, oldest first."""
-    base = Path(results_dir).expanduser() if results_dir else default_results_dir()
+    base = expanded(results_dir) if results_dir else default_results_dir()
     try:
         runs = [path for path in base.iterdir() if _is_run(path)]
     except OSError:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from actorrl.errors import ConfigError
+from actorrl.paths import expanded
 
 _log = logging.getLogger(__name__)
 _REMOTE = re.compile(r"rsync://.+|[^/:]+:.*")
@@ -70,7 +71,7 @@ def _copier(target: Target) -> Callable[[Path], None]:
         return lambda folder: function(str(folder))
     text = os.fspath(target)
     if not _REMOTE.fullmatch(text):
-        return lambda folder: _copy_new(folder, Path(text).expanduser() / folder.name)
+        return lambda folder: _copy_new(folder, expanded(text) / folder.name)
     rsync = shutil.which("rsync")
     if rsync is None:
         raise ConfigError(f"upload_dir: {text!r} needs rsync, which is not installed")

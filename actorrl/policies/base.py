@@ -18,6 +18,7 @@ from torch import Tensor
 
 from actorrl.data import columns as c
 from actorrl.models.action_layout import action_layout
+from actorrl.paths import expanded
 from actorrl.policies import observed
 from actorrl.policies.learnable import Learnable
 from actorrl.policies.previous import with_previous
@@ -228,7 +229,7 @@ class Policy(Learnable):
         """
         from actorrl.policies.export import export_model
 
-        return export_model(self, Path(export_dir).expanduser(), onnx)
+        return export_model(self, expanded(export_dir), onnx)
 
     # ---- state ----------------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from actorrl.errors import ActorRLError
 
+_LOWER = "lower lr, or set grad_clip"
+
 
 class LearningDiverged(ActorRLError):
     """A loss or gradient became NaN or infinite; nothing was published from it. Starting again from
@@ -27,9 +29,16 @@ def check(
     for ending in ("loss", "grad_gnorm"):
         for name, number in metrics.items():
             if name.endswith(ending) and not math.isfinite(number):
-                said = f"{name} is {number} at update {update}: lower lr, or set grad_clip"
-                held = "" if batch is None else f"\nits batch:\n{_described(batch)}"
-                raise LearningDiverged(said + held)
+                said = f"{name} is {number} at update {update}: "
+                if batch is None:
+                    raise LearningDiverged(said + _LOWER)
+                wrong = [key for key, value in sorted(batch.items()) if _num_wrong(value)]
+                cause = f"its batch holds NaN or infinite {', '.join(wrong)}" if wrong else _LOWER
+                raise LearningDiverged(f"{said}{cause}\nits batch:\n{_described(batch)}")
+
+
+def _num_wrong(value: Any) -> int:
+    return int((~torch.isfinite(value)).sum()) if isinstance(value, Tensor) else 0
 
 
 def _described(batch: Mapping[str, Any]) -> str:
@@ -45,5 +54,5 @@ def _column(value: Any) -> str:
     text = f"{list(value.shape)}: "
     if len(finite):
         text += f"{finite.min():.4g} to {finite.max():.4g}, mean {finite.mean():.4g}"
-    wrong = len(numbers) - len(finite)
+    wrong = _num_wrong(numbers)
     return text + (f", {wrong} NaN or infinite" if wrong else "")

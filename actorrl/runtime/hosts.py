@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from actorrl.errors import ConfigError
+from actorrl.paths import expanded
 from actorrl.runtime.host_file import host_of_list, read_cluster_file
 from actorrl.runtime.host_lists import Listed, read_hostfile, read_inline
 from actorrl.runtime.host_specs import LOCAL, ClusterSpec, HostSpec
@@ -37,7 +38,7 @@ def load_cluster(
         return hosts
     text = str(hosts)
     config = SshConfig(ssh_config)
-    path = Path(text).expanduser()
+    path = expanded(text)
     if text != LOCAL and path.is_file():
         return _load_file(path, config, roles)
     if isinstance(hosts, Path) or _looks_like_a_path(text):

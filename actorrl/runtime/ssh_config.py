@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from actorrl.errors import ConfigError
+from actorrl.paths import expanded
 from actorrl.runtime.host_ranges import Address, parse_address
 from actorrl.runtime.host_specs import SshSpec
 
@@ -31,7 +32,7 @@ class SshConfig:
     """The words of one ssh_config file by host; of no file, none."""
 
     def __init__(self, path: str | Path | None = USER_CONFIG) -> None:
-        self._path = Path(path).expanduser() if path is not None else None
+        self._path = expanded(path) if path is not None else None
         self._parsed: Any = None  # paramiko has no types
         if self._path is not None and self._path.is_file():
             self._parsed = _parse(self._path)

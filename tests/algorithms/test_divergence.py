@@ -38,6 +38,15 @@ class Explodes(gym.Env):
         return np.zeros(2, np.float32), reward, False, False, {}
 
 
+class Infinite(Explodes):
+    """Observations that are no finite number, which its space allows."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,))
+
+    def reset(self, *, seed=None, options=None):
+        return np.full(2, np.inf, np.float32), {}
+
+
 class SteepAtZero(Plain):
     """Its outputs are numbers, their gradient is none: the root of 0."""
 
@@ -59,6 +68,16 @@ def test_a_gradient_that_is_no_number_ends_the_run_before_its_weights_are_publis
             algo.train()
         weights = algo.get_policy().get_weights()
         assert all(np.isfinite(array).all() for array in weights.values())
+
+
+def test_a_batch_that_holds_infinities_is_named_as_the_cause(tmp_path):
+    config = A2CConfig().environment(Infinite, env_config={"good_steps": 1000})
+    config.rollouts(num_rollout_workers=0).training(train_batch_size=BATCH)
+    with (
+        config.build(results=tmp_path) as algo,
+        pytest.raises(RunFailed, match=r"at update 1: its batch holds NaN or infinite .*obs"),
+    ):
+        algo.train()
 
 
 def algorithm(folder: Path, good_steps: int, num_workers: int = 0):

@@ -47,6 +47,25 @@ def test_another_algorithms_checkpoint_is_refused(
     assert "was trained by APEX, not by A3C" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "~nobody-here/run"],
+        ["evaluate", "run", "--results", "~nobody-here"],
+        ["launch", "-f", "~nobody-here/file.yaml"],
+        ["launch", "--algo", "PPO", "--env", "CartPole-v1", "--config", "~nobody-here/s.yaml"],
+        ["launch", "--algo", "PPO", "--env", "CartPole-v1", "--hosts", "~nobody-here/hosts.yaml"],
+        ["list", "runs", "--results", "~nobody-here"],
+    ],
+)
+def test_the_home_folder_of_nobody_is_a_path_that_is_not_there(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) in (1, 2)
+    said = capsys.readouterr().err
+    assert "~nobody-here" in said and "Traceback" not in said
+
+
 @pytest.mark.parametrize("words", [["--episodes", "0"], ["--video", "somewhere"]])
 def test_bad_options_exit_2(folder: RunFolder, words: list[str]) -> None:
     assert run(["evaluate", str(folder.path), *words]) == 2

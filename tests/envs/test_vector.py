@@ -306,6 +306,17 @@ def test_something_that_is_no_environment_is_named():
         make_vector(lambda context: 3, {}, 1)
 
 
+@pytest.mark.parametrize("space", [None, 4])
+@pytest.mark.parametrize("name", ["observation_space", "action_space"])
+def test_an_environment_without_a_space_is_named_with_what_it_lacks(name, space):
+    env = Later({})
+    setattr(env, name, space)
+    has = "has none" if space is None else "has 4"
+    said = rf"{name} must be a gymnasium\.spaces\.Space: Later {has}"
+    with pytest.raises(EnvironmentFailure, match=said):
+        make_vector(lambda context: env, {}, 1)
+
+
 class OfAnotherMind(gym.vector.VectorEnv):
     """Says nothing of how it resets."""
 

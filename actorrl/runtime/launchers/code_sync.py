@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from actorrl.errors import ConfigError
+from actorrl.paths import expanded
 from actorrl.runtime.host_specs import SyncSpec
 from actorrl.runtime.launchers import own
 from actorrl.runtime.launchers.connection import Connection
@@ -103,7 +104,7 @@ class Tree:
 def trees(sync: SyncSpec) -> list[Tree]:
     """What `sync` copies. Raises ConfigError."""
     package = Tree(_PACKAGE, own.PACKAGE.parent, _all_but_the_package())
-    source = Path(sync.source).expanduser().resolve()
+    source = expanded(sync.source).resolve()
     return [package, Tree(_SOURCE, source, sync.exclude)]
 
 

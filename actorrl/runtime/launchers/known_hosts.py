@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from actorrl.errors import HostError
+from actorrl.paths import expanded
 from actorrl.runtime.host_specs import SshSpec
 
 _SSH_PORT = 22
@@ -66,7 +67,7 @@ class KnownHosts:
     """What the files say; files that are not there say nothing."""
 
     def __init__(self, paths: Iterable[str]) -> None:
-        self._entries = [entry for path in paths for entry in _read(Path(path).expanduser())]
+        self._entries = [entry for path in paths for entry in _read(expanded(path))]
 
     def judge(self, name: str, blob: bytes) -> Judgement:
         """Of a server that is known as `name` (see `known_as`) and shows this key."""
@@ -104,7 +105,7 @@ def fingerprint(blob: bytes) -> str:
 
 def trust(path: str, name: str, key_type: str, blob: bytes) -> Path:
     """Add a key to a known_hosts file, made where it is missing. Raises HostError."""
-    file = Path(path).expanduser()
+    file = expanded(path)
     line = f"{name} {key_type} {base64.b64encode(blob).decode()}\n"
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

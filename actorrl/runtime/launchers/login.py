@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import paramiko
 
 from actorrl.errors import HostError
+from actorrl.paths import expanded
 from actorrl.runtime.host_specs import SshSpec
 from actorrl.runtime.launchers.known_hosts import fingerprint
 
@@ -106,7 +107,7 @@ def find_keys(spec: SshSpec, where: str) -> Keys:
     found.candidates.extend(held[blob] for blob in held if blob not in have)
     if spec.identity_file is None:
         for name in _OWN_KEYS:
-            path = Path(name).expanduser()
+            path = expanded(name)
             if path.exists() and public_part(path) not in held:
                 _add_file(found, path, held, where)
     return found
