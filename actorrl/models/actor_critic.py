@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from actorrl.models.catalog import body_for
-from actorrl.models.masks import masked, masked_numpy
+from actorrl.models.masks import masked, masked_numpy, unmasked
 from actorrl.models.model_config import ModelConfig
 from actorrl.models.networks import MLP, linear
 from actorrl.models.numpy_forward import NumpyLinear, NumpyMLP, fits_numpy
@@ -36,7 +36,8 @@ class NumpyForward(Protocol):
 class ActorCriticNetwork(nn.Module):
     """observations -> inputs of the action distribution [.., n] and state values [..].
 
-    The first `mask_size` elements of observations mask logits, and the body does not see them.
+    The first `mask_size` elements of observations mask logits, and the body does not see them (a
+    user's own, behind which an LSTM stands, does: RLlib's wrapper).
     `body_precision` is float32, or bfloat16 to run body and LSTM input in it under autocast; LSTM
     state, heads and everything after them stay in float32.
     """
@@ -48,11 +49,12 @@ class ActorCriticNetwork(nn.Module):
         frame_stack: int,
         config: ModelConfig,
         mask_size: int = 0,
+        action_space: Any = None,
     ) -> None:
         super().__init__()
         self.mask_size = mask_size
         self.body_precision = torch.float32
-        self.body = body_for(observation_space, frame_stack, config)
+        self.body = body_for(observation_space, frame_stack, config, action_space)
         size = int(self.body.output_size)  # type: ignore[arg-type]
         self.core = self._make_core(size, config)
         size = config.lstm_cell_size if config.use_lstm else size
@@ -85,7 +87,7 @@ class ActorCriticNetwork(nn.Module):
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """obs [N, ...] -> inputs [N, n], values [N]; only without an LSTM."""
         assert self.core is None, "an LSTM needs its state, use `sequence`"
-        seen = obs[:, self.mask_size :] if self.mask_size else obs
+        seen = unmasked(obs, self.mask_size, self.body)
         features = self._features(self.body, seen)
         own = features if self.value_body is None else self._features(self.value_body, seen)
         return self._heads(features, own, obs)
@@ -102,7 +104,7 @@ class ActorCriticNetwork(nn.Module):
         if self.core is None:
             inputs, values = self(flat)
         else:
-            seen = flat[:, self.mask_size :] if self.mask_size else flat
+            seen = unmasked(flat, self.mask_size, self.body)
             features = self._features(self.body, seen).view(rows, batch, -1)
             outputs, state = self.core(features, state, resets)
             outputs = outputs.flatten(0, 1)

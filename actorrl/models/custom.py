@@ -23,7 +23,7 @@ from actorrl.models.torch_model import TorchModelV2
 _NAME = "default_model"
 
 
-class _UsersModel(nn.Module):
+class UsersModel(nn.Module):
     """`config.custom_model`, a class, made and looked at.
 
     Raises ConfigError where the class is no torch model, fails, or returns what does not fit: a
@@ -101,7 +101,7 @@ class _UsersModel(nn.Module):
         """There is none: only the model's author knows what it does."""
 
 
-class CustomBody(_UsersModel):
+class CustomBody(UsersModel):
     """obs [N, ...] -> [N, F]: what heads of ours make action values, actions or Q of. F is the last
     of `fcnet_hiddens`, as in RLlib; observations come whole, an action mask included."""
 
@@ -117,8 +117,8 @@ class CustomBody(_UsersModel):
     def _try_out(self) -> None:
         if self.recurrent:
             raise ConfigError(
-                f"{self._label} has a state, which rows of a replay cannot start from, expected one"
-                " without get_initial_state"
+                f"{self._label} has a state, which rows of a replay cannot start from, and which is"
+                " not carried beside that of use_lstm, expected one without get_initial_state"
             )
         self(self._zeros())
 
@@ -133,7 +133,7 @@ class CustomBody(_UsersModel):
         return features.float()
 
 
-class CustomNetwork(_UsersModel):
+class CustomNetwork(UsersModel):
     """The same methods as ActorCriticNetwork."""
 
     @torch.no_grad()

@@ -100,8 +100,8 @@ class ModelConfig(Config):
     custom_model: Annotated[
         Any,
         Meta(
-            description="a TorchModelV2 in the place of the network: class, registered name or "
-            "import path"
+            description="a TorchModelV2 in the place of the network, or with use_lstm of what is "
+            "before the LSTM: class, registered name or import path"
         ),
     ] = None
     custom_model_config: Annotated[

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from actorrl.errors import ConfigError
+from actorrl.models.custom import UsersModel
 from actorrl.models.networks import PixelConv
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -21,12 +22,12 @@ _BODIES = ("body", "value_body")  # what networks call theirs
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def set_precision(network: Any, precision: str, is_custom: bool) -> None:
+def set_precision(network: Any, precision: str) -> None:
     """That of its bodies, "fp32" or "bf16". Raises ConfigError for another, and for bf16 with a
     user's own model, which may compute anything."""
     if precision not in _DTYPES:
         raise ConfigError(f"precision: {precision!r} is not accepted, expected fp32 or bf16")
-    if is_custom and precision != "fp32":
+    if precision != "fp32" and any(isinstance(m, UsersModel) for m in network.modules()):
         raise ConfigError("precision: bf16 together with model.custom_model, expected fp32")
     network.body_precision = _DTYPES[precision]
 

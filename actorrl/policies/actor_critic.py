@@ -78,10 +78,10 @@ class ActorCriticPolicy(FilteringPolicy):
     def _make_network(self) -> ActorCriticNetwork | CustomNetwork:
         num_inputs, config = self._family.num_inputs, self.model_config
         space, stack = self.observation_space, self.frame_stack
-        if config.custom_model is not None:
+        if config.custom_model is not None and not config.use_lstm:  # else it is the LSTM's body
             return CustomNetwork(space, self.action_space, num_inputs, stack, config)
         mask = mask_size(space, self.action_space)
-        return ActorCriticNetwork(space, num_inputs, stack, config, mask)
+        return ActorCriticNetwork(space, num_inputs, stack, config, mask, self.action_space)
 
     def _weights_moved(self) -> None:
         self._numpy_forward = self.model.numpy_forward()
@@ -98,7 +98,7 @@ class ActorCriticPolicy(FilteringPolicy):
     def use_precision(self, precision: str) -> None:
         """ "fp32", or "bf16" to run the network's body in bfloat16 (heads and losses never)."""
         network = self._network
-        set_precision(network, precision, isinstance(network, CustomNetwork))
+        set_precision(network, precision)
         self._weights_moved()
 
     # ---- acting ---------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from torch import Tensor
 from actorrl.data import columns as c
 from actorrl.data.frame_stack import final_stacks
 from actorrl.errors import ConfigError
-from actorrl.models.custom import CustomBody
 from actorrl.models.flat_parameters import Float32
 from actorrl.models.masks import MASKED, mask_size
 from actorrl.models.model_config import ModelConfig
@@ -94,7 +93,7 @@ class QPolicy(ReplayPolicy):
 
     def _make_model(self) -> QNetwork:
         network = self._make_network()
-        set_precision(network, self._precision, isinstance(network.body, CustomBody))
+        set_precision(network, self._precision)
         return self._with_filter(network)
 
     def _weights_moved(self) -> None:

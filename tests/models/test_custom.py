@@ -42,8 +42,9 @@ def make(cls, space=VECTOR, actions=None, frame_stack=1, **settings):
         make(Plain, actions=Box(-1, 1, (2,))),
         make(Plain, SCREEN, frame_stack=3),
         make(Recurrent),
+        make(Plain, use_lstm=True, lstm_cell_size=8),
     ],
-    ids=["plain", "continuous", "frame stack", "recurrent"],
+    ids=["plain", "continuous", "frame stack", "recurrent", "before an LSTM"],
 )
 def test_every_importance_ratio_is_one(policy):
     T, B = 12, 4
@@ -190,6 +191,33 @@ def test_a_users_model_sees_the_mask_and_what_it_forbids_is_not_done():
     policy = QPolicy(preprocessor.space, Discrete(3), model_config=config)
     one = {"observations": np.zeros(4, np.float32), "action_mask": np.array([0, 0, 1], np.int8)}
     assert policy.act(preprocessor.transform([one, one])).actions.tolist() == [2, 2]
+
+
+def test_an_lstm_stands_behind_a_users_model_where_both_are_asked_for():
+    """As RLlib wraps it; left out, the policy would have no memory, and nobody would be told."""
+    policy = make(Plain, use_lstm=True, lstm_cell_size=6, fcnet_hiddens=[7])
+    body = policy.model.body.model
+    assert policy.recurrent and (body.num_outputs, body.action_space) == (7, Discrete(3))
+    obs = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    state = policy.initial_state(2)
+    assert [part.shape for part in state] == [(2, 6), (2, 6)]
+    first = policy.act(obs, state)
+    again = policy.act(obs, first.state)
+    assert not np.allclose(first.extras[c.VF_PREDS], again.extras[c.VF_PREDS])
+    columns = policy.tensors(Stream(policy, 2).collect(3))
+    policy.forward_sequence(columns, 3, 2).values.sum().backward()
+    assert body.shared_layers[0].weight.grad.abs().sum() > 0
+    with pytest.raises(ConfigError, match=r"Recurrent has a state, .* not carried beside"):
+        make(Recurrent, use_lstm=True)
+
+
+def test_a_users_model_before_an_lstm_sees_the_mask_and_what_it_forbids_is_not_done():
+    space = Dict(observations=Box(-1, 1, (4,)), action_mask=MultiBinary(3))
+    preprocessor = preprocessor_for(space)
+    policy = make(Masked, preprocessor.space, use_lstm=True, lstm_cell_size=6)
+    one = {"observations": np.zeros(4, np.float32), "action_mask": np.array([0, 0, 1], np.int8)}
+    act = policy.act(preprocessor.transform([one, one]), policy.initial_state(2))
+    assert act.actions.tolist() == [2, 2]
 
 
 def test_a_model_with_a_state_is_no_body_for_rows_of_a_replay():
