@@ -20,7 +20,7 @@ from msgspec import Meta
 from torch import Tensor
 
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.optimizer import Optimizer
+from actorrl.algorithms.optimizer import Optimizer, go_on_drawing
 from actorrl.algorithms.replay_config import (
     BatchRows,
     Capacity,
@@ -200,7 +200,7 @@ class DeterministicUpdate:
         self._actor.load_state_dict(state["actor"])
         self._target.load_flat(state["target"])
         self._num_updates = int(state["num_updates"])
-        self._random.set_state(torch.tensor(state["random"]))
+        go_on_drawing(self._random, state["random"])
 
 
 # ---- program --------------------------------------------------------------------------------

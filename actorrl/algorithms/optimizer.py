@@ -146,3 +146,11 @@ class OneOptimizer:
 
     def load_state_dict(self, state: State) -> None:
         self._optimizer.load_state_dict(state["optimizer"])
+
+
+def go_on_drawing(generator: torch.Generator, state: Any) -> None:
+    """From what `generator.get_state()` was. That of another kind of device cannot be taken over
+    (what was trained on a GPU goes on without one, or the reverse): the seed's draws come again."""
+    known = torch.tensor(state)
+    if known.shape == generator.get_state().shape:
+        generator.set_state(known)

@@ -21,7 +21,7 @@ from msgspec import Meta
 from torch import Tensor
 
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.optimizer import Optimizer
+from actorrl.algorithms.optimizer import Optimizer, go_on_drawing
 from actorrl.algorithms.replay_config import (
     BatchRows,
     CapacityBySpace,
@@ -224,7 +224,7 @@ class SACUpdate:
         for part, optimizer in self._optimizers.items():
             optimizer.load_state_dict(state[part])
         self._target.load_flat(state["target"])
-        self._random.set_state(torch.tensor(state["random"]))
+        go_on_drawing(self._random, state["random"])
 
 
 def target_entropy(config: SACConfig, policy: SACPolicy) -> float:

@@ -110,6 +110,22 @@ def test_what_was_trained_on_a_gpu_goes_on_without_one_and_says_so(tmp_path: Pat
     assert algo.config.num_gpus == 0
 
 
+GPU_DRAWS = np.arange(16, dtype=np.uint8)  # the state of a generator on CUDA: its seed and place
+
+
+@pytest.mark.parametrize(("name", "env"), [("SAC", "CartPole-v1"), ("TD3", "Pendulum-v1")])
+def test_updates_that_drew_on_a_gpu_go_on_without_one(name: str, env: str, tmp_path: Path) -> None:
+    config = config_class(name)().environment(env).rollouts(num_workers=0)
+    config.training(learning_starts=64, train_batch_size=8, samples_per_insert=0.1)
+    with config.build(results=tmp_path, name="run") as algo:
+        algo.train()
+        state = algo.get_state()
+        assert state["learner"]["update"]["random"].size > GPU_DRAWS.size
+        state["learner"]["update"]["random"] = GPU_DRAWS
+        algo.set_state(state)
+        assert algo.train()["num_updates"] > state["learner"]["num_updates"]
+
+
 @pytest.mark.skipif(bool(gpu_ids()), reason="this machine has a GPU")
 def test_frames_that_were_kept_on_a_gpu_are_kept_on_the_host_without_one(tmp_path: Path) -> None:
     config = config_class("DQN")().environment("CartPole-v1").rollouts(num_workers=0)

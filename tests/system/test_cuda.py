@@ -25,13 +25,14 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here"),
     pytest.mark.timeout(300),
 ]
-ALGORITHMS = ["A2C", "A3C", "IMPALA", "APEX", "PPO"]
+ALGORITHMS = ["A2C", "A3C", "IMPALA", "APEX", "PPO", "SAC"]
+LOSSES = {"APEX": "loss", "SAC": "critic_loss"}
 
 
 def config_of(name: str, **settings: Any) -> Any:
     config = config_class(name)().environment("CartPole-v1").debugging(seed=0)
     config.rollouts(num_workers=1, num_envs_per_worker=4).resources(num_gpus=1)
-    if name == "APEX":
+    if name in ("APEX", "SAC"):
         config.training(learning_starts=100)
     return config.training(min_time_s_per_iteration=0.2, **settings)
 
@@ -55,7 +56,7 @@ def test_a_run_learns_on_the_gpu(name: str, tmp_path: Path) -> None:
             assert "nvidia" in maps.read(), "the learner's process uses the device"
         assert algo.stop() == []
     assert rows[-1]["num_updates"] > rows[0]["num_updates"]
-    assert np.isfinite(rows[-1]["info"]["learner"]["total_loss" if name != "APEX" else "loss"])
+    assert np.isfinite(rows[-1]["info"]["learner"][LOSSES.get(name, "total_loss")])
 
 
 def test_batches_are_gathered_in_pinned_memory_and_arrive_as_they_were() -> None:
