@@ -31,11 +31,7 @@ from actorrl.roles.settings import (
 )
 from actorrl.roles.stage import watch
 from actorrl.roles.worker_view import WorkerView
-from actorrl.rollouts.callbacks import (
-    call_user,
-    introduce_policies,
-    overrides,
-)
+from actorrl.rollouts.callbacks import call_user, introduce_policies, overrides
 from actorrl.rollouts.collector import Collector
 from actorrl.rollouts.complete_episodes import EpisodeCollector
 from actorrl.rollouts.multi_agent import MultiAgentCollector
@@ -264,13 +260,19 @@ class RolloutWorker(SamplingActor):
 
     def on_start(self) -> None:
         self._sampling = Sampling(self, self._settings, self._make_policy)
-        self._postprocess = self._make_postprocess(
-            self._sampling.policy, self._settings.num_envs_per_worker
-        )
+        self._begin_rows()
+        self._sampling.view.on_sample = self._begin_rows
         self._requests = AwaitedWeights(self.context, self._sampling.refresh, self._answer)
         self._streams = self.context.has_link("samples")
         report = self.context.report("metrics")
         self.context.every(_REPORT_S, lambda: report.send(self._sampling.metrics(self)))
+
+    def _begin_rows(self) -> None:
+        """Rows that span fragments begin with the next one: none may lead over a fragment that a
+        user's function has taken."""
+        self._postprocess = self._make_postprocess(
+            self._sampling.policy, self._settings.num_envs_per_worker
+        )
 
     def has_work(self) -> bool:
         return self._streams

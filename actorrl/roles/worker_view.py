@@ -45,6 +45,7 @@ class WorkerView:
         self._sampling = sampling
         self._learn = learn
         self._sample: Callable[[], SampleBatch | MultiAgentBatch] | None = None
+        self.on_sample: Callable[[], None] = lambda: None  # a worker's, who learns from the others
 
     def sample_by(self, sample: Callable[[], SampleBatch | MultiAgentBatch]) -> None:
         """The driver's copy has no environments: what its `sample` does instead."""
@@ -128,4 +129,5 @@ class WorkerView:
         if self._sampling is None:
             raise ConfigError("sample: the driver's copy has no environments, ask a worker")
         batch = MultiAgentBatch.from_fragment(self._sampling.collect())
+        self.on_sample()
         return MultiAgentBatch.wrap_as_needed(batch.policy_batches, batch.count)

@@ -134,6 +134,22 @@ def test_no_sampled_transition_spans_the_end_of_an_episode(
     assert "truncated" in kinds or n_step == 1
 
 
+def test_no_transition_leads_over_rows_that_a_users_function_has_taken() -> None:
+    config, info = worlds.configured("DQN", COUNTING, n_step=3, gamma=0.9)
+    config.training(num_workers=1, num_envs_per_worker=3, rollout_fragment_length=2)
+    config.training(learning_starts=20, train_batch_size=32)
+    program = DQN.program(config, Setup(info, 0, lambda: None))
+    with worlds.running(program) as cluster:
+        worker = worlds.actor(cluster, "rollout/0")
+        for _ in range(20):
+            worlds.train(cluster, min_updates=0, min_env_steps=12)
+            assert worker._sampling.view.sample().count > 0
+        rows = worlds.actor(cluster).replays[""].buffer._rows
+        held = rows.gather(np.arange(rows.first_id, rows.next_id))
+    for row in rows_in({name: torch.from_numpy(column) for name, column in held.items()}):
+        check_row(row, 3, 0.9)
+
+
 def test_a_learner_that_comes_back_goes_on_drawing_where_it_stopped() -> None:
     with worlds.running(program_of(1, 4.0, alpha=0.6)) as cluster:
         play_rounds(cluster, 1, [[0]] * 6)
