@@ -52,6 +52,7 @@ class Fragment:
     episodes: list[Episode] = field(default_factory=list)  # finished within these rows
     worker_index: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
+    num_resets: int = 0  # rows in which an environment only began an episode: no env steps
     # For the worker's own use, not sent. Recurrent state after the last row, each [B, ...]; where
     # there are several agents: policy -> [B] numbers of agents, the same in all fragments.
     state_out: tuple[np.ndarray, ...] = ()
@@ -84,6 +85,7 @@ class Fragment:
             "worker_index": int(self.worker_index),
             "episodes": [episode.to_row() for episode in self.episodes],
             "metrics": {name: float(value) for name, value in self.metrics.items()},
+            "num_resets": int(self.num_resets),
         }
         arrays = {
             f"{policy}/{name}": array
@@ -103,6 +105,7 @@ class Fragment:
                 episodes=[Episode.from_row(row) for row in body["episodes"]],
                 worker_index=int(body["worker_index"]),
                 metrics={str(name): float(value) for name, value in body["metrics"].items()},
+                num_resets=int(body["num_resets"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise WireError(f"not a fragment: {type(error).__name__}: {error}") from error

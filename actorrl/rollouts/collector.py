@@ -119,6 +119,7 @@ class Collector:
             policy_version=version,
             episodes=self._finished_episodes(columns),
             worker_index=self.worker_index,
+            num_resets=columns[c.VALID].size - num_env_steps,
             state_out=self._state,
             led_frames=self._recording.frames,
         )

@@ -85,13 +85,15 @@ class MultiAgentCollector:
 
     def collect(self) -> Fragment:
         """The next T ticks. Raises EnvironmentFailure."""
-        started = perf_counter()
+        started, num_resets = perf_counter(), 0
         harvest = Harvest(self.policies.version)
         if self._whole:
             ended = self._tick_through_episodes()
             num_env_steps = sum(episode.length for episode in ended)
         else:
+            before = self._num_episodes
             num_env_steps = sum(self._tick() for _ in range(self.fragment_length))
+            num_resets = self._num_episodes - before
             ended, self._ended = self._ended, []
         for name, policy in self.policies.policies.items():
             if self._whole:
@@ -109,6 +111,7 @@ class MultiAgentCollector:
             policy_version=harvest.version,
             episodes=[_told(episode) for episode in ended],
             worker_index=self.worker_index,
+            num_resets=num_resets,
             lanes=harvest.numbers,
         )
 

@@ -17,6 +17,7 @@ def fragment():
         episodes=[Episode(np.int64(4), np.float32(1.5), 9)],
         worker_index=2,
         metrics={"env_s": np.float64(0.5)},
+        num_resets=np.int64(2),
     )
 
 
@@ -29,6 +30,7 @@ def test_a_fragment_survives_the_way_through_msgpack_and_raw_arrays():
     assert back.worker_index == 2
     assert back.episodes == [Episode(4, 1.5, 9)]
     assert back.metrics == {"env_s": 0.5}
+    assert back.num_resets == 2
     np.testing.assert_array_equal(back.groups["team/blue"]["rewards"], np.ones((3, 2)))
 
 

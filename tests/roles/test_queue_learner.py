@@ -45,6 +45,27 @@ def test_a_batch_is_the_next_fragments_side_by_side() -> None:
     assert seen == {0: list(range(6)), 1: list(range(6))}, "each fragment once, in order"
 
 
+def test_a_batch_has_all_the_fragments_that_fill_it() -> None:
+    with worlds.running(program_of([1] * 10, batch_size=80)) as cluster:
+        worlds.train(cluster, min_updates=2)
+        batches = worlds.actor(cluster).update.batches
+    assert [batch[c.REWARDS].shape for batch in batches] == [(4, 20)] * 2, "ten of eight rows each"
+
+
+def test_fragments_in_which_episodes_end_make_no_batch_wait_for_another() -> None:
+    config, info = worlds.configured("IMPALA", COUNTING)
+    config.training(num_workers=1, num_envs_per_worker=4, rollout_fragment_length=8)
+    config.training(train_batch_size=2 * 4 * 8)
+    program = IMPALA.program(config, Setup(info, 0, lambda: None))
+    update = worlds.recording(functools.partial(IMPALAUpdate, config, info, 0))
+    program.nodes["learner/0"].args = (worlds.learner(update, config.train_batch_size),)
+    with worlds.running(program) as cluster:
+        worlds.train(cluster, min_updates=5)
+        batches = worlds.actor(cluster).update.batches
+    assert {tuple(batch[c.VALID].shape) for batch in batches} == {(8, 8)}
+    assert all(int(batch[c.VALID].sum()) < 0.95 * 64 for batch in batches), "episodes have ended"
+
+
 def test_fragments_beyond_the_largest_lag_are_dropped_and_counted() -> None:
     """Version 1 is published at the start, and each update makes one more: fragments of version 1
     are 0, 1 and 2 updates old, then too old."""

@@ -80,6 +80,7 @@ def test_fragments_tell_the_run_of_each_environment_row_by_row(
         for i, name in enumerate((c.OBS, c.AGE, c.REWARDS, c.TERMINATEDS, c.TRUNCATEDS, c.VALID)):
             np.testing.assert_array_equal(joined(fragments, name)[:, b], [r[i] for r in expected])
     assert sum(f.num_env_steps for f in fragments) == int(joined(fragments, c.VALID).sum())
+    assert all(f.num_env_steps + f.num_resets == rows * len(lengths) for f in fragments)
     assert collector.num_steps_total == int(joined(fragments, c.VALID).sum())
 
 

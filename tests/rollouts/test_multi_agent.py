@@ -140,6 +140,7 @@ def test_each_agents_decisions_are_complete_and_in_order(rows: int) -> None:
     for _ in range(66 // rows):
         fragment = one.collect()
         steps += fragment.num_env_steps
+        assert fragment.num_env_steps + fragment.num_resets == rows * one.env.num_envs
         for agent, group in fragment.groups.items():
             valid = group[c.VALID]
             seen[agent] += group[c.OBS][:-1][valid][:, 0].astype(int).tolist()
