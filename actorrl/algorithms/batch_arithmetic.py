@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 SHORTEST_AUTO = 16  # rows: estimates over fewer are mostly the value function's own
 _MOST_FILLED = 2  # times what was asked for: beyond, the setting would mean nothing
+_SPARE = 0.1  # of a batch: room for the ends of episodes of ten steps
 
 
 def told(config: AlgorithmConfig) -> str:
@@ -44,13 +45,23 @@ def _filled(config: AlgorithmConfig) -> str:
         size = workers * envs * rows
         return (
             f"{workers} workers x {sampled} {size} env steps per round, {_count(batch, size)}"
-            f" rounds per train batch of {batch}"
+            f" rounds per train batch of {batch}{_one_more(config, size)}"
         )
     size = envs * rows
     sends = f"each of {workers} workers sends {sampled} {size} env steps at a time"
     if config.gathers == "fragments":
         return f"{sends}, {_count(batch, size)} of these per train batch of {batch}"
     return sends
+
+
+def _one_more(config: AlgorithmConfig, size: int) -> str:
+    """A batch has at least its env steps, and the rows between two episodes are none: where rounds
+    fill it just so, another one is waited for whenever episodes end."""
+    spare = -config.train_batch_size % size
+    has_none = config.wants_whole_episodes() or config.autoreset == "same_step"
+    if has_none or config.learns_from_rows or spare >= _SPARE * config.train_batch_size:
+        return ""
+    return ", one more as soon as episodes end (the row between two is no env step)"
 
 
 def lines(config: AlgorithmConfig) -> list[str]:

@@ -76,3 +76,27 @@ def test_rows_of_a_round_do_not_count_where_episodes_do() -> None:
     config = config_class("ES")().training(train_batch_size=1)
     assert config.validate() == [] and config.num_envs() == 16
     assert config.training(num_workers=3).arithmetic() == "3 workers play 32 pairs per update"
+
+
+def test_where_rounds_fill_a_batch_just_so_the_one_more_for_ends_of_episodes_is_told() -> None:
+    """Else a batch of 1,024 env steps is one of 2,040, and nobody is told."""
+
+    def told(**settings: Any) -> str:
+        config = on_cores(PPOConfig(), 2, num_workers=2, num_envs_per_worker=8, **settings)
+        return config.arithmetic()
+
+    just_so = told(rollout_fragment_length=64, train_batch_size=1024)
+    assert "1 rounds per train batch of 1024, one more as soon as episodes end" in just_so
+    assert "one more" in told(rollout_fragment_length=64, train_batch_size=2000)
+    for settings in (
+        {"rollout_fragment_length": "auto"},
+        {"rollout_fragment_length": 64, "train_batch_size": 900},
+        {"rollout_fragment_length": 64, "train_batch_size": 1024, "autoreset": "same_step"},
+        {
+            "rollout_fragment_length": 64,
+            "train_batch_size": 1024,
+            "batch_mode": "complete_episodes",
+        },
+    ):
+        assert "one more" not in told(**settings)
+    assert "one more" not in on_cores(PGConfig(), 2, train_batch_size=512).arithmetic()
