@@ -83,21 +83,22 @@ class Critic(nn.Module):
     ) -> None:
         super().__init__()
         body = body_for(observation_space, frame_stack, config, action_space)
-        hiddens = list(config.post_fcnet_hiddens)
+        hiddens, post = config.fcnet_hiddens, config.post_fcnet_hiddens
         self.encoder: nn.Module | None = None
         if isinstance(body, MLP):
             size = body.input_size
-            hiddens = [*config.fcnet_hiddens, *hiddens]
         else:
             self.encoder = body
             size = int(body.output_size)  # type: ignore[arg-type]
-            hiddens = hiddens or [256]
+            hiddens, post = [], post or [256]
         self.hidden = MLP(size + action_size, hiddens, config.fcnet_activation)
-        self.output = linear(self.hidden.output_size, 1, 1.0)
+        self.post = MLP(self.hidden.output_size, post, config.post_activation)
+        self.output = linear(self.post.output_size, 1, 1.0)
 
     def forward(self, obs: Tensor, actions: Tensor) -> Tensor:
         features = obs.flatten(1).float() if self.encoder is None else self.encoder(obs)
-        q: Tensor = self.output(self.hidden(torch.cat([features, actions.flatten(1)], dim=1)))
+        joined = torch.cat([features, actions.flatten(1)], dim=1)
+        q: Tensor = self.output(self.post(self.hidden(joined)))
         return q.squeeze(-1)
 
 

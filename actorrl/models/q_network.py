@@ -158,7 +158,7 @@ class _Stream(nn.Module):
             self.output: nn.Module = linear(self.hidden.output_size, outputs, 0.1)
         else:
             sizes = [size, *config.post_fcnet_hiddens]
-            self.hidden = _NoisyMLP(sizes, config.fcnet_activation, noisy_sigma)
+            self.hidden = _NoisyMLP(sizes, config.post_activation, noisy_sigma)
             self.output = NoisyLinear(sizes[-1], outputs, noisy_sigma)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 
+from actorrl.models.model_config import ModelConfig
 from actorrl.models.noisy import NoisyLinear
+from actorrl.models.q_network import QNetwork
 
 torch.set_num_threads(1)
 
@@ -50,3 +53,15 @@ def test_weights_and_their_noise_have_gradients():
     layer.draw(np.random.default_rng(0))
     layer(torch.randn(6, 4)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in layer.parameters())
+
+
+def test_hidden_noisy_layers_have_the_activation_of_layers_after_the_body():
+    """With "linear", and quiet, the values are linear in the observation."""
+    space, x = Box(-1, 1, (4,), np.float32), torch.randn(1, 4)
+    for activation, is_linear in (("linear", True), ("relu", False)):
+        config = ModelConfig(
+            fcnet_hiddens=[], post_fcnet_hiddens=[8], post_fcnet_activation=activation
+        )
+        network = QNetwork(space, 3, 1, config, noisy_sigma=0.5)
+        q = network(torch.cat([-x, 0 * x, x])).detach()
+        assert torch.allclose(q[2] - q[1], q[1] - q[0], atol=1e-5) == is_linear
