@@ -43,6 +43,18 @@ class EvolutionConfig(AlgorithmConfig):
         **dict.fromkeys(("gamma", "clip_rewards"), "returns are plain sums of rewards"),
         "train_batch_size": "an update follows from a round of episodes",
         "rollout_fragment_length": "workers play whole episodes",
+        **dict.fromkeys(
+            (
+                "model.post_fcnet_hiddens",
+                "model.post_fcnet_activation",
+                "model.conv_filters",
+                "model.conv_activation",
+                "model.vf_share_layers",
+                "model.free_log_std",
+                "model.custom_action_dist",
+            ),
+            "what evolves are the layers of fcnet_hiddens, whose outputs are the actions",
+        ),
     }
 
     num_envs_per_worker: Annotated[

@@ -22,6 +22,7 @@ SAID = [
     ("DQN", {"exploration_type": "soft_q", "initial_epsilon": 0.5}, "soft_q explores by its temp"),
     ("SAC", {"model": {"free_log_std": True}}, "actions are not drawn from a distribution of the"),
     ("APEX", {"model": {"vf_share_layers": True}}, "there is no value function beside the policy"),
+    ("ARS", {"model": {"post_fcnet_hiddens": [8]}}, "what evolves are the layers of fcnet_hidd"),
 ]
 
 
