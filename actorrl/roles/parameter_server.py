@@ -35,7 +35,11 @@ class ParameterServer(StreamLearner):
         started = time.monotonic()
         self.update.policy.set_flat_gradient(gradient)
         self.phases.lap("gather")
-        sizes = {name: torch.tensor([x]) for name, x in told.items() if name.endswith(_SIZES)}
+        sizes = {
+            name: torch.tensor([x], device=self.device)
+            for name, x in told.items()
+            if name.endswith(_SIZES)
+        }
         metrics = {**told, **self.update(sizes, self.tally.timesteps_total)}
         self.finish_update(metrics, started)
         return metrics
