@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,13 @@ from actorrl.offline import dataset
 from actorrl.offline.dataset import Column, DatasetError
 
 _POOL_BYTES = 256 * 1024 * 1024
+
+
+class _Epoch(NamedTuple):
+    """The newest: whatever is left of rows is of this one."""
+
+    place: int  # of its first row, among all that are read
+    random: Any  # the generator's state before it
 
 
 class DatasetReader:
@@ -41,7 +48,13 @@ class DatasetReader:
         self._shards = [shard for folder in self._folders for shard in dataset.shards(folder)]
         if not self._shards:
             raise DatasetError(f"{_listed(self._folders)}: the dataset has no rows yet")
+        self._begin()
+
+    def _begin(self) -> None:
+        """An epoch, with the generator as it is."""
         self._left = SampleBatch()
+        self._place = 0  # of the first row that is left, among all that are read
+        self._epoch: _Epoch | None = None
         self._pools = self._endless()
 
     def about(self) -> list[dict[str, Any]]:
@@ -59,10 +72,34 @@ class DatasetReader:
             self._left = concat_samples([self._left, pool])
         batch = self._left.slice(0, self.batch_size)
         self._left = self._left.slice(self.batch_size, self._left.count)
+        self._place += self.batch_size
         return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in which epoch it is, for checkpoints: plain values."""
+        if self._epoch is None:
+            return {}
+        taken = self._place - self._epoch.place
+        return {"random": self._epoch.random, "num_epochs": self.num_epochs, "taken": taken}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse: rows that were taken of that epoch are read once more, and passed over. Each
+        life of a run that is resumed would learn from the first rows again otherwise."""
+        if not state:
+            return
+        self._rng.bit_generator.state = state["random"]
+        self.num_epochs = int(state["num_epochs"])
+        self._begin()
+        while self._place < state["taken"]:
+            self._left = next(self._pools)
+            passed = min(self._left.count, int(state["taken"]) - self._place)
+            self._left = self._left.slice(passed, self._left.count)
+            self._place += passed
 
     def _endless(self) -> Iterator[SampleBatch]:
         while True:
+            place = self._place + self._left.count
+            self._epoch = _Epoch(place, self._rng.bit_generator.state)
             pool: list[SampleBatch] = []
             nbytes = num_rows = 0
             for index in self._rng.permutation(len(self._shards)):

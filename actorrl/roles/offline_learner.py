@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from actorrl.offline.reader import DatasetReader
@@ -21,8 +22,8 @@ class OfflineLearner(Learner):
         self._make_reader = make_reader
 
     def on_start(self) -> None:
+        self._reader = self._make_reader()  # one that is started again is told where it was
         super().on_start()
-        self._reader = self._make_reader()
         self._memory = ReusedMemory(self.device)
 
     def has_work(self) -> bool:
@@ -35,6 +36,13 @@ class OfflineLearner(Learner):
         memory.restart()
         self.learn({name: memory.to_device(memory.keep(x)) for name, x in rows.items()})
         self.end_iteration_if_complete()
+
+    def random_state(self) -> str:
+        """Of the dataset's order, and how far it is."""
+        return json.dumps(self._reader.state_dict())
+
+    def set_random_state(self, state: str) -> None:
+        self._reader.load_state_dict(json.loads(state))
 
     def counters(self) -> dict[str, float]:
         return {"num_epochs": self._reader.num_epochs}

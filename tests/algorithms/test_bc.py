@@ -75,6 +75,19 @@ def test_it_learns_the_recorded_rule_and_is_the_same_twice(tmp_path: Path) -> No
     assert losses[0] == losses[1] < 0.3
 
 
+def test_a_run_goes_on_with_the_rows_that_come_next(tmp_path: Path) -> None:
+    record(tmp_path / "data", rows=40_000)  # an epoch is more than the iteration before
+    config = BCConfig(env="CartPole-v1", input_=str(tmp_path / "data"), seed=3)
+    config.evaluation_interval = None
+    with config.build(name="run", results=tmp_path) as algo:
+        algo.train()
+        path = algo.save()
+        row = algo.train()
+    with BC.from_checkpoint(path, name="again", results=tmp_path) as algo:
+        again = algo.train()
+    assert again["info"]["learner"]["bc_loss"] == pytest.approx(row["info"]["learner"]["bc_loss"])
+
+
 def test_what_was_cloned_plays_where_the_recording_is_not(tmp_path: Path) -> None:
     record(tmp_path / "data")
     config = BCConfig(env="CartPole-v1", input_=str(tmp_path / "data"), seed=3)

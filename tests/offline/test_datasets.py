@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -115,6 +116,28 @@ def test_rows_left_at_an_epochs_end_come_with_the_next(tmp_path: Path) -> None:
     reader = DatasetReader(tmp_path, columns=[c.OBS], batch_size=3)
     rows = np.concatenate([reader.next()[c.OBS].ravel() for _ in range(10)])
     assert [np.count_nonzero(rows == i) for i in range(5)] == [6] * 5
+
+
+@pytest.mark.parametrize("num_batches", [0, 1, 3, 5, 9])
+def test_a_reader_goes_on_in_the_middle_of_an_epoch(num_batches: int, tmp_path: Path) -> None:
+    """Of 18 rows in three shards, and batches of 5: also where one begins an epoch."""
+    for worker in range(3):
+        writer = DatasetWriter(tmp_path, worker_index=worker)
+        values = [[10 * worker + i] for i in range(7)]
+        writer.write(fragment(values, [[0]] * 6, [0]))
+        writer.flush()
+
+    def reader() -> DatasetReader:
+        return DatasetReader(tmp_path, columns=[c.OBS], batch_size=5, seed=3, pool_bytes=60)
+
+    first, second = reader(), reader()
+    for _ in range(num_batches):
+        first.next()
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    for _ in range(9):
+        np.testing.assert_array_equal(second.next()[c.OBS], first.next()[c.OBS])
+        assert second.num_epochs == first.num_epochs
+        assert second.state_dict() == first.state_dict()
 
 
 def test_what_is_no_dataset_or_lacks_a_column_is_refused_by_name(tmp_path: Path) -> None:
