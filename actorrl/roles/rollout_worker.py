@@ -270,9 +270,8 @@ class RolloutWorker(SamplingActor):
     def _begin_rows(self) -> None:
         """Rows that span fragments begin with the next one: none may lead over a fragment that a
         user's function has taken."""
-        self._postprocess = self._make_postprocess(
-            self._sampling.policy, self._settings.num_envs_per_worker
-        )
+        num_envs = self._settings.num_envs_per_worker
+        self._postprocess = self._make_postprocess(self._sampling.policy, num_envs)
 
     def has_work(self) -> bool:
         return self._streams
