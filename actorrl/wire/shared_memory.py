@@ -197,6 +197,20 @@ class MemoryClient:
             os.close(fds[0])
 
     def _exchange(self, request: bytes) -> tuple[bytes, list[int]]:
+        was_connected = self._socket is not None
+        try:
+            try:
+                return self._answered(request)
+            except ConnectionError:  # the agent has ended, and its successor may be there
+                if not was_connected:
+                    raise
+                return self._answered(request)
+        except OSError as error:
+            raise WireError(f"the agent does not hand out shared memory: {error}") from error
+
+    def _answered(self, request: bytes) -> tuple[bytes, list[int]]:
+        """Raises OSError."""
+        answer = b""
         try:
             if len(request) > _REQUEST_LIMIT:
                 raise OSError(f"a question of {len(request)} bytes")
@@ -206,9 +220,9 @@ class MemoryClient:
             answer, fds, _, _ = socket.recv_fds(self._socket, _REQUEST_LIMIT, 1)
             if not answer:
                 raise ConnectionResetError("it has hung up")
-        except OSError as error:
-            self.close()  # a late answer must not be taken for that to the next question
-            raise WireError(f"the agent does not hand out shared memory: {error}") from error
+        finally:
+            if not answer:  # one that is late, as after Ctrl-C, is not that to the next question
+                self.close()
         return answer, fds
 
     def _connected(self) -> socket.socket:

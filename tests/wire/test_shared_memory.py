@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import threading
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 
 from actorrl.errors import WireError
 from actorrl.wire.shared_memory import MemoryClient
+from tests.wire.memory_server import ServedMemory
 
 
 def test_the_server_keeps_no_descriptor_of_what_it_forgot(client, memory):
@@ -78,3 +80,28 @@ def test_nonsense_from_a_client_ends_only_its_own_line(client, memory, nonsense)
         stranger.send(nonsense)
         assert stranger.recv(100) == b""
     client.create("small", 64)
+
+
+def test_the_answer_to_a_question_that_was_interrupted_is_not_taken_for_the_next(
+    client, monkeypatch
+):
+    client.create("first", 64)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "recv_fds", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            client.open("first")
+    assert client.create("second", 4096).nbytes == 4096
+
+
+def test_who_was_connected_to_a_server_that_has_ended_asks_its_successor():
+    with tempfile.TemporaryDirectory(prefix="rt-") as folder:
+        client = MemoryClient(f"{folder}/memory")
+        for nbytes in (64, 4096):
+            with ServedMemory(f"{folder}/memory").running():
+                assert client.create("x", nbytes).nbytes == nbytes
+            os.unlink(f"{folder}/memory")
+        client.close()
