@@ -33,13 +33,17 @@ class PolicyMirror:
         self._newest = newest
         self._write = write
         self._teach = teach
+        self._epoch = 0  # of the weights that were read last
 
     def refresh(self) -> Any:
         """The policy with the newest published weights."""
         newest = self._newest()
-        if newest is not None and newest.version > self._policy.version:
-            version, arrays = newest.read()
-            self._policy.load_flat(arrays["flat"], version)
+        if newest is not None:
+            epoch = newest.epoch  # 0 while nothing is there; those of a new one are newer
+            if newest.version > self._policy.version or epoch not in (0, self._epoch):
+                version, arrays = newest.read()
+                self._policy.load_flat(arrays["flat"], version)
+                self._epoch = epoch
         return self._policy
 
     def begin_with(self, flat: np.ndarray) -> None:
