@@ -21,12 +21,25 @@ import zmq
 
 from actorrl.runtime.control_socket import encoded, received
 from actorrl.wire import sockets
-from actorrl.wire.control_messages import AgentConfig, Beat, Control, encode_control
+from actorrl.wire.control_messages import (
+    ActorEvent,
+    AgentConfig,
+    Beat,
+    Control,
+    Health,
+    LogLines,
+    Stack,
+    Traffic,
+    encode_control,
+)
 from actorrl.wire.doorkeeper import Doorkeeper
 from actorrl.wire.offences import Offences
 
 BEAT_S = 1.0
 _GAP_S = 5.0  # between two looks: it was us who stood still
+# of what is said again anyway, or only looked at; the rest are a few words in an actor's life
+_MAY_BE_LOST = (ActorEvent, Health, LogLines, Stack, Traffic)
+_MAX_WAITING = 1 << 16
 
 
 class Lease:
@@ -67,6 +80,7 @@ class DriverLine:
         self.control = self._dial(context, "driver", config.driver_address)
         self.beats = self._dial(context, "beats", config.beat_address)
         self._drops = drops
+        self._waiting: collections.deque[Control] = collections.deque()
         self.offences = Offences(drops, "from the driver")
         self._next_beat = 0.0
         self._lease = Lease(config.lease_s, time.monotonic())
@@ -89,10 +103,27 @@ class DriverLine:
         return [self.control, self.beats, self.lifeline]
 
     def say(self, message: Control) -> None:
+        """Now, or once the driver takes something: it may stand still. What it can do without is
+        dropped meanwhile, and counted."""
+        if self._say_waiting() and self._is_sent(message):
+            return
+        if isinstance(message, _MAY_BE_LOST) or len(self._waiting) >= _MAX_WAITING:
+            self._drops["word to the driver"] += 1
+        else:
+            self._waiting.append(message)
+
+    def _say_waiting(self) -> bool:
+        """Whether nothing is left."""
+        while self._waiting and self._is_sent(self._waiting[0]):
+            self._waiting.popleft()
+        return not self._waiting
+
+    def _is_sent(self, message: Control) -> bool:
         try:
             self.control.send_multipart(encoded(message), zmq.NOBLOCK)
         except zmq.Again:
-            self._drops["word to the driver"] += 1
+            return False
+        return True
 
     def heard(self) -> list[Control]:
         return [message for (message,) in received(self.control, 1, self.offences)]
@@ -137,7 +168,8 @@ class DriverLine:
         return self._is_local
 
     def tick(self) -> bool:
-        """Say that we live, when it is time. Whether the driver is gone for good."""
+        """Say what waits, and in its time that we live. Whether the driver is gone for good."""
+        self._say_waiting()
         now = time.monotonic()
         if now >= self._next_beat:
             self._next_beat = now + BEAT_S
