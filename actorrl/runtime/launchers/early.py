@@ -104,11 +104,12 @@ def discard() -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """With its forkserver."""
+    """With its forkserver. Killed before its standard input ends: it would take the directory with
+    it, which may be in use by the run that has not taken it."""
     assert process.stdin is not None
+    strays.kill_session(process.pid, _END_S)
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
-    strays.kill_session(process.pid, _END_S)
     reap(process)
 
 

@@ -16,7 +16,7 @@ from actorrl.errors import RunFailed
 from actorrl.runtime import strays
 from actorrl.runtime.host_specs import LOCAL
 from actorrl.runtime.launchers import early, local
-from tests.runtime.clusters import SLEEPER, cluster_of, rows, wait_until
+from tests.runtime.clusters import SLEEPER, cluster_of, is_alive, rows, wait_until
 
 _STARTED_AND_LEFT = """
 import os
@@ -38,6 +38,11 @@ def one_waits(run_id: str) -> Iterator[int]:
         yield early._waiting.process.pid
     finally:
         early.discard()
+
+
+def forkservers_of(run_id: str) -> list[str]:
+    """Their sockets."""
+    return [path for each in directories(run_id) for path in glob.glob(f"{each}/pymp-*/listener-*")]
 
 
 def directories(run_id: str) -> list[str]:
@@ -72,6 +77,22 @@ def test_one_in_another_environment_is_not_taken(run_id, monkeypatch):
             assert rows(cluster)["agent/local"]["pid"] != pid
         wait_until(lambda: strays.of_run(run_id) == [])
         assert directories(run_id) == []
+
+
+def test_one_that_is_not_taken_leaves_its_directory_to_the_run(run_id, monkeypatch):
+    kill = strays.kill_session
+
+    def kill_late(leader: int, patience_s: float) -> list[int]:  # as where the machine is busy
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not is_alive(leader), 2.0)
+        return kill(leader, patience_s)
+
+    with one_waits(run_id):
+        wait_until(lambda: forkservers_of(run_id) != [])
+        monkeypatch.setenv("ACTORRL_TEST_VARIABLE", "1")
+        monkeypatch.setattr(strays, "kill_session", kill_late)
+        with cluster_of(1, run_id=run_id) as cluster:
+            assert cluster.ref("worker/0").add.call().result() == 1
 
 
 def test_one_whose_run_failed_before_it_took_one_does_not_wait_for_another(
