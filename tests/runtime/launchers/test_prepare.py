@@ -62,3 +62,18 @@ def test_without_a_virtual_environment_setup_runs_once(told: dict) -> None:
     shutil.rmtree(Path(told["workdir"]) / ".venv")
     plain = {**told, "venv": False}
     assert len(prepare(plain)) == 2 and prepare(plain) == []
+
+
+def test_a_virtual_environment_that_came_to_nothing_is_made_another_time(
+    told: dict, tmp_path: Path
+) -> None:
+    """As where the system's Python lacks ensurepip: what it leaves has a python, and no pip."""
+    shutil.rmtree(tmp_path / ".venv")
+    python = tmp_path / "python"
+    half = f"#!/bin/sh\nmkdir -p {tmp_path}/.venv/bin && touch {tmp_path}/.venv/bin/python\n"
+    python.write_text(f"{half}exit 1\n")
+    python.chmod(0o755)
+    told = {**told, "python": str(python), "setup": []}
+    assert runpy.run_path(str(SCRIPT))["main"](dict(told), None)["failed"]
+    python.write_text(half)
+    assert prepare(told) == [f"made {tmp_path}/.venv"]

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import time
 
@@ -43,7 +44,13 @@ def make_venv(told: dict, did: list, output: object) -> str:
     if os.path.exists(python) and read(stamp) == wanted:
         return python
     if not os.path.exists(python):
-        command([told["python"], "-m", "venv", path], told, told["workdir"], output)
+        is_new = not os.path.exists(path)
+        try:
+            command([told["python"], "-m", "venv", path], told, told["workdir"], output)
+        except Failed:
+            if is_new:  # what is there of it would be taken for one that the user has made
+                shutil.rmtree(path, ignore_errors=True)
+            raise
         write(stamp, "")
         did.append("made " + path)
     if told["packages"]:
