@@ -40,10 +40,12 @@ class Connection:
 
     @property
     def dialled_address(self) -> str:
-        """The host's address as this machine dials it; "" behind a hop."""
-        if len(self._chain) > 1:
-            return ""
-        address: str = self._chain[0].sock.getpeername()[0]
+        """The host's address as this machine dials it; "" behind a hop, and where the connection
+        has ended."""
+        address = ""
+        if len(self._chain) == 1:
+            with contextlib.suppress(OSError):
+                address = self._chain[0].sock.getpeername()[0]
         return address
 
     def close(self) -> None:

@@ -53,3 +53,15 @@ def test_a_connection_that_has_ended_is_the_hosts_error():
 def test_whatever_a_session_is_refused_with_is_the_hosts_error(error, said):
     with pytest.raises(HostError, match=said):
         open_session(over(Broken(error)), 1.0)
+
+
+def test_of_a_connection_that_has_ended_no_address_is_known():
+    """As that of a host which was ready before others were, and has gone since."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ours = socket.create_connection(server.getsockname())
+        transport = paramiko.Transport(ours)
+        connection = over(transport)
+        assert connection.dialled_address == "127.0.0.1"
+        transport.close()
+        ours.close()
+        assert connection.dialled_address == ""
