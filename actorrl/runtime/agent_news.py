@@ -78,5 +78,5 @@ class News:
     def ended(self, running: Running) -> None:
         """The rest of what it has written."""
         if self._logs is not None:
-            for name, text, left_out in self._logs.rest(running):
+            for name, text, left_out in self._logs.end(running):
                 self._say(LogLines(name, text, left_out))

@@ -4,6 +4,7 @@ a count of those that were left out. The file on the host has all of it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -32,8 +33,15 @@ class LogForwarder:
         for running in list(actors):
             yield from self.rest(running)
 
-    def rest(self, running: Running) -> Iterator[tuple[str, str, int]]:
-        """The same for one actor, at once: it has ended."""
+    def end(self, running: Running) -> Iterator[tuple[str, str, int]]:
+        """The same for one that has ended, at once, with a last line that has no end."""
+        yield from self.rest(running, is_over=True)
+        start = self._positions.pop((running.name, running.incarnation), running.log_start)
+        if left_out := _num_lines(running.log_file, start):
+            yield running.name, "", left_out
+
+    def rest(self, running: Running, is_over: bool = False) -> Iterator[tuple[str, str, int]]:
+        """The same for one actor, at once; of one that `is_over` also what is no whole line."""
         key = (running.name, running.incarnation)
         start = self._positions.get(key, running.log_start)
         try:
@@ -46,13 +54,24 @@ class LogForwarder:
             return
         # a line that never ends, such as a progress bar's, must not hold up what follows
         is_endless = len(content) == _MAX_READ and b"\n" not in content
-        whole = content if is_endless else content[: content.rfind(b"\n") + 1]
+        is_last = is_over and len(content) < _MAX_READ
+        whole = content if is_endless or is_last else content[: content.rfind(b"\n") + 1]
         if not whole:
             return
         self._positions[key] = start + len(whole)
         lines = whole.splitlines()
         shown = shortened(lines[:LINES_PER_LOOK])
         yield running.name, "\n".join(shown), len(lines) - len(shown)
+
+
+def _num_lines(path: str, start: int) -> int:
+    """Of a log from there on."""
+    count, part = 0, b""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        file.seek(start)
+        while more := file.read(_MAX_READ):
+            count, part = count + more.count(b"\n"), more
+    return count + (part[-1:] not in (b"", b"\n"))
 
 
 def shortened(lines: list[bytes]) -> list[str]:

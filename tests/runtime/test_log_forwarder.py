@@ -68,3 +68,23 @@ def test_of_a_log_that_is_too_long_the_end_stays_and_what_follows_is_forwarded(
     assert forwarded(log, forwarder)[0][0].startswith(first)
     actor.trim_log()  # it is short now
     assert log.read_text().endswith("and then\n")
+
+
+def test_of_an_actor_that_has_ended_nothing_is_left_untold(tmp_path):
+    log, forwarder = tmp_path / "log", LogForwarder()
+    actor = Running("worker/0", 1, str(log), 0, 60.0, 0)
+    log.write_text("one\nits last wor")
+    told = [*forwarder.rest(actor), *forwarder.end(actor)]
+    assert [(text, left_out) for _, text, left_out in told] == [("one", 0), ("its last wor", 0)]
+
+
+def test_what_an_actor_has_written_beyond_a_look_at_its_end_is_counted(tmp_path):
+    log, forwarder = tmp_path / "log", LogForwarder()
+    actor = Running("worker/0", 1, str(log), 0, 60.0, 0)
+    lines = [f"{index:30}" for index in range(100_000)]
+    log.write_text("\n".join(lines))
+    told = list(forwarder.end(actor))
+    shown = [line for _, text, _ in told for line in text.splitlines()]
+    assert shown == lines[:LINES_PER_LOOK]
+    assert sum(left_out for _, _, left_out in told) == len(lines) - LINES_PER_LOOK
+    assert list(forwarder.end(actor)) == list(LogForwarder().end(actor)), "nothing is kept of it"
