@@ -25,6 +25,8 @@ USER_CONFIG = "~/.ssh/config"
 
 _MAX_DEPTH = 16  # as OpenSSH: of files that include files
 _MAX_HOPS = 8
+_TIMEOUT_S = 10.0
+_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LINE = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.*?)\s*$")
 
 
@@ -73,7 +75,7 @@ class SshConfig:
         hops, for_hops = given.get("proxy_jump"), otherwise
         if hops is None:
             hops, for_hops = self._configured_hops(address.host, found), {}
-        timeout_s = given.get("connect_timeout_s") or float(found.get("connecttimeout") or 10.0)
+        timeout_s = given.get("connect_timeout_s") or _timeout_s(found, address.host)
         is_hop = depth > 0
         identity, identities_only = _identity(
             given.get("identity_file"), found, otherwise.get("identity_file") if is_hop else None
@@ -129,6 +131,19 @@ def _port(found: Mapping[str, Any], host: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise ConfigError(f"{host}: the SSH configuration gives the port {text!r}, which is none")
     return int(text)
+
+
+def _timeout_s(found: Mapping[str, Any], host: str) -> float:
+    """As ssh reads it: `90`, `1m30s`, or `none`; of no limit, ours."""
+    text = str(found.get("connecttimeout") or "none").lower()
+    if text == "none":
+        return _TIMEOUT_S
+    if not re.fullmatch(r"(\d+[smhdw]?)+", text):
+        raise ConfigError(
+            f"{host}: the SSH configuration gives ConnectTimeout {text!r}, expected seconds"
+        )
+    parts = re.findall(r"(\d+)([smhdw]?)", text)
+    return float(sum(int(number) * _UNITS_S[unit] for number, unit in parts)) or _TIMEOUT_S
 
 
 def _identity(

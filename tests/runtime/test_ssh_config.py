@@ -47,6 +47,18 @@ def test_an_alias_stands_for_address_user_and_port(resolve):
     assert resolve(ALIAS, "other").user == "everyone"
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"), [("20", 20.0), ("1m30s", 90.0), ("2M", 120.0), ("none", 10.0), ("0", 10.0)]
+)
+def test_a_time_limit_is_read_as_ssh_reads_it(resolve, said, seconds):
+    assert resolve(f"Host *\n    ConnectTimeout {said}\n", "h").connect_timeout_s == seconds
+
+
+def test_a_time_limit_that_is_none_is_told_of(resolve):
+    with pytest.raises(ConfigError, match=r"^h: .*ConnectTimeout .soon., expected seconds"):
+        resolve("Host *\n    ConnectTimeout soon\n", "h")
+
+
 def test_the_host_list_goes_before_the_ssh_configuration(resolve):
     spec = resolve(ALIAS, "box", user="bob", port=5, connect_timeout_s=2.0)
     assert (spec.user, spec.port, spec.connect_timeout_s) == ("bob", 5, 2.0)
