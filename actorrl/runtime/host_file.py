@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -159,9 +159,7 @@ class _Reader:
 
     def _is_new(self, host: HostSpec, path: str, seen: dict[Any, tuple[str, str]]) -> bool:
         """No name twice, and no machine under two names: its GPUs would be given out twice."""
-        places: list[Any] = [host.name]
-        if host.ssh is not None:
-            places.append((host.ssh.host, host.ssh.port, host.ssh.proxy_jump))
+        places = [host.name, place_of(host)]
         for place in places:
             if place in seen:
                 at, before = seen[place]
@@ -211,6 +209,12 @@ def _merged(defaults: Keys, keys: Keys) -> Keys:
         elif isinstance(value, dict):
             merged[key] = {**value, **own}
     return merged
+
+
+def place_of(host: HostSpec) -> Hashable:
+    """Two of one place are the same machine."""
+    ssh = host.ssh
+    return (ssh.host, ssh.port, ssh.proxy_jump) if ssh is not None else LOCAL
 
 
 def host_of_list(address: str, slots: int | None, config: SshConfig) -> HostSpec:

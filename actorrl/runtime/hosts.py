@@ -10,12 +10,12 @@ SSH configuration to read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 
 from actorrl.errors import ConfigError
 from actorrl.paths import expanded
-from actorrl.runtime.host_file import host_of_list, read_cluster_file
+from actorrl.runtime.host_file import host_of_list, place_of, read_cluster_file
 from actorrl.runtime.host_lists import Listed, read_hostfile, read_inline
 from actorrl.runtime.host_specs import LOCAL, ClusterSpec, HostSpec
 from actorrl.runtime.ssh_config import USER_CONFIG, SshConfig
@@ -82,6 +82,7 @@ def _is_yaml(path: Path, content: str) -> bool:
 
 def _of_list(listed: list[Listed], source: str, config: SshConfig) -> ClusterSpec:
     hosts: dict[str, HostSpec] = {}
+    places: dict[Hashable, str] = {}
     errors: list[str] = []
     for address, slots, line in listed:
         where = f"{source} line {line}" if line is not None else repr(source)
@@ -89,9 +90,14 @@ def _of_list(listed: list[Listed], source: str, config: SshConfig) -> ClusterSpe
             errors.append(f"{where}: {address!r} is there already, expected every host once")
             continue
         try:
-            hosts[address] = host_of_list(address, slots, config)
+            host = host_of_list(address, slots, config)
         except ConfigError as error:
             errors += [f"{where}: {message}" for message in error.messages]
+            continue
+        hosts[address] = host
+        before = places.setdefault(place_of(host), address)
+        if before != address:
+            errors.append(f"{where}: {address!r} is there already, as {before!r}")
     if errors:
         raise ConfigError(errors)
     return ClusterSpec(hosts=tuple(hosts.values()), source=source)

@@ -266,6 +266,7 @@ def test_mistakes_in_a_hostfile_name_their_lines(mistakes):
     ("text", "problem"),
     [
         ("a:4,a:2", "'a' is there already"),
+        ("a:4,ann@a:2", "'ann@a' is there already, as 'a'"),
         ("a:x,b", "'x' slots"),
         ("a:0,b", "'0' slots"),
         ("a:2222,b", "a port is written in cluster.yml"),
