@@ -108,6 +108,9 @@ def _fork(context: multiprocessing.context.ForkServerContext, spec: ActorSpec) -
     spec_bytes = msgspec.msgpack.encode(spec)
     process = context.Process(target=child.main, args=(spec_bytes,), name=spec.name)
     process.start()
+    # Each start polls all children that are known, here on the starter's thread. The agent's loop
+    # does so, too, and of two that read the same exit code one finds nothing, and makes up another.
+    multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
     assert process.pid is not None
     return Process(process.pid, process.sentinel, process)
 
