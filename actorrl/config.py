@@ -5,15 +5,13 @@ A settings class lives beside its consumer and derives from `Config`:
     class ReplayConfig(Config):
         ALIASES: ClassVar[dict[str, str]] = {"buffer_size": "capacity"}
         capacity: Annotated[
-            int, Meta(ge=1, description="rows kept", extra={"unit": "rows", "rllib": 50_000})
-        ] = 100_000
+            int, Meta(ge=1, description="rows kept", extra={"unit": "rows"})] = 100_000
         seed: Annotated[int, Meta(ge=0, description="random seed")] | None = None
         hiddens: Annotated[list[int], Meta(description="layer sizes")] = msgspec.field(
             default_factory=lambda: [64, 64])
 
-`extra` may hold "unit" and "rllib" (RLlib 2.6.3's default where ours differs). Numeric bounds go on
-the number inside a union, as at `seed`: msgspec refuses them on the union. Fields that hold
-classes or functions are typed `Any`.
+`extra` may hold "unit". Numeric bounds go on the number inside a union, as at `seed`: msgspec
+refuses them on the union. Fields that hold classes or functions are typed `Any`.
 
 Nothing here raises on a user's mistake: `apply` returns lines, so that a caller can gather all of
 them. A line is `<key as the user wrote it>: <what is wrong>, <what is accepted>`. How settings are

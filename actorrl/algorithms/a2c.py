@@ -40,7 +40,7 @@ class A2CConfig(GAEConfig):
     reproducible: ClassVar[bool] = True
     unread: ClassVar[frozenset[str]] = frozenset({c.ACTION_DIST_INPUTS, c.ACTION_LOGP, c.VF_PREDS})
 
-    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 1e-4})] = 1e-3
+    lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
     lambda_: Lambda = 1.0
     rollout_fragment_length: FragmentRows = 32
     train_batch_size: TrainRows = 100

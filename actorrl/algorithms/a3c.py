@@ -46,9 +46,9 @@ class A3CConfig(GAEConfig):
         "train_batch_size": "each step follows the gradient of one worker's fragment"
     }
 
-    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 1e-4})] = 1e-3
+    lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
     lambda_: Lambda = 1.0
-    rollout_fragment_length: Annotated[FragmentRows, Meta(extra={"rllib": 10})] = 32
+    rollout_fragment_length: FragmentRows = 32
     opt_type: OptType = "adam"
     decay: Decay = 0.99
     momentum: Momentum = 0.0

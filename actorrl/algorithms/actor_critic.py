@@ -36,16 +36,16 @@ Decay = Annotated[
 ]
 Momentum = Annotated[float, Meta(ge=0, description="of rmsprop")]
 Epsilon = Annotated[
-    float, Meta(gt=0, description="added to the root of rmsprop's mean", extra={"rllib": 0.1})
+    float, Meta(gt=0, description="added to the root of rmsprop's mean")
 ]
 Lambda = Annotated[float, Meta(ge=0, le=1, description="lambda of the returns (GAE)")]
 EntropyWeight = Annotated[
-    float, Meta(ge=0, description="weight of the entropy", extra={"rllib": 0.01})
+    float, Meta(ge=0, description="weight of the entropy")
 ]
 # Of IMPALA and APPO.
 RhoBar = Annotated[float, Meta(gt=0, description="rho-bar")]
 TraceDecay = Annotated[
-    float, Meta(ge=0, le=1, description="decay of the traces", extra={"rllib": 1.0})
+    float, Meta(ge=0, le=1, description="decay of the traces")
 ]
 PolicyLag = Annotated[
     int, Meta(ge=0, description="older fragments are dropped", extra={"unit": "updates"})
@@ -109,7 +109,6 @@ class ActorCriticConfig(StochasticConfig):
             GradClip,
             Meta(
                 description="largest L2 norm of the gradient of a mean over rows; null: no limit",
-                extra={"rllib": 40.0},
             ),
         ]
         | None

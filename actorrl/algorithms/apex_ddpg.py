@@ -37,7 +37,7 @@ from actorrl.topologies import distributed_replay
 
 class APEXDDPGConfig(DeterministicConfig, ShardedReplayConfig):
     rollout_fragment_length: (
-        Annotated[FragmentRows, Meta(extra={"rllib": 50})] | Literal["auto"]
+        FragmentRows | Literal["auto"]
     ) = 16
     n_step: StepsSummed = 3
     samples_per_insert: SamplesPerInsert = 16.0

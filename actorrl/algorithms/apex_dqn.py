@@ -40,15 +40,15 @@ from actorrl.topologies import distributed_replay
 
 
 class APEXConfig(QConfig, ShardedReplayConfig):
-    rollout_fragment_length: Annotated[FragmentRows, Meta(extra={"rllib": 50})] = 16
-    train_batch_size: Annotated[BatchRows, Meta(extra={"rllib": 512})] = 128
+    rollout_fragment_length: FragmentRows = 16
+    train_batch_size: BatchRows = 128
     num_replay_shards: ReplayShards = None
     replay_capacity: Annotated[
-        Capacity, Meta(description="rows of all shards", extra={"rllib": 2_000_000})
+        Capacity, Meta(description="rows of all shards")
     ] = 100_000
-    learning_starts: Annotated[LearningStarts, Meta(extra={"rllib": 50_000})] = 1000
+    learning_starts: LearningStarts = 1000
     samples_per_insert: SamplesPerInsert = 8.0
-    target_network_update_freq: Annotated[UpdatesApart, Meta(extra={"rllib": 500_000})] = 250
+    target_network_update_freq: UpdatesApart = 250
     epsilon_base: Annotated[
         float, Meta(gt=0, lt=1, description="epsilon of the first environment")
     ] = 0.4

@@ -52,14 +52,14 @@ class APPOConfig(ActorCriticConfig):
     unread: ClassVar[frozenset[str]] = frozenset({c.ACTION_DIST_INPUTS, c.VF_PREDS})
     OF_THE_RUN: ClassVar[frozenset[str]] = ActorCriticConfig.OF_THE_RUN | {"max_policy_lag"}
 
-    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
-    rollout_fragment_length: Annotated[FragmentRows, Meta(extra={"rllib": 50})] = 32
-    train_batch_size: Annotated[TrainRows, Meta(extra={"rllib": 500})] = 256
+    lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
+    rollout_fragment_length: FragmentRows = 32
+    train_batch_size: TrainRows = 256
     # Few steps leave the values far behind the policy, and the policy then falls back.
     num_sgd_iter: Annotated[int, Meta(ge=1, description="steps on each batch")] = 4
     entropy_coeff: EntropyWeight = 0.005
     clip_param: Annotated[
-        float, Meta(gt=0, description="largest change of a ratio that pays", extra={"rllib": 0.4})
+        float, Meta(gt=0, description="largest change of a ratio that pays")
     ] = 0.2
     vtrace_clip_rho_threshold: RhoBar = 1.0
     vtrace_lambda: TraceDecay = 1.0

@@ -36,14 +36,14 @@ from actorrl.runtime.program import Program
 
 
 class ARSConfig(EvolutionConfig):
-    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 0.01})] = 0.05
+    lr: Annotated[float, Meta(gt=0, description="step size")] = 0.05
     num_rollouts: Annotated[
         int,
-        Meta(ge=1, description="directions of a round", extra={"unit": "pairs", "rllib": 32}),
+        Meta(ge=1, description="directions of a round", extra={"unit": "pairs"}),
     ] = 32
     rollouts_used: Annotated[
         int,
-        Meta(ge=1, description="of them, the best ones", extra={"unit": "pairs", "rllib": 32}),
+        Meta(ge=1, description="of them, the best ones", extra={"unit": "pairs"}),
     ] = 16
     model: Annotated[ModelConfig, Meta(description="the network; [] is linear")] = msgspec.field(
         default_factory=lambda: ModelConfig(fcnet_hiddens=[])

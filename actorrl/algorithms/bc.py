@@ -59,7 +59,7 @@ class BCConfig(ActorCriticConfig):
     ) = None
     lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
     train_batch_size: Annotated[
-        int, Meta(ge=1, description="rows of one update", extra={"rllib": 2000})
+        int, Meta(ge=1, description="rows of one update")
     ] = 256
     num_workers: int | None = 0
     evaluation_interval: (

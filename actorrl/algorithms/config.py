@@ -35,7 +35,7 @@ ObservationFilter = Annotated[
         "observations; the statistics travel with the weights"
     ),
 ]
-# Others have defaults of their own: `Annotated[TrainRows, Meta(extra={"rllib": 4000})] = 1024`.
+# Others have defaults of their own: `train_batch_size: TrainRows = 1024`.
 FragmentRows = Annotated[
     int, Meta(ge=1, description="rows of a fragment", extra={"unit": "env steps"})
 ]
@@ -97,7 +97,7 @@ class AlgorithmConfig(EvaluationSettings):
             Meta(
                 ge=1,
                 description="environments stepped together; auto measures how many pay",
-                extra={"unit": "envs", "rllib": 1},
+                extra={"unit": "envs"},
             ),
         ]
         | Literal["auto"]

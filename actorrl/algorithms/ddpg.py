@@ -58,9 +58,9 @@ class DeterministicConfig(ReplayConfig):
     lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
     actor_lr: Annotated[float, Meta(gt=0, description="of the actor; null: lr")] | None = None
     critic_lr: Annotated[float, Meta(gt=0, description="of the critics; null: lr")] | None = None
-    train_batch_size: Annotated[BatchRows, Meta(extra={"rllib": 256})] = 128
+    train_batch_size: BatchRows = 128
     samples_per_insert: SamplesPerInsert = 128.0
-    replay_capacity: Annotated[Capacity, Meta(extra={"rllib": 50_000})] = 200_000
+    replay_capacity: Capacity = 200_000
     random_steps: RandomSteps = 1000
     grad_clip: EachGradClip | None = None
     model: Annotated[ModelConfig, Meta(description="of the actor and of each critic")] = (
@@ -70,7 +70,7 @@ class DeterministicConfig(ReplayConfig):
     )
     tau: Annotated[
         float,
-        Meta(gt=0, le=1, description="share of the way that targets move", extra={"rllib": 0.002}),
+        Meta(gt=0, le=1, description="share of the way that targets move"),
     ] = 0.005
     twin_q: TwinQ = False
     policy_delay: Annotated[

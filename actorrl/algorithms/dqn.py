@@ -37,9 +37,9 @@ class DQNConfig(QConfig):
     reproducible: ClassVar[bool] = True
     several_policies: ClassVar[bool] = True
 
-    train_batch_size: Annotated[BatchRows, Meta(extra={"rllib": 32})] = 64
-    n_step: Annotated[StepsSummed, Meta(extra={"rllib": 1})] = 3
-    samples_per_insert: Annotated[SamplesPerInsert, Meta(extra={"rllib": 32.0})] = 16.0
+    train_batch_size: BatchRows = 64
+    n_step: StepsSummed = 3
+    samples_per_insert: SamplesPerInsert = 16.0
     num_atoms: Annotated[
         int, Meta(ge=1, description="atoms of the distribution of returns; 1: values only")
     ] = 1
@@ -64,17 +64,15 @@ class DQNConfig(QConfig):
         Meta(
             gt=0,
             description="of parameter_noise at the start; it adapts itself",
-            extra={"rllib": 1.0},
         ),
     ] = 0.01
-    target_network_update_freq: Annotated[UpdatesApart, Meta(extra={"rllib": 500})] = 1
+    target_network_update_freq: UpdatesApart = 1
     tau: Annotated[
         float,
         Meta(
             gt=0,
             le=1,
             description="share of the way that the target network moves; 1 copies",
-            extra={"rllib": 1.0},
         ),
     ] = 0.01
     initial_epsilon: Annotated[float, Meta(ge=0, le=1, description="epsilon at the start")] = 1.0

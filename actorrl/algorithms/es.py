@@ -62,7 +62,7 @@ class EvolutionConfig(AlgorithmConfig):
     ] = 16
     noise_stddev: Annotated[
         float,
-        Meta(gt=0, description="standard deviation of the noise", extra={"rllib": 0.02}),
+        Meta(gt=0, description="standard deviation of the noise"),
     ] = 0.1
     action_noise: Annotated[
         float,
@@ -121,13 +121,13 @@ class EvolutionConfig(AlgorithmConfig):
 
 
 class ESConfig(EvolutionConfig):
-    lr: Annotated[float, Meta(gt=0, description="Adam's step size", extra={"rllib": 0.01})] = 0.05
+    lr: Annotated[float, Meta(gt=0, description="Adam's step size")] = 0.05
     episodes_per_batch: Annotated[
         int,
         Meta(
             ge=2,
             description="with noise, in a round; two of each pair",
-            extra={"unit": "episodes", "rllib": 1000},
+            extra={"unit": "episodes"},
         ),
     ] = 64
     l2_coeff: Annotated[float, Meta(ge=0, description="decay of the parameters")] = 0.005

@@ -41,7 +41,7 @@ class HostSettings(FluentConfig):
         Meta(
             description="rollout workers; 0 runs everything in one process, null: the host list's "
             "`rollout`, else the cores that the learner leaves, as far as a batch has room",
-            extra={"unit": "processes", "rllib": 2},
+            extra={"unit": "processes"},
         ),
     ] = None
     num_cpus_per_worker: Annotated[
@@ -71,7 +71,7 @@ class HostSettings(FluentConfig):
         Meta(
             description="learners that share each train batch, on one host; 0 is 1, null: the host "
             "list's `learner`, else 1",
-            extra={"unit": "processes", "rllib": 0},
+            extra={"unit": "processes"},
         ),
     ] = None
 

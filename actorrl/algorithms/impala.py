@@ -47,9 +47,9 @@ class IMPALAConfig(ActorCriticConfig):
     unread: ClassVar[frozenset[str]] = frozenset({c.ACTION_DIST_INPUTS, c.VF_PREDS})
     OF_THE_RUN: ClassVar[frozenset[str]] = ActorCriticConfig.OF_THE_RUN | {"max_policy_lag"}
 
-    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
-    rollout_fragment_length: Annotated[FragmentRows, Meta(extra={"rllib": 50})] = 32
-    train_batch_size: Annotated[TrainRows, Meta(extra={"rllib": 500})] = 256
+    lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
+    rollout_fragment_length: FragmentRows = 32
+    train_batch_size: TrainRows = 256
     num_sgd_iter: Annotated[int, Meta(ge=1, description="steps on each batch")] = 1
     entropy_coeff: EntropyWeight = 0.01
     vtrace_clip_rho_threshold: RhoBar = 1.0

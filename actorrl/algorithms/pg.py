@@ -46,10 +46,10 @@ class PGConfig(StochasticConfig):
     gathers: ClassVar[Gathers] = "rounds"
     reproducible: ClassVar[bool] = True  # the same seed gives the same rows
 
-    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 4e-4})] = 4e-3
+    lr: Annotated[float, Meta(gt=0, description="step size")] = 4e-3
     rollout_fragment_length: Annotated[int, Meta(ge=1)] | Literal["auto"] = "auto"
     train_batch_size: Annotated[
-        int, Meta(ge=1, description="rows of whole episodes in one update", extra={"rllib": 200})
+        int, Meta(ge=1, description="rows of whole episodes in one update")
     ] = 1000
 
 

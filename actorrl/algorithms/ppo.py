@@ -43,7 +43,7 @@ class PPOConfig(GAEConfig):
     gathers: ClassVar[Gathers] = "rounds"
     reproducible: ClassVar[bool] = True
 
-    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-5})] = 5e-4
+    lr: Annotated[float, Meta(gt=0, description="step size")] = 5e-4
     rollout_fragment_length: (
         Annotated[
             FragmentRows,
@@ -51,16 +51,16 @@ class PPOConfig(GAEConfig):
         ]
         | Literal["auto"]
     ) = "auto"
-    train_batch_size: Annotated[TrainRows, Meta(extra={"rllib": 4000})] = 1024
+    train_batch_size: TrainRows = 1024
     sgd_minibatch_size: Annotated[
         int,
         Meta(ge=1, description="rows of one step", extra={"unit": "env steps"}),
     ] = 128
     num_sgd_iter: Annotated[
-        int, Meta(ge=1, description="epochs over a train batch", extra={"rllib": 30})
+        int, Meta(ge=1, description="epochs over a train batch")
     ] = 8
     clip_param: Annotated[
-        float, Meta(gt=0, description="largest change of a ratio that pays", extra={"rllib": 0.3})
+        float, Meta(gt=0, description="largest change of a ratio that pays")
     ] = 0.2
     vf_clip_param: (
         Annotated[
@@ -69,14 +69,14 @@ class PPOConfig(GAEConfig):
                 gt=0,
                 description="how far a value may move in a train batch; null: as far as it likes "
                 "(RLlib limits the squared error instead)",
-                extra={"unit": "return", "rllib": 10.0},
+                extra={"unit": "return"},
             ),
         ]
         | None
     ) = None
     vf_loss_coeff: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 1.0
     kl_coeff: Annotated[
-        float, Meta(ge=0, description="first weight of the KL term; 0: none", extra={"rllib": 0.2})
+        float, Meta(ge=0, description="first weight of the KL term; 0: none")
     ] = 0.0
     kl_target: Annotated[
         float, Meta(gt=0, description="the KL that its weight is adapted to", extra={"unit": "nat"})

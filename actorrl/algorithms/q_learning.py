@@ -37,8 +37,8 @@ UpdatesApart = Annotated[
 class QConfig(ReplayConfig):
     """What DQN and Ape-X DQN have in common."""
 
-    lr: Annotated[float, Meta(gt=0, description="step size", extra={"rllib": 5e-4})] = 1e-3
-    grad_clip: Annotated[GradClip, Meta(extra={"rllib": 40.0})] | None = 10.0
+    lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
+    grad_clip: GradClip | None = 10.0
     adam_epsilon: AdamEpsilon = 1e-5
     model: Annotated[ModelConfig, Meta(description="the network")] = msgspec.field(
         default_factory=lambda: ModelConfig(fcnet_hiddens=[128, 128], fcnet_activation="relu")

@@ -30,8 +30,7 @@ from actorrl.roles.settings import Postprocess
 from actorrl.rollouts.postprocess import num_lead_in
 from actorrl.runtime.counts import USABLE_MEMORY
 
-# Settings for which algorithms have defaults of their own: `n_step: StepsSummed = 3`, or with
-# RLlib's default beside it `n_step: Annotated[StepsSummed, Meta(extra={"rllib": 1})] = 3`.
+# Settings for which algorithms have defaults of their own: `n_step: StepsSummed = 3`.
 BatchRows = Annotated[int, Meta(ge=1, description="rows of one update", extra={"unit": "rows"})]
 StepsSummed = Annotated[
     int, Meta(ge=1, description="rewards summed in a row", extra={"unit": "env steps"})
@@ -56,7 +55,7 @@ SamplesPerInsert = Annotated[
 ]
 AdamEpsilon = Annotated[
     float,
-    Meta(gt=0, description="added to the root of Adam's second moment", extra={"rllib": 1e-8}),
+    Meta(gt=0, description="added to the root of Adam's second moment"),
 ]
 Prioritized = Annotated[
     bool, Meta(description="sample in proportion to priorities, else uniformly")

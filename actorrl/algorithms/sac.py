@@ -57,24 +57,24 @@ class SACConfig(ReplayConfig):
 
     lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
     actor_lr: (
-        Annotated[float, Meta(gt=0, description="of the actor; null: lr", extra={"rllib": 3e-4})]
+        Annotated[float, Meta(gt=0, description="of the actor; null: lr")]
         | None
     ) = None
     critic_lr: (
-        Annotated[float, Meta(gt=0, description="of the critics; null: lr", extra={"rllib": 3e-4})]
+        Annotated[float, Meta(gt=0, description="of the critics; null: lr")]
         | None
     ) = None
     alpha_lr: (
         Annotated[
-            float, Meta(gt=0, description="of the temperature; null: lr", extra={"rllib": 3e-4})
+            float, Meta(gt=0, description="of the temperature; null: lr")
         ]
         | None
     ) = None
-    train_batch_size: Annotated[BatchRows, Meta(extra={"rllib": 256})] = 128
-    n_step: Annotated[StepsSummed, Meta(extra={"rllib": 1})] = 3
-    samples_per_insert: Annotated[SamplesPerInsert, Meta(extra={"rllib": 256.0})] = 64.0
-    replay_capacity: Annotated[CapacityBySpace, Meta(extra={"rllib": 1_000_000})] | None = None
-    learning_starts: Annotated[LearningStarts, Meta(extra={"rllib": 1500})] = 1000
+    train_batch_size: BatchRows = 128
+    n_step: StepsSummed = 3
+    samples_per_insert: SamplesPerInsert = 64.0
+    replay_capacity: CapacityBySpace | None = None
+    learning_starts: LearningStarts = 1000
     random_steps: RandomSteps = 1000
     grad_clip: EachGradClip | None = None
     model: Annotated[ModelConfig, Meta(description="of the actor and of each critic")] = (
@@ -90,11 +90,10 @@ class SACConfig(ReplayConfig):
             gt=0,
             le=1,
             description="share of the way that the target moves per update",
-            extra={"rllib": 0.005},
         ),
     ] = 0.01
     initial_alpha: Annotated[
-        float, Meta(gt=0, description="temperature at the start", extra={"rllib": 1.0})
+        float, Meta(gt=0, description="temperature at the start")
     ] = 0.2
     target_entropy: Annotated[
         float | Literal["auto"],

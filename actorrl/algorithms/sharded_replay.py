@@ -17,7 +17,7 @@ ReplayShards = Annotated[
     Annotated[int, Meta(ge=1)] | None,
     Meta(
         description="replay processes; null: the host list's `replay`, else 2",
-        extra={"unit": "processes", "rllib": 4},
+        extra={"unit": "processes"},
     ),
 ]
 

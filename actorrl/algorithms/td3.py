@@ -25,8 +25,8 @@ class TD3Config(DeterministicConfig):
     reproducible: ClassVar[bool] = True
     several_policies: ClassVar[bool] = True
 
-    random_steps: Annotated[RandomSteps, Meta(extra={"rllib": 10_000})] = 1000
-    learning_starts: Annotated[LearningStarts, Meta(extra={"rllib": 10_000})] = 1000
+    random_steps: RandomSteps = 1000
+    learning_starts: LearningStarts = 1000
     twin_q: TwinQ = True
     policy_delay: Annotated[
         int, Meta(ge=1, description="updates of the critics for one of the actor")

@@ -6,13 +6,14 @@ import json
 import shutil
 import textwrap
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 import click
 import msgspec
 from msgspec import Meta
 
+from actorrl.cli import rllib_defaults
 from actorrl.cli.request import algorithm_name
 from actorrl.config import Config, accepted
 
@@ -28,9 +29,10 @@ def command(algo: str, as_json: bool) -> None:
 
     Set them with --set KEY=VALUE, or together with --config.
     """
-    from actorrl.algorithms.registry import config_class
+    from actorrl.algorithms.registry import algorithm_class
 
-    rows = describe(config_class(algorithm_name(algo, key="ALGO")))
+    algorithm = algorithm_class(algorithm_name(algo, key="ALGO"))
+    rows = describe(algorithm.config_class, rllib_defaults.of(algorithm))
     if as_json:
         click.echo(json.dumps([_as_object(row) for row in rows], default=str))
         return
@@ -51,29 +53,31 @@ class FieldRow(NamedTuple):
     differs_from_rllib: bool
 
 
-def describe(cls: type[Config], prefix: str = "") -> list[FieldRow]:
-    """Every setting of `cls`, nested ones included, in the order in which they are written."""
-    return list(_rows(cls(), prefix))
+def describe(cls: type[Config], rllib: Mapping[str, Any]) -> list[FieldRow]:
+    """Every setting of `cls`, nested ones included, in the order in which they are written.
+    `rllib` has RLlib's defaults by key."""
+    return list(_rows(cls(), "", rllib))
 
 
-def _rows(config: Config, prefix: str) -> Iterator[FieldRow]:
+def _rows(config: Config, prefix: str, rllib: Mapping[str, Any]) -> Iterator[FieldRow]:
     for field in msgspec.structs.fields(config):
         default = getattr(config, field.name)
         if isinstance(default, Config):
-            yield from _rows(default, f"{prefix}{field.name}.")
+            yield from _rows(default, f"{prefix}{field.name}.", rllib)
             continue
         metas = list(_metas(field.type))
         extra = {key: value for meta in metas for key, value in (meta.extra or {}).items()}
         # Of Annotated[Annotated[...]] the outer, later one: said by the class nearest to the user.
         description = next((m.description for m in reversed(metas) if m.description), "")
+        key = f"{prefix}{field.name}"
         yield FieldRow(
-            key=f"{prefix}{field.name}",
+            key=key,
             type=accepted(field.type),
             default=default,
             unit=extra.get("unit", ""),
             description=description,
-            rllib=extra.get("rllib"),
-            differs_from_rllib="rllib" in extra and extra["rllib"] != default,
+            rllib=rllib.get(key),
+            differs_from_rllib=key in rllib and rllib[key] != default,
         )
 
 

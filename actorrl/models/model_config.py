@@ -56,7 +56,7 @@ class ModelConfig(Config):
 
     fcnet_hiddens: Annotated[
         list[Size],
-        Meta(description="layer sizes for vector observations", extra={"rllib": [256, 256]}),
+        Meta(description="layer sizes for vector observations"),
     ] = msgspec.field(default_factory=lambda: [64, 64])
     fcnet_activation: Annotated[
         Activation, Meta(description="activation of the fully connected layers")
@@ -79,7 +79,6 @@ class ModelConfig(Config):
         Activation | None,
         Meta(
             description="activation of those layers; null: fcnet_activation",
-            extra={"rllib": "relu"},
         ),
     ] = None
     vf_share_layers: Annotated[
@@ -87,7 +86,6 @@ class ModelConfig(Config):
         Meta(
             description="policy and value share one body; null: for images and with an LSTM, since "
             "the value's larger gradients spoil a small shared body",
-            extra={"rllib": False},
         ),
     ] = None
     free_log_std: Annotated[
@@ -138,7 +136,7 @@ class ModelConfig(Config):
                 ge=1,
                 description="rows through which the LSTM's gradient flows back; null: a whole "
                 "fragment",
-                extra={"unit": "env steps", "rllib": 20},
+                extra={"unit": "env steps"},
             ),
         ]
         | None
