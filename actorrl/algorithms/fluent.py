@@ -243,6 +243,10 @@ def _entries(config: Config) -> dict[str, Any]:
 
 
 def _unless_fixed(written: str, value: Any, accepted: tuple[Any, ...]) -> list[str]:
-    if value is None or (value.lower() if isinstance(value, str) else value) in accepted:
+    if value is None or _caseless(value) in map(_caseless, accepted):
         return []
     return [f"{written}: {value!r} is not accepted, expected {accepted[0]!r}"]
+
+
+def _caseless(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value

@@ -13,6 +13,7 @@ from gymnasium.spaces import Box, Discrete
 from actorrl.algorithms.a2c import A2CConfig
 from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.dqn import DQNConfig
+from actorrl.algorithms.foreign_settings import FIXED
 from actorrl.algorithms.impala import IMPALAConfig
 from actorrl.algorithms.ppo import PPO, PPOConfig
 from actorrl.algorithms.registry import config_class, names
@@ -348,6 +349,14 @@ def test_what_rllib_says_by_default_may_be_said_and_the_rest_is_refused_by_its_n
     assert (dqn.samples_per_insert, dqn.tau) == (DQNConfig().samples_per_insert, 0.5)
     td3 = {"actor_hidden_activation": "relu", "critic_hidden_activation": "relu"}
     assert TD3Config().training(**td3).model.fcnet_activation == "relu"
+
+
+@pytest.mark.parametrize("name", names())
+def test_nothing_is_refused_with_the_advice_to_say_just_that(name: str) -> None:
+    config = config_class(name)()
+    for key, accepted in FIXED.items():
+        for value in accepted if key not in config else ():
+            assert config.change({key: value}) == []
 
 
 def test_spaces_that_are_given_must_be_those_of_the_environment() -> None:
