@@ -5,6 +5,9 @@ A message says what happened, why, and what to do. User mistakes never show a st
 
 from __future__ import annotations
 
+import shlex
+import sys
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -14,6 +17,12 @@ EXIT_VERSION = 5
 EXIT_STRAYS = 6
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
+
+
+def how_to_install(extra: str) -> str:
+    """The command that installs an extra for this Python: the `pip` on PATH is another's where
+    scripts/launch has made the environment."""
+    return f'{shlex.quote(sys.executable)} -m pip install "actorrl[{extra}]"'
 
 
 class ActorRLError(Exception):

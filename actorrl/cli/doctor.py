@@ -6,6 +6,8 @@ import importlib.util
 
 import click
 
+from actorrl.errors import how_to_install
+
 # Extra of pyproject.toml -> what it is for, and the modules that it brings.
 EXTRAS = {
     "atari": ("ALE/ environments", ("ale_py", "cv2")),
@@ -24,5 +26,5 @@ def command() -> None:
         missing = [name for name in modules if importlib.util.find_spec(name) is None]
         found = "installed"
         if missing:
-            found = f'no {", ".join(missing)}: pip install "actorrl[{extra}]"'
+            found = f"no {', '.join(missing)}: {how_to_install(extra)}"
         click.echo(f"{extra:12} {purpose:36} {found}")

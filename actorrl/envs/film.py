@@ -1,6 +1,6 @@
 """Episodes as films: what `render()` gives after each step, as MP4, an episode each.
 
-imageio is an extra (`pip install "actorrl[video]"`) and imported when the first frame comes.
+imageio is of the extra `video`, and imported when the first frame comes.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from actorrl.errors import EnvironmentFailure
+from actorrl.errors import EnvironmentFailure, how_to_install
 
-INSTALL = 'pip install "actorrl[video]"'
+INSTALL = how_to_install("video")
 _MIN_FPS, _MAX_FPS = 5, 60
 
 

@@ -13,7 +13,7 @@ import gymnasium as gym
 
 from actorrl import import_paths
 from actorrl.config import did_you_mean
-from actorrl.errors import ConfigError
+from actorrl.errors import ConfigError, how_to_install
 
 Creator = Callable[..., gym.Env]
 EnvLike = str | Creator  # a class is a creator, too
@@ -117,7 +117,7 @@ def import_plugin(env_id: str) -> None:
         if not env_id.startswith(namespace):
             continue
         if importlib.util.find_spec(module_name) is None:
-            install = f'pip install "actorrl[{extra}]"'
+            install = how_to_install(extra)
             raise ConfigError(f"env: '{env_id}' needs {module_name}, install it with: {install}")
         importlib.import_module(module_name)
 

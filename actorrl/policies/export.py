@@ -15,19 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from actorrl.errors import ConfigError
+from actorrl.errors import ConfigError, how_to_install
 from actorrl.models.precision import in_float32
 from actorrl.policies.base import Policy
-
-_ONNX = ("onnx", 'pip install "actorrl[onnx]"')
 
 
 def export_model(policy: Policy, folder: Path, onnx: int | None) -> str:
     """See `Policy.export_model`."""
-    if onnx is not None and importlib.util.find_spec(_ONNX[0]) is None:
+    if onnx is not None and importlib.util.find_spec("onnx") is None:
         raise ConfigError(
-            f"onnx: needs the package {_ONNX[0]}, which is not installed; install it with:"
-            f" {_ONNX[1]}"
+            "onnx: needs the package onnx, which is not installed; install it with:"
+            f" {how_to_install('onnx')}"
         )
     if not hasattr(policy, "model"):
         raise ConfigError(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
+import sys
 import tomllib
 from pathlib import Path
 
@@ -21,9 +23,10 @@ def test_each_extra_is_said_to_be_there_or_how_it_is_installed(
     )
     assert run(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
+    pip = f"{shlex.quote(sys.executable)} -m pip"  # not that of another environment
     assert [line.split()[0] for line in lines] == list(EXTRAS)
     assert all(
-        line.endswith("installed" if "mujoco" in line else f'pip install "actorrl[{extra}]"')
+        line.endswith("installed" if "mujoco" in line else f'{pip} install "actorrl[{extra}]"')
         for line, extra in zip(lines, EXTRAS, strict=True)
     )
 
