@@ -12,6 +12,7 @@ not broken off by a first signal.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -120,15 +121,25 @@ class Interrupts:
         _say("killing the processes of this run")
         if self.run_id is not None and strays.kill_others(self.run_id, KILL_WAIT_S):
             self._leave()
-        os._exit(self.exit_code)
+        _exit(self.exit_code)
 
     def _leave(self) -> NoReturn:
         left = strays.of_run(self.run_id) if self.run_id is not None else []
         if left:
             _say(f"leaving; these processes of the run may remain: {', '.join(map(str, left))}")
-        os._exit(EXIT_STRAYS if left else self.exit_code)
+        _exit(EXIT_STRAYS if left else self.exit_code)
 
 
 def _say(text: str) -> None:
-    """Not print: the signal may have come in the middle of one, on the same buffer."""
-    os.write(2, f"\nactorrl: {text}\n".encode())
+    """Not print: the signal may have come in the middle of one, on the same buffer. Who reads it
+    may be gone: of `actorrl launch ... 2>&1 | tee FILE` the same Ctrl-C ends both."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"\nactorrl: {text}\n".encode())
+
+
+def _exit(code: int) -> NoReturn:
+    """At once. The live table, which would have done so at its end, has hidden the cursor."""
+    with contextlib.suppress(OSError):
+        if os.isatty(1):
+            os.write(1, b"\033[?25h")
+    os._exit(code)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from actorrl.cli.ending import command_line, last_lines
-from actorrl.cli.interrupts import Interrupts
+from actorrl.cli.interrupts import Interrupted, Interrupts
 from actorrl.cli.training import Goal, goal_of, train_until
 from actorrl.errors import EXIT_OK, EXIT_STRAYS, ActorRLError
 from actorrl.experiment.checkpoints import newest_whole
@@ -25,6 +28,16 @@ def set_up_logging(verbosity: int) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
+@contextlib.contextmanager
+def _read_by_somebody() -> Iterator[None]:
+    """Once nobody reads what is printed (`actorrl launch ... | head`), a run ends as by Ctrl-C."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Interrupted from None
+
+
 class _Watched:
     """Display that keeps the newest row for the last lines."""
 
@@ -34,10 +47,12 @@ class _Watched:
 
     def update(self, result: Mapping[str, Any], bottleneck: str = "") -> None:
         self.last_row = result
-        self._progress.update(result, bottleneck)
+        with _read_by_somebody():
+            self._progress.update(result, bottleneck)
 
     def note(self, text: str) -> None:
-        self._progress.note(text)
+        with _read_by_somebody():
+            self._progress.note(text)
 
 
 def run_to_the_end(
@@ -53,7 +68,8 @@ def run_to_the_end(
     interrupts.run_id = algo.run_id
     goal = goal_of(stop, algo.info.reward_threshold)
     try:
-        _say_start(algo, goal, folder)
+        with _read_by_somebody():
+            _say_start(algo, goal, folder)
         progress = Progress(
             algo.name, algo.env_name, folder.name, goal.stop, quiet=quiet, hosts=algo.cluster.hosts
         )
@@ -72,7 +88,8 @@ def run_to_the_end(
     try:
         left = algo.stop()
     finally:  # also where an actor could not write its last rows
-        click.echo("\n".join(lines))
+        with contextlib.suppress(Interrupted), _read_by_somebody():
+            click.echo("\n".join(lines))
     if left:
         click.echo(f"error: {_could_not_end(left)}", err=True)
         return EXIT_STRAYS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -81,7 +82,8 @@ class Progress:
             self._live.stop()
             self._live = None
         elif self._has_unprinted:
-            self._print_line()
+            with contextlib.suppress(BrokenPipeError):  # the run has ended, read or not
+                self._print_line()
 
     def update(self, result: Mapping[str, Any], bottleneck: str = "") -> None:
         """Show a new result row, and the sentence that names the bottleneck."""

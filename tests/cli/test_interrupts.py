@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -110,3 +111,22 @@ def test_three_times_leaves_and_names_what_remains() -> None:
     done, child = run_with_child(2, "stubborn")
     assert done.returncode == 6 and child is None
     assert "these processes of the run may remain: " in done.stderr
+
+
+def test_a_signal_counts_where_nobody_reads_what_is_said() -> None:
+    """As with `2>&1 | tee FILE`, which the same Ctrl-C ends."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", SCRIPT, "1", "plain"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writing, timeout=30)
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (0, b"went on")
+
+
+def test_a_terminal_gets_its_cursor_back_where_the_live_table_has_no_end() -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", SCRIPT, "2", "plain"]
+    done = subprocess.run(command, stdout=theirs, stderr=subprocess.DEVNULL, timeout=30)
+    os.close(theirs)
+    assert done.returncode == 130 and os.read(ours, 100) == b"\033[?25h"
+    os.close(ours)

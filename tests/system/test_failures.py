@@ -114,3 +114,13 @@ def test_ctrl_c_ends_with_a_checkpoint_and_resume_goes_on_from_it(tmp_path: Path
     assert first["episodes_total"] >= last["episodes_total"]
     assert first["episode_reward_mean"] > 0.6 * last["episode_reward_mean"], "not from scratch"
     assert again[-1]["training_iteration"] >= goal
+
+
+def test_ctrl_c_counts_where_nobody_reads_what_is_printed_any_more(tmp_path: Path) -> None:
+    """As with `2>&1 | tee FILE`, which the same Ctrl-C ends."""
+    with runs.launched(*IMPALA, *LONG, home=tmp_path) as run:
+        run.wait_for_rows(2)
+        assert run.process.stdout is not None
+        run.process.stdout.close()
+        assert run.end(signal.SIGINT) == EXIT_INTERRUPTED
+    assert list((run.folder / "checkpoints").iterdir())
