@@ -35,8 +35,10 @@ def from_name(name: str, given: Any = None, key: str = "env") -> Any:
         return name
     found = import_paths.found(module_name, qualname)
     if found is None:
+        name = qualname.rpartition(".")[2]
+        typed = f" (on the command line: --env module:{name})" if key == "env" else ""
         raise CheckpointError(
             f"this checkpoint needs {_WHAT.get(key, key)} {qualname} (of {module_name}), which"
-            f" cannot be imported here: pass it as {key}={qualname.rpartition('.')[2]}"
+            f" cannot be imported here: pass it as {key}={name}{typed}"
         )
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,14 +47,16 @@ def command(run_or_checkpoint: str, as_json: bool, **flags: Any) -> None:
 
     from actorrl.algorithms.playing import evaluate_checkpoint
 
-    result = evaluate_checkpoint(
-        checkpoint,
-        episodes=flags["episodes"],
-        steps=flags["steps"],
-        explore=flags["stochastic"],
-        env=flags["env"],
-        video=flags["video"],
-    )
+    # What an environment prints is no part of the one object.
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        result = evaluate_checkpoint(
+            checkpoint,
+            episodes=flags["episodes"],
+            steps=flags["steps"],
+            explore=flags["stochastic"],
+            env=flags["env"],
+            video=flags["video"],
+        )
     for notice in result["notices"]:
         click.echo(f"notice: {notice}", err=True)
     for path in result.get("videos", ()):

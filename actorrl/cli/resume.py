@@ -16,6 +16,7 @@ from actorrl.cli.options import how_to_end, how_to_show, where_results_are, whic
 @click.argument("run")
 @how_to_end
 @click.option("--workers", type=int, metavar="N", help="Rollout workers (num_workers).")
+@click.option("--env", metavar="ENV", help="Where the environment is now, if it was moved.")
 @which_hosts
 @where_results_are
 @how_to_show
@@ -43,5 +44,11 @@ def _resume(flags: Mapping[str, Any], interrupts: Interrupts) -> int:
 
     from actorrl.algorithms.resuming import resume
 
-    algo = resume(folder, num_workers=flags["workers"], hosts=asked.hosts, stop=asked.stop)
+    algo = resume(
+        folder,
+        num_workers=flags["workers"],
+        hosts=asked.hosts,
+        stop=asked.stop,
+        env=flags["env"],
+    )
     return run_to_the_end(algo, algo.stop_criteria, interrupts, flags["quiet"], checkpoint_freq)

@@ -125,3 +125,41 @@ def test_a_run_that_nobody_reads_any_more_ends_with_a_checkpoint(tmp_path: Path)
         process.stdout.close()
         assert process.wait(timeout=60) == 130
     assert list((tmp_path / "actorrl_results" / "one" / "checkpoints").iterdir())
+
+
+TALKATIVE = """
+import gymnasium as gym
+import numpy as np
+
+class Talks(gym.Env):
+    observation_space = gym.spaces.Box(-1, 1, (2,))
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        print("hello")
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(2, np.float32), 1.0, True, False, {}
+"""
+
+
+def test_what_an_environment_prints_is_no_json_and_where_it_has_gone_can_be_said(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "here.py").write_text(TALKATIVE)
+    words = ["--algo", "A2C", "--env", "here:Talks", "--workers", "0", "--name", "one", "--quiet"]
+    done = actorrl("launch", *words, "--stop", "training_iteration=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = actorrl("evaluate", "one", "--episodes", "2", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["episode_reward_mean"] == 1.0
+    assert done.stderr.startswith("hello\n")
+
+    (tmp_path / "here.py").rename(tmp_path / "there.py")
+    further = ["resume", "one", "--quiet", "--stop", "training_iteration=2"]
+    done = actorrl(*further, cwd=tmp_path)
+    assert done.returncode == 2 and "on the command line: --env module:Talks" in done.stderr
+    done = actorrl(*further, "--env", "there:Talks", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = actorrl("evaluate", "one", "--episodes", "2", cwd=tmp_path)
+    assert done.returncode == 0, "the newest checkpoint knows where it is"
