@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import signal
 import time
 from typing import TYPE_CHECKING
 
 import click
 
+from actorrl.cli.ending import command_line
 from actorrl.cli.options import where_results_are
 from actorrl.cli.status import find_run
 from actorrl.errors import EXIT_OK, EXIT_STRAYS, RunFolderError
@@ -48,7 +48,7 @@ def command(run: str | None, results: str | None) -> int:
             )
             return EXIT_STRAYS
         time.sleep(0.1)
-    click.echo(f"stopped; to go on: actorrl resume {shlex.quote(str(folder.path))}")
+    click.echo(f"stopped; to go on: {command_line('resume', str(folder.path))}")
     return EXIT_OK
 
 
