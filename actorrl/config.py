@@ -61,7 +61,10 @@ class Config(msgspec.Struct, kw_only=True, dict=True):
                 f"{name}: a run was built from this config, and changing it would change nothing;"
                 " `config.copy()` can be changed and built"
             )
-        super().__setattr__(name, value)
+        if name in self.__struct_fields__:
+            super().__setattr__(name, value)
+        elif lines := apply(self, {name: value}):
+            raise AttributeError(lines[0])
 
 
 def unshared(value: Any) -> Any:

@@ -100,7 +100,7 @@ class Algorithm(Changing):
         RunFolderError, PlacementError before anything is created, RunFailed if none can start."""
         if results is not None:  # now: an environment may go to another directory
             results = expanded(results).absolute()
-        self.config = as_config(type(self).config_class, config, env).copy()
+        self.config = as_config(type(self).config_class, config, env)
         self.config.__dict__["algorithm"] = type(self)
         self.name = type(self).__name__
         self.info = with_num_envs(self.config, restoring.checked(self.config))

@@ -136,7 +136,7 @@ class BuiltTrainer(Algorithm):
 
     def __init__(self, config: Any = None, env: Any = None, **options: Any) -> None:
         """Where the run's settings do not say otherwise, the policy's defaults hold."""
-        config = as_config(BuiltConfig, config, env).copy()
+        config = as_config(BuiltConfig, config, env)
         defaults, known = self.default_policy.defaults, config.__struct_fields__
         unsaid = [key for key in defaults if key in known and not config.is_given(key)]
         config.update({key: defaults[key] for key in unsaid})

@@ -85,6 +85,13 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
     rl_module = rollouts
     api_stack = rollouts
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Another spelling reaches its setting, too. Raises ConfigError for what is none."""
+        if name in self.__struct_fields__ or self.is_frozen:
+            super().__setattr__(name, value)
+        else:
+            self._set({name: value})
+
     def cluster(self, hosts: Any = None) -> Self:
         """Hosts to run on: the path of a cluster.yml or hostfile, `a:4,b:4`, or a ClusterSpec. The
         list is read and checked now."""

@@ -215,7 +215,7 @@ def as_config(
     env: Any,
 ) -> AlgorithmConfig:
     """RLlib's ways to say it: a config object, a dict, or nothing, and `env` beside it; its first
-    release had the two the other way round."""
+    release had the two the other way round. A copy. Raises ConfigError."""
     if isinstance(config, str) and (env is None or isinstance(env, dict | AlgorithmConfig)):
         config, env = env, config
     if config is None or isinstance(config, dict):
@@ -225,4 +225,8 @@ def as_config(
             f"config: {shown(config)} is not accepted, expected a {config_class.__name__} or a dict"
             " of settings"
         )
-    return config.copy().environment(env) if env is not None else config
+    checked = config.copy() if env is None else config.copy().environment(env)
+    wrong = checked.change(checked.to_dict())  # what was set by attribute may be anything
+    if wrong:
+        raise ConfigError(wrong)
+    return checked

@@ -231,6 +231,31 @@ def test_brackets_work_as_on_rllibs_dicts() -> None:
         config["lr"] = "x"
 
 
+def test_an_attribute_by_another_spelling_reaches_its_setting_and_what_is_none_is_refused() -> None:
+    config = PPOConfig()
+    config.num_rollout_workers = 3
+    assert config.num_workers == config.num_env_runners == 3
+    with pytest.raises(ConfigError, match="num_wrokers: unknown setting, did you mean 'num_work"):
+        config.num_wrokers = 3
+    with pytest.raises(AttributeError, match="fcnet_hidens: unknown setting, did you mean 'fcnet_"):
+        config.model.fcnet_hidens = [8]
+
+
+def test_what_attributes_hold_is_checked_before_a_run(tmp_path: Path) -> None:
+    config = PPOConfig(env="CartPole-v1", num_workers=0, lr="1e-3", train_batch_size="some")
+    config.gamma, config.model.use_lstm = 2, "perhaps"
+    with pytest.raises(ConfigError) as caught:
+        config.build(results=tmp_path)
+    assert [line.partition(" is not accepted")[0] for line in caught.value.messages] == [
+        "train_batch_size: 'some'",
+        "gamma: 2",
+        "model.use_lstm: 'perhaps'",
+    ]
+    config.train_batch_size, config.gamma, config.model.use_lstm = 100, 1, False
+    with config.build(results=tmp_path) as algo:
+        assert (algo.config.lr, algo.config.is_given("num_sgd_iter")) == (1e-3, False)
+
+
 def test_a_frozen_config_refuses_changes_and_its_copy_does_not() -> None:
     config = PPOConfig().training(lr=1e-3)
     config.freeze()
