@@ -57,7 +57,7 @@ def params(
     return {
         "algo": algo,
         "env": info.name,
-        "config": restoring.plain_config(config),
+        "config": restoring.plain_config(config.counted()),
         "seed": seed,
         "reproducible": reproducible,
         "hosts": [host.name for host in spec.hosts],
