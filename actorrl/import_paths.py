@@ -38,7 +38,7 @@ def module_of(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends itself
         at = traceback.extract_tb(error.__traceback__)[-1]
         where = "" if isinstance(error, SyntaxError) else f" ({at.filename}, line {at.lineno})"
         raise ImportError(f"{name} raises {type(error).__name__}: {error}{where}") from error

@@ -39,7 +39,11 @@ def test_a_path_that_cannot_be_imported_raises():
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("x = nothing", r"NameError: .*wrong_module.py, line 1"), ("def", r"SyntaxError: .*line 1")],
+    [
+        ("x = nothing", r"NameError: .*wrong_module.py, line 1"),
+        ("def", r"SyntaxError: .*line 1"),
+        ("raise SystemExit(0)", r"SystemExit: 0 .*wrong_module.py, line 1"),
+    ],
 )
 def test_what_a_module_raises_is_an_import_error_that_says_where(tmp_path, monkeypatch, text, why):
     (tmp_path / "wrong_module.py").write_text(text)
