@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -139,3 +140,21 @@ def test_stop_ends_the_driver_and_only_a_live_one(
     finally:
         driver.send_signal(signal.SIGKILL)
         driver.wait()
+
+
+def test_a_run_that_may_not_be_looked_into_is_named_in_one_line(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["status", str(folder.path)]) == 0, "all that it needs is imported"
+    capsys.readouterr()
+    user = os.geteuid()
+    folder.path.chmod(0)
+    if user == 0:
+        os.seteuid(65534)  # root may look everywhere
+    try:
+        code = run(["status", str(folder.path)])
+    finally:
+        os.seteuid(user)
+        folder.path.chmod(0o700)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert code == 2 and line == f"error: {folder.path / 'checkpoints'}: Permission denied"
