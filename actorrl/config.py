@@ -13,7 +13,7 @@ A settings class lives beside its consumer and derives from `Config`:
 `extra` may hold "unit". Numeric bounds go on the number inside a union, as at `seed`: msgspec
 refuses them on the union. Fields that hold classes or functions are typed `Any`.
 
-Nothing here raises on a user's mistake: `apply` returns lines, so that a caller can gather all of
+`apply` raises nothing on a user's mistake: it returns lines, so that a caller can gather all of
 them. A line is `<key as the user wrote it>: <what is wrong>, <what is accepted>`. How settings are
 written down is read by `cli/settings_text.py`.
 """
@@ -24,11 +24,13 @@ import copy
 import difflib
 import numbers
 import types
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
+
+from actorrl.errors import ConfigError
 
 
 class Config(msgspec.Struct, kw_only=True, dict=True):
@@ -63,8 +65,41 @@ class Config(msgspec.Struct, kw_only=True, dict=True):
             )
         if name in self.__struct_fields__:
             super().__setattr__(name, value)
-        elif lines := apply(self, {name: value}):
-            raise AttributeError(lines[0])
+        else:  # another spelling, or none
+            self._set({name: value})
+
+    def _set(self, settings: Mapping[str, Any]) -> Self:
+        """Raises ConfigError."""
+        errors = apply(self, settings)
+        if errors:
+            raise ConfigError(errors)
+        return self
+
+    # ---- as RLlib's dicts are used ----------------------------------------------------------
+
+    def __getitem__(self, key: str) -> Any:
+        name = self.ALIASES.get(key, key)
+        if name not in self.__struct_fields__:
+            raise KeyError(key)
+        return getattr(self, name)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._set({key: value})
+
+    def __contains__(self, key: str) -> bool:
+        return self.ALIASES.get(key, key) in self.__struct_fields__
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key] if key in self else default
+
+    def keys(self) -> Iterator[str]:
+        return iter(self.__struct_fields__)
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        return ((key, getattr(self, key)) for key in self.__struct_fields__)
+
+    def update(self, settings: Mapping[str, Any]) -> None:
+        self._set(settings)
 
 
 def unshared(value: Any) -> Any:

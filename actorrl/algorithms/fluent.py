@@ -1,4 +1,4 @@
-"""RLlib's ways to say settings: fluent methods, dicts, keys in brackets. None is defined here.
+"""RLlib's ways to say settings: fluent methods, dicts within dicts. None is defined here.
 
 Which method a setting is given to does not matter, only its name does. What RLlib has and actorrl
 does not is refused with what to do instead; what changes nothing here is accepted.
@@ -7,7 +7,7 @@ does not is refused with what to do instead; what changes nothing here is accept
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import msgspec
@@ -84,13 +84,6 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
     learners = rollouts
     rl_module = rollouts
     api_stack = rollouts
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Another spelling reaches its setting, too. Raises ConfigError for what is none."""
-        if name in self.__struct_fields__ or self.is_frozen:
-            super().__setattr__(name, value)
-        else:
-            self._set({name: value})
 
     def cluster(self, hosts: Any = None) -> Self:
         """Hosts to run on: the path of a cluster.yml or hostfile, `a:4,b:4`, or a ClusterSpec. The
@@ -204,35 +197,6 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
     def overrides(**settings: Any) -> dict[str, Any]:
         """RLlib's: what a policy or evaluations have otherwise; checked where it is used."""
         return settings
-
-    # ---- RLlib's dict ways --------------------------------------------------------------
-
-    def __getitem__(self, key: str) -> Any:
-        name = self.ALIASES.get(key, key)
-        if name not in self.__struct_fields__:
-            raise KeyError(key)
-        return getattr(self, name)
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._set({key: value})
-
-    def __contains__(self, key: str) -> bool:
-        return self.ALIASES.get(key, key) in self.__struct_fields__
-
-    def get(self, key: str, default: Any = None) -> Any:
-        try:
-            return self[key]
-        except KeyError:
-            return default
-
-    def keys(self) -> Iterator[str]:
-        return iter(self.__struct_fields__)
-
-    def items(self) -> Iterator[tuple[str, Any]]:
-        return ((key, getattr(self, key)) for key in self.__struct_fields__)
-
-    def update(self, settings: Mapping[str, Any]) -> None:
-        self._set(settings)
 
     if not TYPE_CHECKING:
 

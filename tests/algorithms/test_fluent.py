@@ -15,7 +15,7 @@ from actorrl.algorithms.config import AlgorithmConfig
 from actorrl.algorithms.dqn import DQNConfig
 from actorrl.algorithms.foreign_settings import FIXED
 from actorrl.algorithms.impala import IMPALAConfig
-from actorrl.algorithms.ppo import PPO, PPOConfig
+from actorrl.algorithms.ppo import DEFAULT_CONFIG, PPO, PPOConfig
 from actorrl.algorithms.registry import config_class, names
 from actorrl.algorithms.td3 import TD3Config
 from actorrl.errors import CheckpointError, ConfigError
@@ -229,6 +229,12 @@ def test_brackets_work_as_on_rllibs_dicts() -> None:
         config["nonsense"]
     with pytest.raises(ConfigError, match="lr: 'x' is not accepted"):
         config["lr"] = "x"
+    own = DEFAULT_CONFIG.copy()
+    own["model"]["fcnet_hiddens"] = [8]
+    assert own.model.get("fcnet_hiddens") == [8] and "use_lstm" in own["model"]
+    assert DEFAULT_CONFIG["model"]["fcnet_hiddens"] == [64, 64]
+    with pytest.raises(ConfigError, match="fcnet_hidens: unknown setting, did you mean 'fcnet_hi"):
+        own["model"]["fcnet_hidens"] = [8]
 
 
 def test_an_attribute_by_another_spelling_reaches_its_setting_and_what_is_none_is_refused() -> None:
@@ -237,7 +243,7 @@ def test_an_attribute_by_another_spelling_reaches_its_setting_and_what_is_none_i
     assert config.num_workers == config.num_env_runners == 3
     with pytest.raises(ConfigError, match="num_wrokers: unknown setting, did you mean 'num_work"):
         config.num_wrokers = 3
-    with pytest.raises(AttributeError, match="fcnet_hidens: unknown setting, did you mean 'fcnet_"):
+    with pytest.raises(ConfigError, match="fcnet_hidens: unknown setting, did you mean 'fcnet_hi"):
         config.model.fcnet_hidens = [8]
 
 
