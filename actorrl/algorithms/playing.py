@@ -100,17 +100,16 @@ def evaluate_checkpoint(
     """Play with a checkpoint's policy, in this process alone. `steps`: so many env steps one after
     the other, in the place of `episodes`. `video`: a folder for films of the first episodes, played
     greedily; their paths are in the result, and what there is to notice."""
-    if video is not None:
-        require_film("--video")
+    folder = film_folder("--video", video) if video is not None else None
     config, info, policy = loaded(path, env)
     if steps is not None:
         result = play_steps(config, info, policy, steps, explore)
     else:
         result = play_episodes(config, info, policy, episodes, explore)
     result["notices"] = info.notices
-    if video is not None:
+    if folder is not None:
         titles = [
-            FilmTitle(expanded(video), Path(path).name, i + 1)
+            FilmTitle(folder, Path(path).name, i + 1)
             for i in range(min(episodes, _MOST_FILMS))
         ]
         result["videos"] = [film(config, info, policy, title) for title in titles]
@@ -139,8 +138,7 @@ def rollout(
             config, info = _elsewhere(config, info, env_name)
     title = None
     if video_dir is not None:
-        require_film("video_dir")
-        title = FilmTitle(expanded(video_dir), info.name.replace("/", "_"))
+        title = FilmTitle(film_folder("video_dir", video_dir), info.name.replace("/", "_"))
     played, _ = _roll_out(
         stage_of(config, info, watched=False),
         policy,
@@ -152,13 +150,22 @@ def rollout(
     return [episode.episode_return for episode in played]
 
 
-def require_film(key: str) -> None:
-    """Raises ConfigError, with what to install."""
+def film_folder(key: str, folder: str | Path) -> Path:
+    """It is there when this returns. Raises ConfigError, also with what to install."""
     absent = missing()
     if absent is not None:
         raise ConfigError(
             f"{key}: needs {absent}, which is not installed; install it with: {INSTALL}"
         )
+    path = expanded(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{key}: {path} cannot be made ({error.strerror}), expected a folder, or where one can"
+            " be made"
+        ) from None
+    return path
 
 
 def _has_screen() -> bool:

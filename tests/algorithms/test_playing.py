@@ -134,6 +134,19 @@ def test_the_command_line_films_as_well_and_counts_steps(
     assert json.loads(printed.out)["episodes"] == 3 and "notice: --out" in printed.err
 
 
+@needs_film
+def test_a_folder_that_films_cannot_go_to_is_named_before_an_episode_is_played(
+    algo: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("a file")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        words = ["--env", f"{__name__}:Dial", "--video", str(folder)]
+        assert run(["evaluate", algo.save(), *words]) == 2
+        assert f"error: --video: {folder} cannot be made (" in capsys.readouterr().err
+        with pytest.raises(ConfigError, match="video_dir: .* cannot be made"):
+            actorrl.rollout(algo, video_dir=folder)
+
+
 def test_policies_of_a_checkpoint_act_without_a_run(tmp_path: Path) -> None:
     config = A2CConfig().environment(Dial).rollouts(num_workers=0)
     with config.build(results=tmp_path, name="run") as algo:
