@@ -20,6 +20,7 @@ from torch import Tensor
 from actorrl.algorithms.actor_critic import ActorCriticConfig, make_policy
 from actorrl.algorithms.base import Algorithm, Setup
 from actorrl.algorithms.config import Gathers
+from actorrl.algorithms.host_settings import Count
 from actorrl.algorithms.optimizer import OneOptimizer, Optimizer
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
@@ -61,7 +62,10 @@ class BCConfig(ActorCriticConfig):
     train_batch_size: Annotated[
         int, Meta(ge=1, description="rows of one update")
     ] = 256
-    num_workers: int | None = 0
+    num_workers: (
+        Annotated[Count, Meta(description="0 or null: nobody plays, the dataset is there already")]
+        | None
+    ) = 0
     evaluation_interval: (
         Annotated[int, Meta(ge=1, description="iterations between evaluations; null: none")] | None
     ) = 5

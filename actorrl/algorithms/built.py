@@ -25,7 +25,7 @@ from torch import Tensor
 
 from actorrl.algorithms.actor_critic import StochasticConfig
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import Gathers, GradClip
+from actorrl.algorithms.config import FragmentRows, Gathers, GradClip
 from actorrl.algorithms.optimizer import OneOptimizer, Optimizer
 from actorrl.algorithms.setup import as_config
 from actorrl.data import columns as c
@@ -54,7 +54,7 @@ class BuiltConfig(StochasticConfig):
         Literal["truncate_episodes", "complete_episodes"],
         Meta(description="what postprocess_fn gets: pieces of episodes, or whole ones"),
     ] = "complete_episodes"
-    rollout_fragment_length: Annotated[int, Meta(ge=1)] | Literal["auto"] = "auto"
+    rollout_fragment_length: FragmentRows | Literal["auto"] = "auto"
     train_batch_size: Annotated[
         int, Meta(ge=1, description="rows of one step, at least", extra={"unit": "env steps"})
     ] = 1000

@@ -42,6 +42,12 @@ def test_every_setting_is_there_with_unit_and_rllibs_default() -> None:
     assert rows["model.hiddens"].default == [64, 64] and rows["model.hiddens"].differs_from_rllib
 
 
+@pytest.mark.parametrize("name", names())
+def test_no_setting_is_without_a_description(name: str) -> None:
+    rows = describe(algorithm_class(name).config_class, {})
+    assert [row.key for row in rows if not row.description] == []
+
+
 def test_rllibs_defaults_are_of_settings_that_there_are_and_of_all_algorithms() -> None:
     assert set(rllib_defaults.OF_ALGORITHMS) == set(names())
     classes = [algorithm_class(name).config_class for name in names()]
