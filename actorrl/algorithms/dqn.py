@@ -98,6 +98,11 @@ class DQNConfig(QConfig):
                 f"exploration_type: {self.exploration_type} together with noisy, whose layers"
                 " explore already, expected epsilon_greedy"
             )
+        if self.target_network_update_freq > 1 and not self.is_given("tau"):
+            self.note(
+                f"tau: {self.tau:g} of the way, every {self.target_network_update_freq} updates: the"
+                " target network hardly moves; RLlib's tau, 1, copies it"
+            )
         return lines
 
     def without_effect(self) -> dict[str, str]:

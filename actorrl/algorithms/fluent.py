@@ -133,7 +133,7 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
                 lines += [f"{written}{line.removeprefix(key)}" for line in wrong]
                 if not is_whole:
                     self.__dict__["given"] = (*self.__dict__.get("given", ()), *self._field(key))
-                if key in MEANT and not wrong:
+                if key in MEANT and not wrong and not is_whole:
                     self.note(f"{written}: {MEANT[key]}")
                 if key in OLD and not wrong:
                     self.note(f"{written}: is called {self.ALIASES[key]} now")

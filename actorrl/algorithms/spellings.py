@@ -49,9 +49,11 @@ ALIASES = {
     "monitor": "record_video",
     "record_env": "record_video",
 }
-# Spellings that mean something else where it matters.
+# Settings that mean something else than in RLlib.
 MEANT = {
     "train_batch_size_per_learner": "is train_batch_size here, the rows of all learners together",
+    "target_network_update_freq": "counts learner updates here, RLlib's env steps",
+    "vf_clip_param": "is how far a value may move here, RLlib's limits the squared error",
 }
 # Spellings that RLlib has given up itself: a notice says what they are called now.
 OLD = frozenset(

@@ -207,6 +207,19 @@ def test_old_spellings_and_what_changes_nothing_are_noticed() -> None:
     assert (config.lr, config.num_gpus) == (0.02, 0.0)
 
 
+def test_what_has_another_meaning_than_in_rllib_is_told_where_it_is_set() -> None:
+    config = DQNConfig().training(target_network_update_freq=500)
+    assert config.validate() == []
+    assert config.notices == [
+        "target_network_update_freq: counts learner updates here, RLlib's env steps",
+        "tau: 0.01 of the way, every 500 updates: the target network hardly moves; RLlib's tau, 1,"
+        " copies it",
+    ]
+    assert len(DQNConfig.from_dict({"target_network_update_freq": 500, "tau": 1}).notices) == 1
+    assert len(PPOConfig().training(vf_clip_param=10.0).notices) == 1
+    assert PPOConfig.from_dict(PPOConfig().to_dict()).notices == []
+
+
 def test_a_run_says_once_how_it_starts(tmp_path, capsys) -> None:
     config = PPOConfig().environment("CartPole-v0").rollouts(num_workers=0, num_envs_per_worker=4)
     with config.training(timesteps_per_batch=400).build(results=tmp_path, name="run") as algo:
