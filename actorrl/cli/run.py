@@ -22,10 +22,17 @@ from actorrl.experiment.progress import Progress
 from actorrl.experiment.run_folder import RunFolder
 
 
+class _ToStderr(logging.StreamHandler[Any]):
+    """As it is at the time: while there is a live table, it prints what goes there above itself."""
+
+    stream = property(lambda self: sys.stderr, lambda self, given: None)
+
+
 def set_up_logging(verbosity: int) -> None:
-    """-v: what happens; -vv: everything. The live table prints log lines above itself."""
+    """-v: what happens; -vv: everything."""
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=level, format=form, handlers=[_ToStderr()])
 
 
 @contextlib.contextmanager

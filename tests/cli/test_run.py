@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from actorrl.cli.interrupts import Interrupts
-from actorrl.cli.run import run_to_the_end
+from actorrl.cli.run import run_to_the_end, set_up_logging
 from actorrl.errors import RunFailed
 from actorrl.experiment.run_folder import RunFolder
 
@@ -44,3 +47,16 @@ def test_an_error_names_the_processes_that_could_not_be_ended(
         run_to_the_end(Failing(folder.path, error, left), {}, Interrupts(), True, None)
     said = [f"these processes could not be ended: {left}"] if left else []
     assert getattr(caught.value, "__notes__", []) == said
+
+
+def test_what_is_logged_goes_where_stderr_goes_at_the_time(capsys, monkeypatch) -> None:
+    """The live table takes stderr over, so as not to be written across."""
+    logger = logging.getLogger("actorrl.tests.run")
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr(logging.root, "level", logging.root.level)
+    set_up_logging(0)
+    with contextlib.redirect_stderr(io.StringIO()) as taken:
+        logger.warning("during the table")
+    logger.warning("after it")
+    assert "during the table" in taken.getvalue()
+    assert "after it" in (said := capsys.readouterr().err) and "during" not in said
