@@ -90,7 +90,8 @@ class Config(msgspec.Struct, kw_only=True, dict=True):
         return self.ALIASES.get(key, key) in self.__struct_fields__
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default
+        name = self.ALIASES.get(key, key)
+        return getattr(self, name) if name in self.__struct_fields__ else default
 
     def keys(self) -> Iterator[str]:
         return iter(self.__struct_fields__)

@@ -33,9 +33,7 @@ class Inner(Config):
 class Settings(Config):
     ALIASES: ClassVar[dict[str, str]] = {"num_rollout_workers": "num_workers"}
     num_workers: Annotated[int, Meta(ge=0, description="processes")] = 1
-    lr: Annotated[
-        float, Meta(gt=0, le=1, description="step", extra={"unit": "1/update"})
-    ] = 1e-3
+    lr: Annotated[float, Meta(gt=0, le=1, description="step", extra={"unit": "1/update"})] = 1e-3
     seed: Annotated[int, Meta(ge=0, description="random seed")] | None = None
     autoreset: Literal["next_step", "same_step"] = "next_step"
     env_config: dict[str, Any] = {}

@@ -35,18 +35,12 @@ Decay = Annotated[
     float, Meta(ge=0, lt=1, description="of rmsprop's mean of squared gradients (torch's alpha)")
 ]
 Momentum = Annotated[float, Meta(ge=0, description="of rmsprop")]
-Epsilon = Annotated[
-    float, Meta(gt=0, description="added to the root of rmsprop's mean")
-]
+Epsilon = Annotated[float, Meta(gt=0, description="added to the root of rmsprop's mean")]
 Lambda = Annotated[float, Meta(ge=0, le=1, description="lambda of the returns (GAE)")]
-EntropyWeight = Annotated[
-    float, Meta(ge=0, description="weight of the entropy")
-]
+EntropyWeight = Annotated[float, Meta(ge=0, description="weight of the entropy")]
 # Of IMPALA and APPO.
 RhoBar = Annotated[float, Meta(gt=0, description="rho-bar")]
-TraceDecay = Annotated[
-    float, Meta(ge=0, le=1, description="decay of the traces")
-]
+TraceDecay = Annotated[float, Meta(ge=0, le=1, description="decay of the traces")]
 PolicyLag = Annotated[
     int, Meta(ge=0, description="older fragments are dropped", extra={"unit": "updates"})
 ]

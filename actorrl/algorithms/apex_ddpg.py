@@ -36,9 +36,7 @@ from actorrl.topologies import distributed_replay
 
 
 class APEXDDPGConfig(DeterministicConfig, ShardedReplayConfig):
-    rollout_fragment_length: (
-        FragmentRows | Literal["auto"]
-    ) = 16
+    rollout_fragment_length: FragmentRows | Literal["auto"] = 16
     n_step: StepsSummed = 3
     samples_per_insert: SamplesPerInsert = 16.0
     prioritized_replay: Prioritized = True

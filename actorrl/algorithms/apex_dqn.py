@@ -43,9 +43,7 @@ class APEXConfig(QConfig, ShardedReplayConfig):
     rollout_fragment_length: FragmentRows = 16
     train_batch_size: BatchRows = 128
     num_replay_shards: ReplayShards = None
-    replay_capacity: Annotated[
-        Capacity, Meta(description="rows of all shards")
-    ] = 100_000
+    replay_capacity: Annotated[Capacity, Meta(description="rows of all shards")] = 100_000
     learning_starts: LearningStarts = 1000
     samples_per_insert: SamplesPerInsert = 8.0
     target_network_update_freq: UpdatesApart = 250

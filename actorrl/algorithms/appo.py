@@ -58,9 +58,9 @@ class APPOConfig(ActorCriticConfig):
     # Few steps leave the values far behind the policy, and the policy then falls back.
     num_sgd_iter: Annotated[int, Meta(ge=1, description="steps on each batch")] = 4
     entropy_coeff: EntropyWeight = 0.005
-    clip_param: Annotated[
-        float, Meta(gt=0, description="largest change of a ratio that pays")
-    ] = 0.2
+    clip_param: Annotated[float, Meta(gt=0, description="largest change of a ratio that pays")] = (
+        0.2
+    )
     vtrace_clip_rho_threshold: RhoBar = 1.0
     vtrace_lambda: TraceDecay = 1.0
     target_network_update_freq: (

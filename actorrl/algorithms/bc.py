@@ -59,9 +59,7 @@ class BCConfig(ActorCriticConfig):
         | None
     ) = None
     lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
-    train_batch_size: Annotated[
-        int, Meta(ge=1, description="rows of one update")
-    ] = 256
+    train_batch_size: Annotated[int, Meta(ge=1, description="rows of one update")] = 256
     num_workers: (
         Annotated[Count, Meta(description="0 or null: nobody plays, the dataset is there already")]
         | None

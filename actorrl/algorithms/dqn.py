@@ -100,8 +100,8 @@ class DQNConfig(QConfig):
             )
         if self.target_network_update_freq > 1 and not self.is_given("tau"):
             self.note(
-                f"tau: {self.tau:g} of the way, every {self.target_network_update_freq} updates: the"
-                " target network hardly moves; RLlib's tau, 1, copies it"
+                f"tau: {self.tau:g} of the way, every {self.target_network_update_freq} updates:"
+                " the target network hardly moves; RLlib's tau, 1, copies it"
             )
         return lines
 

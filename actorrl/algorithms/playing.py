@@ -109,8 +109,7 @@ def evaluate_checkpoint(
     result["notices"] = info.notices
     if folder is not None:
         titles = [
-            FilmTitle(folder, Path(path).name, i + 1)
-            for i in range(min(episodes, _MOST_FILMS))
+            FilmTitle(folder, Path(path).name, i + 1) for i in range(min(episodes, _MOST_FILMS))
         ]
         result["videos"] = [film(config, info, policy, title) for title in titles]
     return result

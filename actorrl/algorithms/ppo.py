@@ -56,12 +56,10 @@ class PPOConfig(GAEConfig):
         int,
         Meta(ge=1, description="rows of one step", extra={"unit": "env steps"}),
     ] = 128
-    num_sgd_iter: Annotated[
-        int, Meta(ge=1, description="epochs over a train batch")
-    ] = 8
-    clip_param: Annotated[
-        float, Meta(gt=0, description="largest change of a ratio that pays")
-    ] = 0.2
+    num_sgd_iter: Annotated[int, Meta(ge=1, description="epochs over a train batch")] = 8
+    clip_param: Annotated[float, Meta(gt=0, description="largest change of a ratio that pays")] = (
+        0.2
+    )
     vf_clip_param: (
         Annotated[
             float,
@@ -75,9 +73,7 @@ class PPOConfig(GAEConfig):
         | None
     ) = None
     vf_loss_coeff: Annotated[float, Meta(ge=0, description="weight of the value loss")] = 1.0
-    kl_coeff: Annotated[
-        float, Meta(ge=0, description="first weight of the KL term; 0: none")
-    ] = 0.0
+    kl_coeff: Annotated[float, Meta(ge=0, description="first weight of the KL term; 0: none")] = 0.0
     kl_target: Annotated[
         float, Meta(gt=0, description="the KL that its weight is adapted to", extra={"unit": "nat"})
     ] = 0.01

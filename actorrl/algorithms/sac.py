@@ -56,20 +56,9 @@ class SACConfig(ReplayConfig):
     step_sizes_of_parts: ClassVar[tuple[str, ...]] = ("actor_lr", "critic_lr", "alpha_lr")
 
     lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
-    actor_lr: (
-        Annotated[float, Meta(gt=0, description="of the actor; null: lr")]
-        | None
-    ) = None
-    critic_lr: (
-        Annotated[float, Meta(gt=0, description="of the critics; null: lr")]
-        | None
-    ) = None
-    alpha_lr: (
-        Annotated[
-            float, Meta(gt=0, description="of the temperature; null: lr")
-        ]
-        | None
-    ) = None
+    actor_lr: Annotated[float, Meta(gt=0, description="of the actor; null: lr")] | None = None
+    critic_lr: Annotated[float, Meta(gt=0, description="of the critics; null: lr")] | None = None
+    alpha_lr: Annotated[float, Meta(gt=0, description="of the temperature; null: lr")] | None = None
     train_batch_size: BatchRows = 128
     n_step: StepsSummed = 3
     samples_per_insert: SamplesPerInsert = 64.0
@@ -92,9 +81,7 @@ class SACConfig(ReplayConfig):
             description="share of the way that the target moves per update",
         ),
     ] = 0.01
-    initial_alpha: Annotated[
-        float, Meta(gt=0, description="temperature at the start")
-    ] = 0.2
+    initial_alpha: Annotated[float, Meta(gt=0, description="temperature at the start")] = 0.2
     target_entropy: Annotated[
         float | Literal["auto"],
         Meta(

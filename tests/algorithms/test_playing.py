@@ -143,7 +143,7 @@ def test_a_folder_that_films_cannot_go_to_is_named_before_an_episode_is_played(
         words = ["--env", f"{__name__}:Dial", "--video", str(folder)]
         assert run(["evaluate", algo.save(), *words]) == 2
         assert f"error: --video: {folder} cannot be made (" in capsys.readouterr().err
-        with pytest.raises(ConfigError, match="video_dir: .* cannot be made"):
+        with pytest.raises(ConfigError, match=r"video_dir: .* cannot be made"):
             actorrl.rollout(algo, video_dir=folder)
 
 

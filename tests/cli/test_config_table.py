@@ -24,9 +24,7 @@ class Inner(Config):
 
 class Settings(Config):
     num_workers: Annotated[int, Meta(ge=0, description="processes")] = 1
-    lr: Annotated[
-        float, Meta(gt=0, le=1, description="step", extra={"unit": "1/update"})
-    ] = 1e-3
+    lr: Annotated[float, Meta(gt=0, le=1, description="step", extra={"unit": "1/update"})] = 1e-3
     seed: Annotated[int, Meta(ge=0, description="random seed")] | None = None
     model: Inner = msgspec.field(default_factory=Inner)
 
