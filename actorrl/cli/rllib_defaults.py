@@ -111,6 +111,7 @@ OF_ALGORITHMS: dict[str, dict[str, Any]] = {
     "PG": {"rollout_fragment_length": "auto", "train_batch_size": 200, "lr": 4e-4},
     "PPO": {
         "num_workers": 2,
+        "rollout_fragment_length": "auto",
         "train_batch_size": 4000,
         "lr": 5e-5,
         "lambda_": 1.0,
@@ -133,6 +134,7 @@ OF_ALGORITHMS: dict[str, dict[str, Any]] = {
         "initial_alpha": 1.0,
         "min_time_s_per_iteration": 1,
         "model.fcnet_activation": "relu",
+        "model.post_fcnet_activation": None,
     },
     "TD3": {
         **_DDPG,
