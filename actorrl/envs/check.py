@@ -64,7 +64,13 @@ def check_env(env: EnvLike, env_config: Mapping[str, Any] | None = None) -> EnvI
 
 
 def _try_out(vector: VectorEnv) -> None:
-    """One reset and one step, with an action that the environment's own space gives."""
+    """One reset and one step, with an action that the environment's own space gives. Raises
+    ValueError for a space of actions that nobody can act in."""
+    if not _can_act(vector.action_space):
+        raise ValueError(
+            f"actions of the space {vector.action_space} are not supported; Discrete, Box, "
+            "MultiDiscrete, MultiBinary, and Dict and Tuple of these are"
+        )
     obs = vector.reset()
     _check_obs(obs, vector.observation_space, "reset")
     vector.action_space.seed(0)
@@ -105,18 +111,14 @@ def _check_obs(obs: np.ndarray, space: gym.spaces.Box, phase: str) -> None:
 
 def _can_act(space: gym.Space[Any]) -> bool:
     if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
-        parts = space.values() if isinstance(space, gym.spaces.Dict) else space
-        return all(_can_act(part) for part in parts)
+        parts = list(space.values() if isinstance(space, gym.spaces.Dict) else space)
+        return bool(parts) and all(_can_act(part) for part in parts)
     kinds = gym.spaces
-    return isinstance(space, kinds.Discrete | kinds.Box | kinds.MultiDiscrete | kinds.MultiBinary)
+    known = kinds.Discrete | kinds.Box | kinds.MultiDiscrete | kinds.MultiBinary
+    return isinstance(space, known) and 0 not in (space.shape or ())
 
 
 def _describe(env: EnvLike, name: str, notice: str | None, vector: VectorEnv) -> EnvInfo:
-    if not _can_act(vector.action_space):
-        raise ValueError(
-            f"actions of the space {vector.action_space} are not supported; Discrete, Box, "
-            "MultiDiscrete, MultiBinary, and Dict and Tuple of these are"
-        )
     spec = gym.spec(env) if isinstance(env, str) else None
     raw_space: gym.Space[Any] = vector.observation_space
     if isinstance(vector, PythonVector):

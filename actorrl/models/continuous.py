@@ -96,8 +96,9 @@ class Critic(nn.Module):
         self.output = linear(self.post.output_size, 1, 1.0)
 
     def forward(self, obs: Tensor, actions: Tensor) -> Tensor:
-        features = obs.flatten(1).float() if self.encoder is None else self.encoder(obs)
-        joined = torch.cat([features, actions.flatten(1)], dim=1)
+        rows = obs.shape[0]  # a Box without axes has nothing behind them to flatten
+        features = obs.reshape(rows, -1).float() if self.encoder is None else self.encoder(obs)
+        joined = torch.cat([features, actions.reshape(rows, -1)], dim=1)
         q: Tensor = self.output(self.post(self.hidden(joined)))
         return q.squeeze(-1)
 

@@ -188,7 +188,7 @@ class CustomNetwork(UsersModel):
             fresh = self.initial_state(obs.shape[0])
             first = [resets[0].view(-1, *[1] * (part.dim() - 1)) for part in state]
             states = [torch.where(*x) for x in zip(first, fresh, state, strict=True)]
-        lengths = torch.ones_like(obs.flatten(1)[:, 0], dtype=torch.int64)
+        lengths = torch.ones_like(obs.reshape(obs.shape[0], -1)[:, 0], dtype=torch.int64)
         inputs, values, after = self._run(obs, states, lengths)
         return inputs.unsqueeze(0), values.unsqueeze(0), tuple(after)
 

@@ -136,7 +136,7 @@ class EvolutionPolicy(Policy):
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         model = self.model
         assert isinstance(model, _Model)
-        flat = obs.flatten(1).float()
+        flat = obs.reshape(obs.shape[0], -1).float()
         x = (flat - model.filter_mean) * model.filter_scale
         x = x.clamp(-_FARTHEST, _FARTHEST)
         *hidden, last = model.net

@@ -149,6 +149,16 @@ def test_observations(algo: str, kind: str, tmp_path: Path, record_property: Any
     cell(record_property, algo, f"observations {kind}", make, said)
 
 
+@pytest.mark.parametrize("algo", ["PPO", "SAC", "TD3", "ES"])
+def test_boxes_without_axes_are_learned_from_and_acted_in(
+    algo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = spaces.Box(-1.0, 1.0, ())
+    monkeypatch.setitem(OBSERVATIONS, "no axes", point)
+    monkeypatch.setitem(ACTIONS, "no axes", point)
+    trains(small(algo, observations="no axes", actions="no axes"), tmp_path)
+
+
 def with_memory(algo: str, folder: Path) -> None:
     config = small(algo, actions="Box" if algo in CONTINUOUS else "Discrete")
     config.training(model={"use_lstm": True, "lstm_cell_size": 8})

@@ -43,14 +43,22 @@ def test_a_wrong_setting_of_atari_is_a_line():
     assert lines[1].startswith("env_config.noop_max: ")
 
 
+ACTIONS = {
+    "text": gym.spaces.Tuple((gym.spaces.Text(2),)),
+    "sequence": gym.spaces.Sequence(gym.spaces.Discrete(2)),
+    "of nothing": gym.spaces.Dict({}),
+    "empty": gym.spaces.Tuple((gym.spaces.Box(-1, 1, (0,)),)),
+}
+
+
 class Broken(ConstantReward):
     def __init__(self, config):
         super().__init__()
         self.config = config
         if config.get("space") == "text":
             self.observation_space = gym.spaces.Tuple((gym.spaces.Text(2),))
-        if config.get("actions") == "text":
-            self.action_space = gym.spaces.Tuple((gym.spaces.Text(2),))
+        if "actions" in config:
+            self.action_space = ACTIONS[config["actions"]]
 
     def reset(self, *, seed=None, options=None):
         obs, info = super().reset(seed=seed)
@@ -72,6 +80,9 @@ class Broken(ConstantReward):
         ({"value": float("nan")}, r"element \[1\] is nan"),
         ({"space": "text"}, r"observations of the space Text\(.*\) are not supported"),
         ({"actions": "text"}, r"actions of the space Tuple\(Text\(.*\) are not supported"),
+        ({"actions": "sequence"}, r"actions of the space Sequence\(.*\) are not supported"),
+        ({"actions": "of nothing"}, r"actions of the space Dict\(\) are not supported"),
+        ({"actions": "empty"}, r"actions of the space Tuple\(Box\(.*\) are not supported"),
         (
             {"reward": float("nan")},
             "^'Broken', tried out before the run: .* the reward nan, expected",

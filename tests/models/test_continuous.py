@@ -29,3 +29,9 @@ def test_the_layers_after_the_body_have_their_own_activation(space, hiddens):
         q = Critic(space, 2, 1, config)(obs, actions).detach()
         bend = (q[2] - q[1]) - (q[1] - q[0])
         assert (abs(float(bend)) < 1e-4) == is_linear
+
+
+def test_observations_and_actions_without_axes_are_columns():
+    obs, actions = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([1.0, -1.0, 0.5])
+    critic = Critic(Box(-1, 1, ()), 1, 1, ModelConfig(fcnet_hiddens=[8]))
+    torch.testing.assert_close(critic(obs, actions), critic(obs[:, None], actions[:, None]))
