@@ -69,8 +69,10 @@ def test_apex_trains_with_workers_and_shards_on_other_hosts(flat, three, start):
     assert trains_over_hosts(start(launch_words(three, "APEX", *options)), flat)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("algo", ["IMPALA", "A3C"])
+SLOW = [pytest.param(algo, marks=pytest.mark.slow) for algo in ("IMPALA", "A3C", "DQN")]
+
+
+@pytest.mark.parametrize("algo", ["PPO", *SLOW])
 def test_others_train_with_workers_on_other_hosts(flat, three, start, algo):
     options = ["--workers", "2", "--stop", "timesteps_total=10000"]
     assert trains_over_hosts(start(launch_words(three, algo, *options)), flat)
