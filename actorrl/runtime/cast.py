@@ -46,6 +46,8 @@ class Cast:
         self.supervisor = supervisor
         self.places: dict[str, Place] = {}
         self.stopping = False
+        self._has_met = False  # all of the first cast could be reached at once
+        self._is_news = False  # somebody has come, or gone
         self._program = program
         self._fleet = fleet
         self._chronicle = chronicle
@@ -189,16 +191,28 @@ class Cast:
             self._fleet.say(slot.host, message)
 
     def announce(self) -> None:
+        """Have everybody told who lives where, once a round: many may come and go in one."""
+        self._is_news = True
+
+    def look(self) -> None:
+        """At the end of a round."""
+        if self._is_news:
+            self._is_news = False
+            self._tell_all()
+
+    def _tell_all(self) -> None:
         slots = self.supervisor.slots.values()
         door = self._door
         assert door is not None
+        self._has_met = self._has_met or all(
+            s.incarnation > 1 or s.address or s.state is SlotState.STOPPED for s in slots
+        )
         driver = Peer(0, self._fleet.driver_address, LOCAL, door.tcp_address, self._own_key())
         for host in self._fleet.table.carrying():
             table = tables.peers(self._fleet, slots, self._keys, driver, host)
             if host == LOCAL:
                 door.post_peers({name: peer for name, peer in table.items() if name != DRIVER})
-            # nobody acts before everybody of the first cast can be reached
-            if all(s.incarnation > 1 or s.address or s.state is SlotState.STOPPED for s in slots):
+            if self._has_met:  # nobody acts before
                 self._fleet.say(host, Peers(table))
             if self._fleet.several:
                 links, host_of = self._program.links, self._host_of

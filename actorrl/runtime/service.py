@@ -260,6 +260,7 @@ class Service(threading.Thread):
         now = time.monotonic()
         self._own_memory.check(now)
         self._cast.obey(self._supervisor.tick(now))
+        self._cast.look()
         if self._own_counts is not None:
             self._own_counts.look(now)
         if self._cast.stopping and all(agent.over for agent in self._agents_up()):

@@ -9,6 +9,7 @@ import socket as posix
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -17,7 +18,14 @@ from actorrl.runtime.actor import Actor, remote
 from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.desk import ask
 from actorrl.runtime.examples.counter import Counter
-from actorrl.runtime.host_specs import ClusterSpec, FailureSpec, HostSpec, NetworkSpec, RoleSpec
+from actorrl.runtime.host_specs import (
+    ClusterSpec,
+    FailureSpec,
+    HostSpec,
+    NetworkSpec,
+    ResourceSpec,
+    RoleSpec,
+)
 from actorrl.runtime.launch import Prepared
 from actorrl.runtime.launchers.loopback import LoopbackLauncher
 from actorrl.runtime.program import Program, Report, Request, State, Stream
@@ -286,6 +294,68 @@ def test_the_loss_of_the_writers_own_host_ends_nothing(tmp_path, run_id):
         assert looked["wrong"] == 0 and looked["began"] >= seen
         wait_until(lambda: weights.version > looked["began"], PATIENCE_S)
     assert left_of(run_id) == []
+
+
+class OnlyOnce(LoopbackLauncher):
+    """A host that was lost is not to be had again."""
+
+    def prepare(self, host: HostSpec, run_id: str) -> Prepared:
+        if (self.folder / host.name).exists():
+            raise HostError(f"{host.name}: no route to host")
+        return super().prepare(host, run_id)
+
+
+class Slow(Actor):
+    """Has not answered yet."""
+
+    def on_start(self) -> None:
+        self.requests: list = []
+
+    def serve_ask(self, request) -> None:
+        self.requests.append(request)
+
+
+class Patient(Actor):
+    """Asks each once, and waits for the answers."""
+
+    def on_start(self) -> None:
+        self.lost: list[str] = []
+        self.unasked = set(self.context.requests("ask").targets)
+        self.context.every(0.05, self.ask)
+
+    def ask(self) -> None:
+        for target in sorted(self.unasked):
+            if self.context.requests("ask").ask(target):
+                self.unasked.remove(target)
+
+    def on_ask(self, item) -> None:
+        raise AssertionError("nobody answers")
+
+    def lost_ask(self, target: str, number: int) -> None:
+        self.lost += [target] * number
+
+    @remote
+    def look(self) -> tuple[list[str], list[str]]:
+        return sorted(self.unasked), sorted(self.lost)
+
+
+def test_who_waits_hears_of_a_lost_host_whose_actors_fit_nowhere_else(tmp_path, run_id):
+    program = Program("patience")
+    patient, slow = program.add("learner", Patient), program.add_group("worker", Slow, count=4)
+    program.link("ask", Request(1), patient, slow)
+    one, two = (
+        msgspec.structs.replace(host, resources=ResourceSpec(mem=2 * 2**30)) for host in (ONE, TWO)
+    )
+    roles = {"worker": RoleSpec(place="spread", mem=2**30)}
+    hosts = msgspec.structs.replace(spec(HERE, one, two), roles=roles)
+    launch = OnlyOnce(tmp_path / "hosts")
+    with Cluster(program, hosts, launch=launch, policy=QUICK, run_id=run_id) as cluster:
+        look = cluster.ref("learner/0").look
+        wait_until(lambda: look.call().result() == ([], []), PATIENCE_S)
+        before = rows(cluster)
+        gone = [f"worker/{i}" for i in range(4) if before[f"worker/{i}"]["host"] == "two"]
+        os.kill(before["agent/two"]["pid"], signal.SIGKILL)
+        wait_until(lambda: look.call().result() == ([], gone), 20.0)
 
 
 class Unwilling(LoopbackLauncher):
