@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from actorrl.cli.options import where_results_are
-from actorrl.errors import CheckpointError
+from actorrl.errors import CheckpointError, RunFolderError
 from actorrl.paths import expanded
 
 
@@ -76,7 +76,12 @@ def find_checkpoint(run_or_checkpoint: str, results: str | None) -> Path:
     if (path / MANIFEST).is_file() or path.parent.name in ("checkpoints", "recovery"):
         return path
     damaged: list[str] = []
-    folder = RunFolder.open(run_or_checkpoint, results)
+    try:
+        folder = RunFolder.open(run_or_checkpoint, results)
+    except RunFolderError:
+        if path.is_dir():  # half a checkpoint, or a folder of some: whoever reads it says so
+            return path
+        raise
     found = newest_whole(folder, damaged)
     for line in damaged:
         click.echo(f"notice: passed over {line}", err=True)

@@ -69,3 +69,14 @@ def test_the_home_folder_of_nobody_is_a_path_that_is_not_there(
 @pytest.mark.parametrize("words", [["--episodes", "0"], ["--video", "somewhere"]])
 def test_bad_options_exit_2(folder: RunFolder, words: list[str]) -> None:
     assert run(["evaluate", str(folder.path), *words]) == 2
+
+
+def test_a_folder_that_is_no_checkpoint_is_answered_with_the_one_in_it(
+    folder: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = CheckpointKeeper(folder).save(1, {"weights": np.zeros(1)}, {"algo": "APEX"})
+    assert run(["evaluate", str(folder.checkpoints)]) == 2
+    assert f"no checkpoint, did you mean {kept}?" in capsys.readouterr().err
+    (tmp_path / "half").mkdir()
+    assert run(["evaluate", str(tmp_path / "half")]) == 2
+    assert "half: has no manifest.json" in capsys.readouterr().err
