@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from actorrl.errors import HostError
+from actorrl.runtime import strays
 from actorrl.runtime.hosts import load_cluster
 from actorrl.runtime.launchers import agent_process
 from actorrl.runtime.launchers.agent_process import AgentPlace, SshAgentProcess
 from actorrl.runtime.launchers.dialling import connect
 from tests.cluster.sandboxes import Sandbox
+from tests.runtime.clusters import wait_until
 
 PATIENCE_S = 30
 # Says what it was given, then waits for the end of its standard input.
@@ -91,6 +93,15 @@ def test_a_killed_agent_ends_although_it_does_not_read(flat, agent):
     started.start(b"")
     started.kill()
     assert has_ended(started) and started.poll() == -1
+
+
+def test_an_agent_that_is_killed_and_let_go_at_once_ends_all_the_same(flat, agent):
+    started = agent(flat, "import time; time.sleep(600)")
+    started.start(b"")
+    assert strays.of_run("test-run")
+    started.kill()
+    started.close()
+    wait_until(lambda: strays.of_run("test-run") == [])
 
 
 def test_a_lost_connection_is_an_end_of_which_nothing_is_known(far_away, agent):

@@ -85,6 +85,7 @@ class SshAgentProcess:
         self._begun = threading.Event()  # the pid is known, or it has ended
         self._code: int | None = None
         self._is_held = False  # the channel is not the agent's own any more
+        self._killer: threading.Thread | None = None
         self.pid: int | None = None
         self.connection_lost = False  # it ended without saying how: the agent may live on
 
@@ -163,7 +164,8 @@ class SshAgentProcess:
 
     def kill(self) -> None:
         """Have the host kill it, and close its channel; does not wait."""
-        threading.Thread(target=self._kill, name="ssh kill", daemon=True).start()
+        self._killer = threading.Thread(target=self._kill, name="ssh kill", daemon=True)
+        self._killer.start()
 
     def forward_to_driver(self, port: int, address: str = "127.0.0.1") -> int:
         """See Forwards.to_driver."""
@@ -174,7 +176,9 @@ class SshAgentProcess:
         return self._forwards.from_driver(port, address)
 
     def close(self) -> None:
-        """Break the lifeline and the connection."""
+        """Break the lifeline and the connection, once a `kill` has got through."""
+        if self._killer is not None:
+            self._killer.join(_KILL_S)
         self._forwards.close()
         if self._channel is not None:
             close_quietly(self._channel)
