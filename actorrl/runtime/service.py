@@ -259,6 +259,7 @@ class Service(threading.Thread):
         self._housing.look()
         now = time.monotonic()
         self._own_memory.check(now)
+        self._cast.look()  # who is gone is told before a successor shows in anybody's status
         self._cast.obey(self._supervisor.tick(now))
         self._cast.look()
         if self._own_counts is not None:
