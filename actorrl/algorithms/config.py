@@ -21,6 +21,7 @@ from actorrl.algorithms.schedules import Schedule, schedule_lines
 from actorrl.models.model_config import ModelConfig
 from actorrl.rollouts.callbacks import DefaultCallbacks, not_called, overrides
 from actorrl.runtime.program import PROGRESS_LIMIT_S
+from actorrl.runtime.slots import START_TIMEOUT_S
 
 if TYPE_CHECKING:
     from actorrl.envs.check import EnvInfo
@@ -174,6 +175,15 @@ class AlgorithmConfig(EvaluationSettings):
             extra={"unit": "s"},
         ),
     ] = PROGRESS_LIMIT_S
+    start_timeout_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="a process that has not made its environments and is ready after so long "
+            "is killed and started again",
+            extra={"unit": "s"},
+        ),
+    ] = START_TIMEOUT_S
     min_time_s_per_iteration: Annotated[
         float, Meta(ge=0, description="shortest iteration of train()", extra={"unit": "s"})
     ] = 1.0

@@ -25,6 +25,7 @@ from actorrl.runtime.cluster import Cluster
 from actorrl.runtime.launchers import early
 from actorrl.runtime.program import Program
 from actorrl.runtime.refs import NO_LIMIT, ActorRef, RemoteMethod
+from actorrl.runtime.slots import Policy
 
 if TYPE_CHECKING:
     from actorrl.algorithms.base import Algorithm
@@ -79,6 +80,7 @@ class Run:
             log_dir=record.folder.logs,
             on_event=self._on_event,
             on_report=self.reporter.on_worker_report,
+            policy=Policy(start_timeout_s=config.start_timeout_s),
             run_id=record.who.run_id,
         )
         self.write_status("starting")

@@ -37,7 +37,7 @@ from actorrl.runtime.supervisor import Supervisor
 from actorrl.wire.control_messages import DumpStack
 from actorrl.wire.messages import Kind
 
-_START_TIMEOUT_S = 180.0
+_ALL_START_S = 180.0  # or half as long again as one may take, if that is more
 _SLICE_MS = 100  # a thread that polls lets the others at the door this often
 
 OnReport = Callable[[str, str, Any], None]
@@ -90,7 +90,7 @@ class Cluster:
     def __exit__(self, *exc: object) -> None:
         self.stop()
 
-    def start(self, timeout_s: float = _START_TIMEOUT_S) -> None:
+    def start(self, timeout_s: float | None = None) -> None:
         """Start all actors; returns when each is ready. Raises PlacementError or ProgramError
         before anything is started, RunFailed with the one root cause if an actor cannot start."""
         if self._caller is not None:
@@ -120,7 +120,7 @@ class Cluster:
             {"time": time.time(), "event": event, "actor": name, "incarnation": 1, **details}
         )
 
-    def _start_processes(self, timeout_s: float) -> None:
+    def _start_processes(self, timeout_s: float | None) -> None:
         self._service = Service(
             self.program,
             self._spec,
@@ -135,6 +135,8 @@ class Cluster:
         except (OSError, zmq.ZMQError) as error:  # descriptors, processes, disk, memory
             raise RunFailed(f"this machine refuses what the run needs to start: {error}") from error
         self._bind(self._service.driver_door)
+        if timeout_s is None:
+            timeout_s = max(_ALL_START_S, 1.5 * self._supervisor.policy.start_timeout_s)
         self._service.wait_ready(timeout_s)
         self.notices = list(self._service.notices)
 

@@ -153,7 +153,8 @@ class Service(threading.Thread):
     def _not_ready(self, timeout_s: float) -> str:
         late = [s.name for s in self._supervisor.slots.values() if s.state is not SlotState.READY]
         hint = self._chronicle.log_hint("")
-        return f"not ready within {timeout_s:g} s: {', '.join(late)}{hint}"
+        each = f"`start_timeout_s` is {self._supervisor.policy.start_timeout_s:g}"
+        return f"not ready within {timeout_s:g} s ({each}): {', '.join(late)}{hint}"
 
     def say(self, name: str, message: Control) -> None:
         """To the agent of the host that has this slot."""

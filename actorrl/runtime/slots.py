@@ -17,6 +17,9 @@ class SlotState(enum.StrEnum):
     FAILED = "failed"
 
 
+START_TIMEOUT_S = 120.0  # of an actor, from the order to start it to its being ready
+
+
 @dataclasses.dataclass(frozen=True)
 class Policy:
     """Limits of the supervision; times in seconds."""
@@ -30,7 +33,7 @@ class Policy:
     backoff_limit_s: float = 30.0
     jitter: float = 0.2  # of a backoff, so that not all come back in the same moment
     same_failure_limit: int = 3  # before the slot was ever ready
-    start_timeout_s: float = 120.0
+    start_timeout_s: float = START_TIMEOUT_S
     healthy_s: float = 60.0  # after so long the backoff starts anew
     gap_s: float = 5.0  # ticks further apart than this: we were asleep, not they
 

@@ -131,7 +131,8 @@ class Supervisor:
                 commands += self._start(slot, now)
             elif slot.state is SlotState.STARTING and self._overdue(slot, now):
                 commands.append(Kill(slot.name, slot.incarnation))
-                slot.verdict = f"not ready within {self.policy.start_timeout_s:g} s"
+                limit = self.policy.start_timeout_s
+                slot.verdict = f"not ready within {limit:g} s, its `start_timeout_s`"
                 slot.started = now  # killed again if even that takes too long
         return commands
 

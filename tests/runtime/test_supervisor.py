@@ -266,7 +266,7 @@ def test_one_that_is_not_ready_in_time_is_killed_and_the_reason_says_so():
     bring_up(sup, 1.0, "b/0")
     assert tick_to(sup, 0.0, 25.0) == [(20.5, Kill("a/0", 1))]
     end(sup, 25.0, code=-9, reason="killed by signal 9")
-    assert sup.slots["a/0"].last_error == "not ready within 20 s"
+    assert sup.slots["a/0"].last_error == "not ready within 20 s, its `start_timeout_s`"
 
 
 def test_one_that_cannot_even_be_killed_is_killed_again():
