@@ -176,13 +176,7 @@ class AlgorithmConfig(EvaluationSettings):
         ),
     ] = PROGRESS_LIMIT_S
     start_timeout_s: Annotated[
-        float,
-        Meta(
-            gt=0,
-            description="a process that has not made its environments and is ready after so long "
-            "is killed and started again",
-            extra={"unit": "s"},
-        ),
+        float, Meta(gt=0, description="longest start of a process", extra={"unit": "s"})
     ] = START_TIMEOUT_S
     min_time_s_per_iteration: Annotated[
         float, Meta(ge=0, description="shortest iteration of train()", extra={"unit": "s"})
