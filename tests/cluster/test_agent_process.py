@@ -98,7 +98,7 @@ def test_a_killed_agent_ends_although_it_does_not_read(flat, agent):
 def test_an_agent_that_is_killed_and_let_go_at_once_ends_all_the_same(flat, agent):
     started = agent(flat, "import time; time.sleep(600)")
     started.start(b"")
-    assert strays.of_run("test-run")
+    wait_until(lambda: strays.of_run("test-run") != [])  # it shows once its exec is over
     started.kill()
     started.close()
     wait_until(lambda: strays.of_run("test-run") == [])
