@@ -15,7 +15,7 @@ from actorrl.data.fragment import Episode
 from actorrl.envs.check import EnvInfo
 from actorrl.envs.film import INSTALL, Filmed, missing
 from actorrl.errors import ConfigError
-from actorrl.paths import expanded
+from actorrl.paths import expanded, made
 from actorrl.policies.base import Policy
 from actorrl.policies.policy_map import PolicyMap
 from actorrl.roles.stage import Stage
@@ -156,15 +156,7 @@ def film_folder(key: str, folder: str | Path) -> Path:
         raise ConfigError(
             f"{key}: needs {absent}, which is not installed; install it with: {INSTALL}"
         )
-    path = expanded(folder)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"{key}: {path} cannot be made ({error.strerror}), expected a folder, or where one can"
-            " be made"
-        ) from None
-    return path
+    return made(key, expanded(folder))
 
 
 def _has_screen() -> bool:

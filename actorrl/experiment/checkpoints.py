@@ -29,6 +29,7 @@ from actorrl.errors import CheckpointError
 from actorrl.experiment.atomic_folder import remove_folder, remove_leftovers, replace_folder
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.experiment.state_tree import join, split
+from actorrl.paths import expanded
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -93,7 +94,7 @@ def write_checkpoint(
 
 def read_checkpoint(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The state in `folder`. CheckpointError says what is missing, damaged or unknown."""
-    path = Path(os.path.expanduser(folder))
+    path = expanded(folder)
     manifest = read_manifest(path)
     return decode_state(path, *(_verified(path, name, manifest) for name in (STATE, ARRAYS)))
 
@@ -122,7 +123,7 @@ def _meant(path: Path) -> str:
 
 def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
     """What the checkpoint `folder` says of itself; its other files are not looked at."""
-    path = Path(os.path.expanduser(folder))
+    path = expanded(folder)
     if not path.exists():
         raise CheckpointError(f"{path}: there is no such checkpoint")
     if not path.is_dir():

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from actorrl.errors import ConfigError, how_to_install
 from actorrl.models.precision import in_float32
+from actorrl.paths import made
 from actorrl.policies.base import Policy
 
 
@@ -40,7 +41,7 @@ def _write(policy: Policy, folder: Path, onnx: int | None) -> None:
     network = Greedy(policy).eval()
     inputs = _inputs(policy, rows=2)
     traced = _traced(network, inputs, _inputs(policy, rows=3))
-    _make(folder)
+    made("export_model", folder)
     file = "model.pt" if onnx is None else "model.onnx"
     about = _described(policy, file, inputs)
     with _quiet():
@@ -49,16 +50,6 @@ def _write(policy: Policy, folder: Path, onnx: int | None) -> None:
         else:
             _save_onnx(network, inputs, folder / file, onnx, about)
     (folder / "model.json").write_text(json.dumps(about, indent=2) + "\n")
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"export_model: {folder} cannot be made ({error.strerror}), expected a folder, or where"
-            " one can be made"
-        ) from error
 
 
 class Greedy(nn.Module):

@@ -195,7 +195,7 @@ class Cast:
         self._is_news = True
 
     def look(self) -> None:
-        """At the end of a round."""
+        """Tell it, if there is news; once or twice in a round of the service."""
         if self._is_news:
             self._is_news = False
             self._tell_all()
