@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from msgspec import Meta
 from torch import Tensor
 
 from actorrl.algorithms.actor_critic import GAEConfig, Lambda, make_policy, make_postprocess
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import FragmentRows, Gathers, TrainRows
+from actorrl.algorithms.config import FragmentRows, Gathers, StepSize, TrainRows
 from actorrl.algorithms.optimizer import OneOptimizer, Optimizer
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
@@ -40,7 +39,7 @@ class A2CConfig(GAEConfig):
     reproducible: ClassVar[bool] = True
     unread: ClassVar[frozenset[str]] = frozenset({c.ACTION_DIST_INPUTS, c.ACTION_LOGP, c.VF_PREDS})
 
-    lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
+    lr: StepSize = 1e-3
     lambda_: Lambda = 1.0
     rollout_fragment_length: FragmentRows = 32
     train_batch_size: TrainRows = 100

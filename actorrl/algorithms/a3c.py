@@ -11,10 +11,9 @@ server clips each gradient to `grad_clip`.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from msgspec import Meta
 from torch import Tensor
 
 from actorrl.algorithms.a2c import A2CConfig, compute_loss
@@ -29,7 +28,7 @@ from actorrl.algorithms.actor_critic import (
     make_policy,
 )
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import FragmentRows, Gathers
+from actorrl.algorithms.config import FragmentRows, Gathers, StepSize
 from actorrl.algorithms.optimizer import OneOptimizer
 from actorrl.envs.check import EnvInfo
 from actorrl.roles.settings import Metrics
@@ -46,7 +45,7 @@ class A3CConfig(GAEConfig):
         "train_batch_size": "each step follows the gradient of one worker's fragment"
     }
 
-    lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
+    lr: StepSize = 1e-3
     lambda_: Lambda = 1.0
     rollout_fragment_length: FragmentRows = 32
     opt_type: OptType = "adam"

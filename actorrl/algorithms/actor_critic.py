@@ -38,6 +38,7 @@ Momentum = Annotated[float, Meta(ge=0, description="of rmsprop")]
 Epsilon = Annotated[float, Meta(gt=0, description="added to the root of rmsprop's mean")]
 Lambda = Annotated[float, Meta(ge=0, le=1, description="lambda of the returns (GAE)")]
 EntropyWeight = Annotated[float, Meta(ge=0, description="weight of the entropy")]
+ClipParam = Annotated[float, Meta(gt=0, description="largest change of a ratio that pays")]
 # Of IMPALA and APPO.
 RhoBar = Annotated[float, Meta(gt=0, description="rho-bar")]
 TraceDecay = Annotated[float, Meta(ge=0, le=1, description="decay of the traces")]

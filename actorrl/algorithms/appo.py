@@ -23,6 +23,7 @@ from torch import Tensor
 
 from actorrl.algorithms.actor_critic import (
     ActorCriticConfig,
+    ClipParam,
     EntropyWeight,
     PolicyLag,
     RhoBar,
@@ -31,7 +32,7 @@ from actorrl.algorithms.actor_critic import (
     make_postprocess,
 )
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import FragmentRows, TrainRows
+from actorrl.algorithms.config import FragmentRows, StepSize, TrainRows
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
@@ -52,15 +53,13 @@ class APPOConfig(ActorCriticConfig):
     unread: ClassVar[frozenset[str]] = frozenset({c.ACTION_DIST_INPUTS, c.VF_PREDS})
     OF_THE_RUN: ClassVar[frozenset[str]] = ActorCriticConfig.OF_THE_RUN | {"max_policy_lag"}
 
-    lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
+    lr: StepSize = 1e-3
     rollout_fragment_length: FragmentRows = 32
     train_batch_size: TrainRows = 256
     # Few steps leave the values far behind the policy, and the policy then falls back.
     num_sgd_iter: Annotated[int, Meta(ge=1, description="steps on each batch")] = 4
     entropy_coeff: EntropyWeight = 0.005
-    clip_param: Annotated[float, Meta(gt=0, description="largest change of a ratio that pays")] = (
-        0.2
-    )
+    clip_param: ClipParam = 0.2
     vtrace_clip_rho_threshold: RhoBar = 1.0
     vtrace_lambda: TraceDecay = 1.0
     target_network_update_freq: (

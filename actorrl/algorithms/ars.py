@@ -17,7 +17,7 @@ from msgspec import Meta
 from torch import Tensor
 
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import AlgorithmConfig
+from actorrl.algorithms.config import AlgorithmConfig, StepSize
 from actorrl.algorithms.es import (
     EvolutionConfig,
     ObservationFilter,
@@ -36,7 +36,7 @@ from actorrl.runtime.program import Program
 
 
 class ARSConfig(EvolutionConfig):
-    lr: Annotated[float, Meta(gt=0, description="step size")] = 0.05
+    lr: StepSize = 0.05
     num_rollouts: Annotated[
         int,
         Meta(ge=1, description="directions of a round", extra={"unit": "pairs"}),

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from actorrl.algorithms.actor_critic import ActorCriticConfig, make_policy
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import Gathers
+from actorrl.algorithms.config import Gathers, StepSize
 from actorrl.algorithms.host_settings import Count
 from actorrl.algorithms.optimizer import OneOptimizer, Optimizer
 from actorrl.data import columns as c
@@ -58,7 +58,7 @@ class BCConfig(ActorCriticConfig):
         ]
         | None
     ) = None
-    lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
+    lr: StepSize = 1e-3
     train_batch_size: Annotated[int, Meta(ge=1, description="rows of one update")] = 256
     num_workers: (
         Annotated[Count, Meta(description="0 or null: nobody plays, the dataset is there already")]

@@ -43,6 +43,7 @@ FragmentRows = Annotated[
 TrainRows = Annotated[
     int, Meta(ge=1, description="rows of one update", extra={"unit": "env steps"})
 ]
+StepSize = Annotated[float, Meta(gt=0, description="step size")]
 GradClip = Annotated[
     float, Meta(gt=0, description="largest L2 norm of the gradient; null: no limit")
 ]

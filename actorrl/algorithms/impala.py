@@ -31,7 +31,7 @@ from actorrl.algorithms.actor_critic import (
     make_postprocess,
 )
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import FragmentRows, TrainRows
+from actorrl.algorithms.config import FragmentRows, StepSize, TrainRows
 from actorrl.algorithms.optimizer import OneOptimizer
 from actorrl.data import columns as c
 from actorrl.envs.check import EnvInfo
@@ -47,7 +47,7 @@ class IMPALAConfig(ActorCriticConfig):
     unread: ClassVar[frozenset[str]] = frozenset({c.ACTION_DIST_INPUTS, c.VF_PREDS})
     OF_THE_RUN: ClassVar[frozenset[str]] = ActorCriticConfig.OF_THE_RUN | {"max_policy_lag"}
 
-    lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
+    lr: StepSize = 1e-3
     rollout_fragment_length: FragmentRows = 32
     train_batch_size: TrainRows = 256
     num_sgd_iter: Annotated[int, Meta(ge=1, description="steps on each batch")] = 1

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from actorrl.algorithms.actor_critic import StochasticConfig, make_policy
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import FragmentRows, Gathers
+from actorrl.algorithms.config import FragmentRows, Gathers, StepSize
 from actorrl.algorithms.optimizer import OneOptimizer, Optimizer
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment, single_group
@@ -46,7 +46,7 @@ class PGConfig(StochasticConfig):
     gathers: ClassVar[Gathers] = "rounds"
     reproducible: ClassVar[bool] = True  # the same seed gives the same rows
 
-    lr: Annotated[float, Meta(gt=0, description="step size")] = 4e-3
+    lr: StepSize = 4e-3
     rollout_fragment_length: FragmentRows | Literal["auto"] = "auto"
     train_batch_size: Annotated[
         int, Meta(ge=1, description="rows of whole episodes in one update")

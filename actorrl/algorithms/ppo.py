@@ -19,9 +19,9 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from actorrl.algorithms.actor_critic import GAEConfig, make_policy
+from actorrl.algorithms.actor_critic import ClipParam, GAEConfig, make_policy
 from actorrl.algorithms.base import Algorithm, Setup
-from actorrl.algorithms.config import FragmentRows, Gathers, TrainRows
+from actorrl.algorithms.config import FragmentRows, Gathers, StepSize, TrainRows
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.data import columns as c
 from actorrl.data.fragment import Fragment
@@ -43,7 +43,7 @@ class PPOConfig(GAEConfig):
     gathers: ClassVar[Gathers] = "rounds"
     reproducible: ClassVar[bool] = True
 
-    lr: Annotated[float, Meta(gt=0, description="step size")] = 5e-4
+    lr: StepSize = 5e-4
     rollout_fragment_length: (
         Annotated[
             FragmentRows,
@@ -57,9 +57,7 @@ class PPOConfig(GAEConfig):
         Meta(ge=1, description="rows of one step", extra={"unit": "env steps"}),
     ] = 128
     num_sgd_iter: Annotated[int, Meta(ge=1, description="epochs over a train batch")] = 8
-    clip_param: Annotated[float, Meta(gt=0, description="largest change of a ratio that pays")] = (
-        0.2
-    )
+    clip_param: ClipParam = 0.2
     vf_clip_param: (
         Annotated[
             float,

@@ -13,7 +13,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from actorrl.algorithms.config import GradClip, Precision
+from actorrl.algorithms.config import GradClip, Precision, StepSize
 from actorrl.algorithms.optimizer import Optimizer
 from actorrl.algorithms.replay_config import AdamEpsilon, Prioritized, ReplayConfig, StepsSummed
 from actorrl.data import columns as c
@@ -37,7 +37,7 @@ UpdatesApart = Annotated[
 class QConfig(ReplayConfig):
     """What DQN and Ape-X DQN have in common."""
 
-    lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
+    lr: StepSize = 1e-3
     grad_clip: GradClip | None = 10.0
     adam_epsilon: AdamEpsilon = 1e-5
     model: Annotated[ModelConfig, Meta(description="the network")] = msgspec.field(

@@ -21,6 +21,7 @@ from msgspec import Meta
 from torch import Tensor
 
 from actorrl.algorithms.base import Algorithm, Setup
+from actorrl.algorithms.config import StepSize
 from actorrl.algorithms.optimizer import Optimizer, go_on_drawing
 from actorrl.algorithms.replay_config import (
     BatchRows,
@@ -55,7 +56,7 @@ class SACConfig(ReplayConfig):
     several_policies: ClassVar[bool] = True
     step_sizes_of_parts: ClassVar[tuple[str, ...]] = ("actor_lr", "critic_lr", "alpha_lr")
 
-    lr: Annotated[float, Meta(gt=0, description="step size")] = 1e-3
+    lr: StepSize = 1e-3
     actor_lr: Annotated[float, Meta(gt=0, description="of the actor; null: lr")] | None = None
     critic_lr: Annotated[float, Meta(gt=0, description="of the critics; null: lr")] | None = None
     alpha_lr: Annotated[float, Meta(gt=0, description="of the temperature; null: lr")] | None = None
