@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import click
 
 from actorrl.config import did_you_mean
@@ -57,3 +60,11 @@ def usage_message(error: click.ClickException) -> str:
             return f"{key}: missing"
         return f"{key}: {error.message[:1].lower()}{error.message[1:].rstrip('.')}"
     return error.format_message()
+
+
+def print_to_nobody() -> None:
+    """Standard output has no reader any more (`| head`): what is printed from now on, also by the
+    interpreter at its end, goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

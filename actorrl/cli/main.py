@@ -139,7 +139,7 @@ def run(arguments: Sequence[str]) -> int:
         click.echo(f"error: {error.filename}: {error.strerror}", err=True)
         return EXIT_USAGE
     except BrokenPipeError:  # `actorrl list envs | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        failures.print_to_nobody()
         return EXIT_OK
     return result if isinstance(result, int) else EXIT_OK
 

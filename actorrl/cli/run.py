@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import click
 
 from actorrl.cli.ending import command_line, last_lines
+from actorrl.cli.failures import print_to_nobody
 from actorrl.cli.interrupts import Interrupted, Interrupts
 from actorrl.cli.training import Goal, goal_of, train_until
 from actorrl.errors import EXIT_OK, EXIT_STRAYS, ActorRLError
@@ -41,7 +41,7 @@ def _read_by_somebody() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print_to_nobody()
         raise Interrupted from None
 
 
