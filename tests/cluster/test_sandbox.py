@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -31,12 +33,13 @@ def test_a_host_has_its_own_name_and_files_and_namespaces(flat):
 
 
 def test_nothing_is_left_of_a_sandbox_and_another_one_stays(flat, tmp_path):
-    before = _what_is_there()
+    before = _what_is_there(flat)
     sandbox = sandboxes.up(tmp_path / "s", 2, "--jump")
-    assert len(_what_is_there()) > len(before)
+    assert _what_is_there(sandbox) and before
     sandboxes.down(sandbox.directory)
     sandboxes.down(sandbox.directory)  # nothing to do, no error
-    assert _what_is_there() == before
+    assert not _what_is_there(sandbox)
+    assert _what_is_there(flat) == before
     assert not sandbox.directory.exists()
 
 
@@ -44,17 +47,18 @@ def test_nothing_is_left_of_a_sandbox_and_another_one_stays(flat, tmp_path):
 def test_the_sandbox_of_a_process_that_was_killed_is_removed_by_the_next_down(
     flat, tmp_path, options
 ):
-    before = _what_is_there()
+    before = _what_is_there(flat)
     with subprocess.Popen(["sleep", "600"]) as owner:
         named = ("--owner", str(owner.pid))
         lost = sandboxes.up(tmp_path / "lost", 1, *named, *options)
         sandboxes.run("down", "--orphans")
-        assert _what_is_there() > before  # its owner is alive
+        assert _what_is_there(lost)  # its owner is alive
         assert f"{lost.directory}: 1 hosts, belongs to process {owner.pid}" in sandboxes.run("list")
         owner.kill()
     shutil.rmtree(lost.directory)  # pytest's folder of an earlier run may be gone
     sandboxes.run("down", "--dir", str(tmp_path / "another"))
-    assert _what_is_there() == before
+    assert not _what_is_there(lost)
+    assert _what_is_there(flat) == before
     assert str(lost.directory) not in sandboxes.run("list")
     assert str(flat.directory) in sandboxes.run("list")
 
@@ -70,17 +74,24 @@ def test_without_namespaces_the_hosts_are_servers_on_the_loopback_interface(tmp_
         sandboxes.down(sandbox.directory)
 
 
-def _what_is_there() -> set[str]:
+def _what_is_there(sandbox: sandboxes.Sandbox) -> set[str]:
+    """Namespaces, interfaces and servers of a sandbox: other tests may have theirs meanwhile."""
     spaces = subprocess.check_output(["ip", "netns", "list"], text=True).split("\n")
     links = json.loads(subprocess.check_output(["ip", "-j", "link"], text=True))
-    servers = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline") as file:
-                command = file.read()
-        except OSError:
-            continue
-        if command.startswith("sshd") and "sandbox" in command:
-            servers.append(pid)
     names = {line.split()[0] for line in spaces if line} | {link["ifname"] for link in links}
-    return {name for name in names if name.startswith("arl")} | set(servers)
+    return {name for name in names if name.startswith(sandbox.plan.name)} | _servers(sandbox)
+
+
+def _servers(sandbox: sandboxes.Sandbox) -> set[str]:
+    """They name its files, or see them mounted as a host does; not those of single sessions."""
+    # A mount is named by its path in its own file system, which may begin at any of the parents.
+    mounted = "/".join([*sandbox.directory.parts[-3:], "hosts/"])
+    servers = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):  # it has ended
+            seen = Path("/proc", pid, "mountinfo").read_text()
+            command = Path("/proc", pid, "cmdline").read_bytes()
+            its_own = mounted in seen or f"{sandbox.directory}/hosts/".encode() in command
+            if b"sshd_config" in command and its_own:
+                servers.add(pid)
+    return servers
