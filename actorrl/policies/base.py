@@ -25,6 +25,7 @@ from actorrl.policies.previous import with_previous
 
 Array = NDArray[Any]
 ArrayState = tuple[Array, ...]
+_OWN_STREAM = 1  # of random numbers
 
 
 class Act(NamedTuple):
@@ -58,7 +59,9 @@ class Policy(Learnable):
         # Env steps of the whole run, on which schedules of exploration run. Whoever is told none
         # (outside of training) acts as at the end of all schedules.
         self.timesteps: float = math.inf
-        self.random = np.random.default_rng(seed)
+        # An environment of the same seed draws from `default_rng(seed)`: the same numbers for both
+        # would tie what is explored to what happens there.
+        self.random = np.random.default_rng([_OWN_STREAM, seed])
 
     @classmethod
     def from_checkpoint(cls, checkpoint: str | Path, env: Any = None) -> Any:

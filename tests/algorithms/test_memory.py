@@ -21,7 +21,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "PG": {"train_batch_size": 1000, "entropy_coeff": None},  # it has none
     "PPO": {
         "train_batch_size": 700,
-        "num_sgd_iter": 4,
+        "num_sgd_iter": 8,  # with 4 one seed in twelve does not get there
         # at 3e-3 one update may undo what is learned
         "lr_schedule": [[0, 3e-3], [28_000, 1e-4]],
     },

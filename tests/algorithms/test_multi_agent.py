@@ -333,8 +333,9 @@ def equal(one: Any, other: Any) -> bool:
 @pytest.mark.parametrize("algo", ["PPO", pytest.param("DQN", marks=SLOW)])
 def test_policies_are_added_and_removed_while_a_run_goes_on(algo: str, tmp_path: Path) -> None:
     config = config_class(algo)().environment(CARTPOLES, env_config={"num_agents": 2})
+    # 100 steps of each agent: every policy's episodes end in every iteration
     config.rollouts(num_rollout_workers=0, num_envs_per_worker=2).debugging(seed=3)
-    config.training(train_batch_size=64, model={"fcnet_hiddens": [8]})
+    config.training(train_batch_size=400, model={"fcnet_hiddens": [8]})
     if algo == "DQN":
         config.training(learning_starts=100, samples_per_insert=1.0)
     config.multi_agent(policies=["p0"], policy_mapping_fn=first_only)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete, Text
+from gymnasium.utils.seeding import np_random
 
 from actorrl.errors import ConfigError
 from actorrl.models.catalog import ModelConfig
@@ -27,6 +28,12 @@ def test_weights_go_out_and_in_by_name_and_as_one_vector():
     sizes = [int(np.prod(shape)) for _, shape in one.layout()]
     assert sum(sizes) == len(one.flat_weights())
     assert [name for name, _ in one.layout()] == list(one.get_weights())
+
+
+def test_a_policy_draws_other_numbers_than_an_environment_of_its_seed():
+    policy = ActorCriticPolicy(VECTOR, Discrete(3), seed=7)
+    same_seed, _ = np_random(7)
+    assert not np.isin(policy.random.random(100), same_seed.random(200)).any()
 
 
 def test_actions_of_a_space_that_does_not_start_at_zero():
