@@ -17,11 +17,13 @@ from actorrl.offline.dataset import Column, DatasetError
 _POOL_BYTES = 256 * 1024 * 1024
 
 
-class _Epoch(NamedTuple):
+class _Pool(NamedTuple):
     """The newest: whatever is left of rows is of this one."""
 
-    place: int  # of its first row, among all that are read
-    random: Any  # the generator's state before it
+    epoch: Any  # the generator's state before it drew the order of its epoch
+    first_shard: int  # in that order
+    random: Any  # the generator's state before it was shuffled
+    num_rows: int
 
 
 class DatasetReader:
@@ -45,17 +47,19 @@ class DatasetReader:
         self._rng = np.random.default_rng(seed)
         self._folders = _find_folders(source)
         self.columns = _common_columns(self._folders, list(columns))
+        self._left = SampleBatch()
+        self._pool: _Pool | None = None
         self._shards = [shard for folder in self._folders for shard in dataset.shards(folder)]
         if not self._shards:
             raise DatasetError(f"{_listed(self._folders)}: the dataset has no rows yet")
-        self._begin()
+        self._begin_epoch()
 
-    def _begin(self) -> None:
-        """An epoch, with the generator as it is."""
-        self._left = SampleBatch()
-        self._place = 0  # of the first row that is left, among all that are read
-        self._epoch: _Epoch | None = None
-        self._pools = self._endless()
+    def _begin_epoch(self) -> None:
+        """With the generator as it is."""
+        self._epoch = self._rng.bit_generator.state
+        self._order = self._rng.permutation(len(self._shards))
+        self._next_shard = 0
+        self._has_rows = False
 
     def about(self) -> list[dict[str, Any]]:
         """What each folder's schema says of the rows' source."""
@@ -68,53 +72,58 @@ class DatasetReader:
     def next(self) -> SampleBatch:
         """`batch_size` rows; those left at an epoch's end come with the next one's first."""
         while self._left.count < self.batch_size:
-            pool = next(self._pools)
-            self._left = concat_samples([self._left, pool])
+            self._left = concat_samples([self._left, self._read_pool()])
         batch = self._left.slice(0, self.batch_size)
         self._left = self._left.slice(self.batch_size, self._left.count)
-        self._place += self.batch_size
         return batch
 
     def state_dict(self) -> dict[str, Any]:
         """Where in which epoch it is, for checkpoints: plain values."""
-        if self._epoch is None:
+        if self._pool is None:
             return {}
-        taken = self._place - self._epoch.place
-        return {"random": self._epoch.random, "num_epochs": self.num_epochs, "taken": taken}
+        return {
+            "num_epochs": self.num_epochs,
+            "epoch": self._pool.epoch,
+            "first_shard": self._pool.first_shard,
+            "random": self._pool.random,
+            "taken": self._pool.num_rows - self._left.count,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse: rows that were taken of that epoch are read once more, and passed over. Each
-        life of a run that is resumed would learn from the first rows again otherwise."""
+        """The inverse: each life of a run that is resumed would learn from the first rows again
+        otherwise. One pool is read again and no more: of all that an epoch has taken that may last
+        longer than an actor may take to start."""
         if not state:
             return
-        self._rng.bit_generator.state = state["random"]
         self.num_epochs = int(state["num_epochs"])
-        self._begin()
-        while self._place < state["taken"]:
-            self._left = next(self._pools)
-            passed = min(self._left.count, int(state["taken"]) - self._place)
-            self._left = self._left.slice(passed, self._left.count)
-            self._place += passed
+        self._rng.bit_generator.state = state["epoch"]
+        self._begin_epoch()
+        self._rng.bit_generator.state = state["random"]
+        self._next_shard = int(state["first_shard"])
+        self._has_rows = self._next_shard > 0
+        pool = self._read_pool()
+        self._left = pool.slice(int(state["taken"]), pool.count)
 
-    def _endless(self) -> Iterator[SampleBatch]:
-        while True:
-            place = self._place + self._left.count
-            self._epoch = _Epoch(place, self._rng.bit_generator.state)
-            pool: list[SampleBatch] = []
-            nbytes = num_rows = 0
-            for index in self._rng.permutation(len(self._shards)):
-                rows = dataset.read_shard(self._shards[index], self.columns)
-                pool.append(rows)
-                num_rows += rows.count
-                nbytes += sum(column.nbytes for column in rows.values())
-                if nbytes >= self._pool_bytes:
-                    yield concat_samples(pool).shuffle(self._rng)
-                    pool, nbytes = [], 0
-            if not num_rows:  # or `next` would look for some for ever
+    def _read_pool(self) -> SampleBatch:
+        """The next shards of the epoch, or of another one if none are left."""
+        if self._next_shard >= len(self._order):
+            if not self._has_rows:  # or `next` would look for some for ever
                 raise DatasetError(f"{_listed(self._folders)}: there is no row in its shards")
-            if pool:
-                yield concat_samples(pool).shuffle(self._rng)
             self.num_epochs += 1
+            self._begin_epoch()
+        first, nbytes = self._next_shard, 0
+        pool: list[SampleBatch] = []
+        for index in self._order[first:]:
+            rows = dataset.read_shard(self._shards[index], self.columns)
+            pool.append(rows)
+            nbytes += sum(column.nbytes for column in rows.values())
+            if nbytes >= self._pool_bytes:
+                break
+        joined, random = concat_samples(pool), self._rng.bit_generator.state
+        self._next_shard += len(pool)
+        self._has_rows = self._has_rows or joined.count > 0
+        self._pool = _Pool(self._epoch, first, random, joined.count)
+        return joined.shuffle(self._rng)
 
 
 def _find_folders(source: str | Path | Sequence[str | Path]) -> list[Path]:

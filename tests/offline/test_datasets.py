@@ -118,26 +118,54 @@ def test_rows_left_at_an_epochs_end_come_with_the_next(tmp_path: Path) -> None:
     assert [np.count_nonzero(rows == i) for i in range(5)] == [6] * 5
 
 
-@pytest.mark.parametrize("num_batches", [0, 1, 3, 5, 9])
-def test_a_reader_goes_on_in_the_middle_of_an_epoch(num_batches: int, tmp_path: Path) -> None:
-    """Of 18 rows in three shards, and batches of 5: also where one begins an epoch."""
-    for worker in range(3):
-        writer = DatasetWriter(tmp_path, worker_index=worker)
-        values = [[10 * worker + i] for i in range(7)]
-        writer.write(fragment(values, [[0]] * 6, [0]))
+def write_shards_of_six_rows(folder: Path, count: int) -> None:
+    """In the i-th these are 10 * i and those that follow."""
+    for worker in range(count):
+        writer = DatasetWriter(folder, worker_index=worker)
+        writer.write(fragment([[10 * worker + i] for i in range(7)], [[0]] * 6, [0]))
         writer.flush()
 
+
+@pytest.mark.parametrize("shards_of_a_pool", [1, 2, 3])
+@pytest.mark.parametrize("num_batches", [0, 1, 3, 5, 9])
+def test_a_reader_goes_on_in_the_middle_of_an_epoch(
+    num_batches: int, shards_of_a_pool: int, tmp_path: Path
+) -> None:
+    """Of 18 rows in three shards, and batches of 5: also where one begins an epoch."""
+    write_shards_of_six_rows(tmp_path, 3)
+    pool_bytes = shards_of_a_pool * 6 * 4
+
     def reader() -> DatasetReader:
-        return DatasetReader(tmp_path, columns=[c.OBS], batch_size=5, seed=3, pool_bytes=60)
+        return DatasetReader(tmp_path, columns=[c.OBS], batch_size=5, seed=3, pool_bytes=pool_bytes)
 
     first, second = reader(), reader()
     for _ in range(num_batches):
         first.next()
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     for _ in range(9):
+        assert second.state_dict() == first.state_dict()
         np.testing.assert_array_equal(second.next()[c.OBS], first.next()[c.OBS])
         assert second.num_epochs == first.num_epochs
-        assert second.state_dict() == first.state_dict()
+
+
+def test_a_reader_that_goes_on_does_not_read_again_what_was_taken_as_a_whole(
+    tmp_path: Path,
+) -> None:
+    """Of four pools of two shards, two and a half are taken."""
+    write_shards_of_six_rows(tmp_path, 8)
+
+    def reader() -> DatasetReader:
+        return DatasetReader(tmp_path, columns=[c.OBS], batch_size=6, seed=3, pool_bytes=48)
+
+    first, second = reader(), reader()
+    taken = [first.next()[c.OBS] for _ in range(5)]
+    for number in {int(row) // 10 for row in np.concatenate(taken[:4]).ravel()}:
+        dataset.shards(tmp_path)[number].write_bytes(b"")
+    second.load_state_dict(first.state_dict())
+    for _ in range(3):
+        np.testing.assert_array_equal(second.next()[c.OBS], first.next()[c.OBS])
+    with pytest.raises(DatasetError, match="cut short"):
+        second.next()
 
 
 def test_what_is_no_dataset_or_lacks_a_column_is_refused_by_name(tmp_path: Path) -> None:
