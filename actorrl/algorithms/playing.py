@@ -100,8 +100,8 @@ def evaluate_checkpoint(
     """Play with a checkpoint's policy, in this process alone. `steps`: so many env steps one after
     the other, in the place of `episodes`. `video`: a folder for films of the first episodes, played
     greedily; their paths are in the result, and what there is to notice."""
-    folder = film_folder("--video", video) if video is not None else None
     config, info, policy = loaded(path, env)
+    folder = film_folder("--video", video) if video is not None else None
     if steps is not None:
         result = play_steps(config, info, policy, steps, explore)
     else:

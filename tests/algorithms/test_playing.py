@@ -147,6 +147,14 @@ def test_a_folder_that_films_cannot_go_to_is_named_before_an_episode_is_played(
             actorrl.rollout(algo, video_dir=folder)
 
 
+@needs_film
+def test_a_checkpoint_that_cannot_be_read_leaves_no_folder_for_its_films(tmp_path: Path) -> None:
+    (tmp_path / "half").mkdir()
+    films = tmp_path / "films" / "of" / "it"
+    assert run(["evaluate", str(tmp_path / "half"), "--video", str(films)]) == 2
+    assert not (tmp_path / "films").exists()
+
+
 def test_policies_of_a_checkpoint_act_without_a_run(tmp_path: Path) -> None:
     config = A2CConfig().environment(Dial).rollouts(num_workers=0)
     with config.build(results=tmp_path, name="run") as algo:
