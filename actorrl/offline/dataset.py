@@ -22,6 +22,7 @@ import numpy as np
 
 from actorrl.data.sample_batch import SampleBatch
 from actorrl.errors import ActorRLError
+from actorrl.paths import expanded
 
 FORMAT = 1
 _SCHEMA = "schema.json"
@@ -61,7 +62,7 @@ def columns_of(batch: Mapping[str, np.ndarray]) -> dict[str, Column]:
 
 def why_unwritable(folder: str | os.PathLike[str]) -> str | None:
     """Makes nothing."""
-    path = Path(os.path.abspath(os.path.expanduser(folder)))
+    path = Path(os.path.abspath(expanded(folder)))
     nearest = next(each for each in (path, *path.parents) if each.exists())
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
         return None
@@ -69,8 +70,9 @@ def why_unwritable(folder: str | os.PathLike[str]) -> str | None:
 
 
 def made(folder: str | os.PathLike[str]) -> Path:
-    """The folder, which is there when this returns. Raises DatasetError."""
-    path = Path(os.path.expanduser(folder))
+    """The folder, which is there when this returns. Raises DatasetError: with `paths.made`'s
+    ConfigError a worker would be started again, and find it as it was."""
+    path = expanded(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
