@@ -11,7 +11,7 @@ score. The loss is a mean over the rows.
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from msgspec import Meta
@@ -88,6 +88,12 @@ class BCConfig(ActorCriticConfig):
         if self.num_workers:
             lines.append(f"num_workers: {self.num_workers} is not accepted, BC has none: 0")
         return lines
+
+    def counted(self) -> Self:
+        """There is nobody to count. Null stays: 0 is one process and no other hosts."""
+        copy = super().counted()
+        copy.num_workers = self.num_workers
+        return copy
 
     def reader(self, seed: int) -> DatasetReader:
         assert self.input_ is not None

@@ -88,6 +88,17 @@ def test_a_run_goes_on_with_the_rows_that_come_next(tmp_path: Path) -> None:
     assert again["info"]["learner"]["bc_loss"] == pytest.approx(row["info"]["learner"]["bc_loss"])
 
 
+def test_a_run_can_be_repeated_from_what_its_folder_says(tmp_path: Path) -> None:
+    record(tmp_path / "data")
+    for num_workers in (None, 0):
+        config = BCConfig(env="CartPole-v1", input_=str(tmp_path / "data"))
+        config.rollouts(num_workers=num_workers)
+        with config.build(name=f"run-{num_workers}", results=tmp_path, start=False) as algo:
+            params = RunFolder.open(algo.run_folder).read_params()["config"]
+        again = BCConfig().from_dict(params)
+        assert again.validate() == [] and again.num_workers == num_workers
+
+
 def test_what_was_cloned_plays_where_the_recording_is_not(tmp_path: Path) -> None:
     record(tmp_path / "data")
     config = BCConfig(env="CartPole-v1", input_=str(tmp_path / "data"), seed=3)
