@@ -160,8 +160,13 @@ def about(config: AlgorithmConfig, info: EnvInfo, iteration: int) -> dict[str, A
 
 def read_fitting(path: str | Path, ours: dict[str, Any]) -> State:
     """The state in a checkpoint of the same algorithm and spaces, else CheckpointError."""
-    require(path, read_manifest(path), **{key: ours[key] for key in _MUST_AGREE})
+    check_fits(path, ours)
     return read_checkpoint(path)
+
+
+def check_fits(path: str | Path, ours: dict[str, Any]) -> None:
+    """Raises CheckpointError where a run that says `ours` of itself cannot go on from it."""
+    require(path, read_manifest(path), **{key: ours[key] for key in _MUST_AGREE})
 
 
 def _config_like(path: str | Path, said: dict[str, Any], own: Any) -> AlgorithmConfig:

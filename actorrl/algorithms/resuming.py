@@ -63,6 +63,8 @@ def resume(
         run_directory.clear(dead, _CLEAR_S)
     path = _newest_whole(folder)
     config = restoring.config_of(path, env)
+    if env is not None:  # before anything is written into the run's folder
+        restoring.check_fits(path, restoring.about(config, restoring.checked(config), 0))
     if num_workers is not None:
         config.num_workers = num_workers
         _do_without_partners(config)

@@ -15,12 +15,16 @@ from actorrl.algorithms.a2c import A2CConfig
 from actorrl.algorithms.base import Algorithm
 from actorrl.algorithms.restoring import newest_learner_state
 from actorrl.algorithms.resuming import resume
-from actorrl.errors import ConfigError, RunFailed
+from actorrl.errors import CheckpointError, ConfigError, RunFailed
 from actorrl.experiment import ownership
 from actorrl.experiment.run_folder import RunFolder
 from actorrl.experiment.state_files import write_json
 from actorrl.runtime import strays
 from tests.runtime.clusters import wait_until
+
+
+def files_in(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_resumed_run_keeps_as_many_checkpoints_as_it_was_started_with(tmp_path):
@@ -35,6 +39,18 @@ def test_a_resumed_run_keeps_as_many_checkpoints_as_it_was_started_with(tmp_path
             algo.save()
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
     assert names == ["checkpoint_000003", "checkpoint_000004"]
+
+
+def test_an_environment_of_other_spaces_is_refused_and_leaves_the_run_as_it_was(tmp_path):
+    config = A2CConfig().environment("CartPole-v1").rollouts(num_workers=0, num_envs_per_worker=2)
+    with config.training(train_batch_size=100).build(results=tmp_path, name="run") as algo:
+        algo.train()
+        algo.save()
+    folder = RunFolder.open(tmp_path / "run")
+    before = files_in(folder.path)
+    with pytest.raises(CheckpointError, match="observation_space is"):
+        resume(folder, env="Pendulum-v1")
+    assert files_in(folder.path) == before
 
 
 def test_a_learner_that_recovers_twice_from_one_checkpoint_has_two_epochs(tmp_path):
