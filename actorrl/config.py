@@ -58,15 +58,21 @@ class Config(msgspec.Struct, kw_only=True, dict=True):
         return bool(self.__dict__.get("frozen"))
 
     def __setattr__(self, name: str, value: Any) -> None:
+        """As `config[name] = value`: checked, and by any spelling. Raises ConfigError."""
+        self._refuse_if_frozen(name)
+        self._set({name: value})
+
+    def put(self, name: str, value: Any) -> None:
+        """Set a field to a value that is right, as it is."""
+        self._refuse_if_frozen(name)
+        msgspec.structs.force_setattr(self, name, value)
+
+    def _refuse_if_frozen(self, name: str) -> None:
         if self.is_frozen:
             raise AttributeError(
                 f"{name}: a run was built from this config, and changing it would change nothing;"
                 " `config.copy()` can be changed and built"
             )
-        if name in self.__struct_fields__:
-            super().__setattr__(name, value)
-        else:  # another spelling, or none
-            self._set({name: value})
 
     def _set(self, settings: Mapping[str, Any]) -> Self:
         """Raises ConfigError."""
@@ -137,7 +143,7 @@ def _apply_one(config: Config, key: str, value: Any, written: str) -> list[str]:
         return _neutral(value, config.NEUTRAL[head], written)
     if field is None:
         return [f"{written}: {_unknown(config, head)}"]
-    current = getattr(config, field.name)
+    current = _present(config, field)
     prefix = written[: len(written) - len(rest)] if rest else f"{written}."
     if isinstance(current, Config):
         if rest:
@@ -145,7 +151,7 @@ def _apply_one(config: Config, key: str, value: Any, written: str) -> list[str]:
         if isinstance(value, Mapping):
             return apply(current, value, prefix)
         if type(value) is type(current):
-            setattr(config, field.name, unshared(value))
+            config.put(field.name, unshared(value))
             return []
         return [f"{written}: {shown(value)} is not accepted, expected a mapping of settings"]
     if rest:
@@ -172,8 +178,21 @@ def _convert_and_set(
     except msgspec.ValidationError:
         wanted = accepted(field.type) + did_you_mean(str(value), _choices(field.type))
         return [f"{written}: {shown(value)} is not accepted, expected {wanted}"]
-    setattr(config, field.name, converted)
+    config.put(field.name, converted)
     return []
+
+
+def _present(config: Config, field: msgspec.structs.FieldInfo) -> Any:
+    """What a field holds; where that should be settings and is not (the constructor takes what it
+    is given), its default's."""
+    current = getattr(config, field.name)
+    if isinstance(current, Config) or field.default_factory is msgspec.NODEFAULT:
+        return current
+    fresh = field.default_factory()
+    if isinstance(fresh, Config):
+        config.put(field.name, fresh)
+        return fresh
+    return current
 
 
 def _merged(current: dict[str, Any], path: str, value: Any) -> dict[str, Any]:

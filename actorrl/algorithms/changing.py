@@ -123,13 +123,15 @@ class Changing(Acting):
         """Check all, then go on with these policies."""
         before = self.config, self.info
         config = self.config.copy()
-        config.policies = dict(specs)
+        config.put("policies", dict(specs))
         if mapping is not None:
-            config.policy_mapping_fn = mapping
+            config.put("policy_mapping_fn", mapping)
+        learning = config.policies_to_train
         if to_train is not None:
-            config.policies_to_train = to_train if callable(to_train) else list(to_train)
-        elif not (config.policies_to_train is None or callable(config.policies_to_train)):
-            config.policies_to_train = [n for n in config.policies_to_train if n in specs]
+            learning = to_train if callable(to_train) else list(to_train)
+        elif not (learning is None or callable(learning)):
+            learning = [name for name in learning if name in specs]
+        config.put("policies_to_train", learning)
         self.info = restoring.checked(config)
         config.freeze()
         self.config = config

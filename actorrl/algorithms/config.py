@@ -258,7 +258,7 @@ class AlgorithmConfig(EvaluationSettings):
         given, wrong = import_paths.read("callbacks", self.callbacks_class, "module:Class")
         if wrong:
             return wrong
-        self.callbacks_class = given
+        self.put("callbacks_class", given)
         if given is None:
             return []
         if isinstance(given, type) and issubclass(given, DefaultCallbacks):

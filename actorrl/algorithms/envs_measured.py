@@ -53,7 +53,7 @@ def with_num_envs(config: AlgorithmConfig, info: EnvInfo) -> EnvInfo:
     if config.num_envs_per_worker != "auto":
         return _with_those_that_fit(config, info)
     found = Measured(_rates(config, info))
-    config.num_envs_per_worker = found.chosen
+    config.put("num_envs_per_worker", found.chosen)
     return dataclasses.replace(info, notices=[*info.notices, str(found)])
 
 
@@ -61,7 +61,7 @@ def _with_those_that_fit(config: AlgorithmConfig, info: EnvInfo) -> EnvInfo:
     default, fitting = config.num_envs_per_worker, config.num_envs()
     if fitting == default:
         return info
-    config.num_envs_per_worker = fitting
+    config.put("num_envs_per_worker", fitting)
     notice = (
         f"num_envs_per_worker: {fitting} instead of {default}, so that fragments of"
         f" {config.fragment_length()} rows fill train_batch_size {config.train_batch_size}"

@@ -71,7 +71,7 @@ class EvaluationSettings(HostSettings):
         if not wrong and found is not None and not callable(found):
             wrong = [f"{key}: {shown(found)} is not accepted, expected a function"]
         if not wrong:
-            self.custom_evaluation_function = found
+            self.put(key, found)
         return [*super().read_settings(), *wrong]
 
     def for_evaluation(self) -> Self:
@@ -79,7 +79,7 @@ class EvaluationSettings(HostSettings):
         if not self.evaluation_env_config:
             return self
         config: Any = self.copy()
-        config.env_config = {**config.env_config, **self.evaluation_env_config}
+        config.put("env_config", {**config.env_config, **self.evaluation_env_config})
         return cast(Self, config)
 
     def validate(self) -> list[str]:

@@ -110,7 +110,7 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
         other.__dict__.update(kept)
         for name in self.__struct_fields__:
             # One level: what an environment's settings hold is the user's, as is.
-            setattr(other, name, unshared(getattr(self, name)))
+            other.put(name, unshared(getattr(self, name)))
         if copy_frozen:
             other.freeze()
         return other
@@ -120,7 +120,7 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
         if not isinstance(settings, Mapping):
             return [f"config: {shown(settings)} is not accepted, expected a mapping of settings"]
         settings = {str(key): value for key, value in settings.items()}
-        is_whole = set(self.__struct_fields__) <= settings.keys()  # nobody has said each of them
+        is_whole = set(self.__struct_fields__) <= settings.keys()  # not each of them was said
         found, lines = flattened(settings, self.__struct_fields__)
         for written, key, value in found:
             known = self._field(key)
@@ -133,7 +133,7 @@ class FluentConfig(Config, dict=True, metaclass=_ByAlgorithm):
                 lines += [f"{written}{line.removeprefix(key)}" for line in wrong]
                 if not is_whole:
                     self.__dict__["given"] = (*self.__dict__.get("given", ()), *self._field(key))
-                if key in MEANT and not wrong and not is_whole:
+                if key in MEANT and not wrong and any(map(self.is_given, self._field(key))):
                     self.note(f"{written}: {MEANT[key]}")
                 if key in OLD and not wrong:
                     self.note(f"{written}: is called {self.ALIASES[key]} now")

@@ -95,7 +95,7 @@ class Gradients:
         config = self._config.copy()
         for name, value in _AT_ONCE.items():
             if hasattr(type(config), name):
-                setattr(config, name, value)
+                config.put(name, value)
         setup = Setup(self._info, 0, lambda: None)
         program = planning.program_of(self._algorithm, config, setup)
         update: Update = program.nodes["learner/0"].args[0].make_update("cpu")

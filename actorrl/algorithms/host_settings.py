@@ -105,7 +105,7 @@ class HostSettings(FluentConfig):
         if self.hosts is None or isinstance(self.hosts, ClusterSpec):
             return []
         try:
-            self.hosts = load_cluster(self.hosts)
+            self.put("hosts", load_cluster(self.hosts))
         except ConfigError as error:
             return error.messages
         return []

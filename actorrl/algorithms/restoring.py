@@ -208,11 +208,13 @@ def config_of(
     errors = apply(config, settings)
     if errors:
         raise CheckpointError(f"{path}: its config does not fit: {'; '.join(errors)}")
-    config.env = naming.from_name(name, env)
+    config.put("env", naming.from_name(name, env))
     if policies is not None:
-        config.policies = {name: _spec_of(name, its) for name, its in policies.items()}
+        specs = {name: _spec_of(name, its) for name, its in policies.items()}
+        config.put("policies", specs)
     if mapping is not None:
-        config.policy_mapping_fn = naming.from_name(mapping, policy_mapping_fn, "policy_mapping_fn")
+        key = "policy_mapping_fn"
+        config.put(key, naming.from_name(mapping, policy_mapping_fn, key))
     missing = models.resolve(config.model)
     if missing:
         raise CheckpointError(f"{path}: model.{'; model.'.join(missing)}")

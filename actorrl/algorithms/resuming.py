@@ -66,7 +66,7 @@ def resume(
     if env is not None:  # before anything is written into the run's folder
         restoring.check_fits(path, restoring.about(config, restoring.checked(config), 0))
     if num_workers is not None:
-        config.num_workers = num_workers
+        config.put("num_workers", num_workers)
         _do_without_partners(config)
     params = folder.read_params()
     config.cluster(hosts if hosts is not None else params.get("host_list"))
@@ -96,7 +96,7 @@ def _do_without_partners(config: AlgorithmConfig) -> None:
     """What several learners have learned goes on with one, where all actors share a process."""
     asked = config.num_learners or 1
     if config.num_workers == 0 and asked > 1:
-        config.num_learners = None
+        config.put("num_learners", None)
         config.note(f"num_learners: {asked} in the checkpoint, and num_workers 0 is one process")
 
 
@@ -108,11 +108,11 @@ def _do_without_gpus(config: AlgorithmConfig) -> None:
     for key in ("num_gpus", "num_gpus_per_worker"):
         asked = getattr(config, key)
         if asked:
-            setattr(config, key, 0.0)
+            config.put(key, 0.0)
             config.note(f"{key}: {asked:g} in the checkpoint, and there is none here: on the CPU")
     for key, needs, instead in (("cuda_graphs", True, False), ("storage", "cuda", None)):
         if getattr(config, key, None) == needs:
-            setattr(config, key, instead)
+            config.put(key, instead)
             config.note(f"{key}: needs the GPU that was there before the checkpoint: not now")
 
 

@@ -40,7 +40,7 @@ def resolve(config: ModelConfig) -> list[str]:
         if found is None:
             lines.append(f"{setting}: {_unknown(setting, value)}")
         else:
-            setattr(config, setting, found)
+            config.put(setting, found)
     return lines
 
 

@@ -258,21 +258,46 @@ def test_an_attribute_by_another_spelling_reaches_its_setting_and_what_is_none_i
         config.num_wrokers = 3
     with pytest.raises(ConfigError, match="fcnet_hidens: unknown setting, did you mean 'fcnet_hi"):
         config.model.fcnet_hidens = [8]
+    with pytest.raises(ConfigError, match="gamma: 2 is not accepted"):
+        config.gamma = 2
+    with pytest.raises(ConfigError, match="use_lstm: 'perhaps' is not accepted"):
+        config.model.use_lstm = "perhaps"
 
 
-def test_what_attributes_hold_is_checked_before_a_run(tmp_path: Path) -> None:
-    config = PPOConfig(env="CartPole-v1", num_workers=0, lr="1e-3", train_batch_size="some")
-    config.gamma, config.model.use_lstm = 2, "perhaps"
+def test_a_setting_by_attribute_is_the_same_as_one_by_method() -> None:
+    config, other = DQNConfig(), DQNConfig()
+    config.target_network_update_freq, config.train_batch_size = "500", DQNConfig().train_batch_size
+    config.model = {"fcnet_activation": "tanh"}
+    other.training(target_network_update_freq=500, train_batch_size=DQNConfig().train_batch_size)
+    other.training(model={"fcnet_activation": "tanh"})
+    assert config == other and config.notices == other.notices != []
+    assert config.is_given("train_batch_size")
+    assert config.model.fcnet_hiddens == DQNConfig().model.fcnet_hiddens, "an algorithm's own"
+    with pytest.raises(ConfigError, match=r"model\.fcnet_hidens: unknown setting"):
+        config.model = {"fcnet_hidens": [8]}
+
+
+def test_a_dict_of_all_settings_says_what_differs_from_the_defaults() -> None:
+    settings = DQNConfig().to_dict()
+    assert DQNConfig.from_dict(settings).notices == []
+    config = DQNConfig.from_dict({**settings, "target_network_update_freq": 500})
+    assert "counts learner updates" in config.notices[0]
+
+
+def test_what_a_constructor_takes_is_checked_before_a_run(tmp_path: Path) -> None:
+    config = DQNConfig(env="CartPole-v1", gamma=2, model={"fcnet_hidens": [8]})
     with pytest.raises(ConfigError) as caught:
         config.build(results=tmp_path)
-    assert [line.partition(" is not accepted")[0] for line in caught.value.messages] == [
-        "train_batch_size: 'some'",
-        "gamma: 2",
-        "model.use_lstm: 'perhaps'",
+    assert [line.partition(",")[0] for line in caught.value.messages] == [
+        "gamma: 2 is not accepted",
+        "model.fcnet_hidens: unknown setting",
     ]
-    config.train_batch_size, config.gamma, config.model.use_lstm = 100, 1, False
+    config = DQNConfig(num_workers=0, lr="1e-3", model={"fcnet_activation": "tanh"})
+    config.env = "CartPole-v1"
     with config.build(results=tmp_path) as algo:
-        assert (algo.config.lr, algo.config.is_given("num_sgd_iter")) == (1e-3, False)
+        assert (algo.config.lr, algo.config.is_given("n_step")) == (1e-3, False)
+        wanted = DQNConfig().training(model={"fcnet_activation": "tanh"})
+        assert algo.config.model == wanted.model
 
 
 def test_a_frozen_config_refuses_changes_and_its_copy_does_not() -> None:
