@@ -1,4 +1,5 @@
-"""Ctrl-C and SIGTERM of the command line. Nothing else in actorrl installs signal handlers.
+"""Ctrl-C and SIGTERM of the command line, and the end of who reads what it prints. Nothing else in
+actorrl installs signal handlers.
 
     once           finish: the loop ends, a checkpoint is written, exit 130 (SIGTERM: 143)
     twice          kill every process of the run, and leave
@@ -15,10 +16,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
+from actorrl.cli.failures import print_to_nobody
 from actorrl.errors import EXIT_INTERRUPTED, EXIT_STRAYS, EXIT_TERMINATED
 from actorrl.runtime import strays
 
@@ -28,6 +30,16 @@ KILL_WAIT_S = 5.0
 
 class Interrupted(KeyboardInterrupt):
     """The user wants to end. Not an Exception, so that no `except Exception` swallows it."""
+
+
+@contextlib.contextmanager
+def read_by_somebody() -> Iterator[None]:
+    """Once nobody reads what is printed (`actorrl launch ... | head`), a run ends as by Ctrl-C."""
+    try:
+        yield
+    except BrokenPipeError:
+        print_to_nobody()
+        raise Interrupted from None
 
 
 class Interrupts:

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -78,6 +78,14 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"{name}: unknown command{hint}", ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Nobody may read what is printed, `actorrl list envs | head`; click would exit with 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            failures.print_to_nobody()
+            return EXIT_OK
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands out of the table above, importing none of them."""
         with formatter.section("Commands"):
@@ -133,14 +141,6 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
-    except PermissionError as error:  # another user's run folder, say
-        if error.filename is None:
-            raise
-        click.echo(f"error: {error.filename}: {error.strerror}", err=True)
-        return EXIT_USAGE
-    except BrokenPipeError:  # `actorrl list envs | head`
-        failures.print_to_nobody()
-        return EXIT_OK
     return result if isinstance(result, int) else EXIT_OK
 
 

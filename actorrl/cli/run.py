@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from actorrl.cli.ending import command_line, last_lines
-from actorrl.cli.failures import print_to_nobody
-from actorrl.cli.interrupts import Interrupted, Interrupts
+from actorrl.cli.interrupts import Interrupted, Interrupts, read_by_somebody
 from actorrl.cli.training import Goal, goal_of, train_until
 from actorrl.errors import EXIT_OK, EXIT_STRAYS, ActorRLError
 from actorrl.experiment.checkpoints import newest_whole
@@ -35,16 +34,6 @@ def set_up_logging(verbosity: int) -> None:
     logging.basicConfig(level=level, format=form, handlers=[_ToStderr()])
 
 
-@contextlib.contextmanager
-def _read_by_somebody() -> Iterator[None]:
-    """Once nobody reads what is printed (`actorrl launch ... | head`), a run ends as by Ctrl-C."""
-    try:
-        yield
-    except BrokenPipeError:
-        print_to_nobody()
-        raise Interrupted from None
-
-
 class _Watched:
     """Display that keeps the newest row for the last lines."""
 
@@ -54,12 +43,10 @@ class _Watched:
 
     def update(self, result: Mapping[str, Any], bottleneck: str = "") -> None:
         self.last_row = result
-        with _read_by_somebody():
-            self._progress.update(result, bottleneck)
+        self._progress.update(result, bottleneck)
 
     def note(self, text: str) -> None:
-        with _read_by_somebody():
-            self._progress.note(text)
+        self._progress.note(text)
 
 
 def run_to_the_end(
@@ -75,7 +62,7 @@ def run_to_the_end(
     interrupts.run_id = algo.run_id
     goal = goal_of(stop, algo.info.reward_threshold)
     try:
-        with _read_by_somebody():
+        with read_by_somebody():
             _say_start(algo, goal, folder)
         progress = Progress(
             algo.name, algo.env_name, folder.name, goal.stop, quiet=quiet, hosts=algo.cluster.hosts
@@ -95,7 +82,7 @@ def run_to_the_end(
     try:
         left = algo.stop()
     finally:  # also where an actor could not write its last rows
-        with contextlib.suppress(Interrupted), _read_by_somebody():
+        with contextlib.suppress(Interrupted), read_by_somebody():
             click.echo("\n".join(lines))
     if left:
         click.echo(f"error: {_could_not_end(left)}", err=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from actorrl.cli.interrupts import Interrupted, Interrupts
+from actorrl.cli.interrupts import Interrupted, Interrupts, read_by_somebody
 from actorrl.experiment.stop import StopCriteria, lookup
 
 CONFIRM_EPISODES = 20
@@ -77,9 +77,10 @@ def train_until(
     reason = None
     try:
         while reason is None:
-            row = interrupts.call(partial(algo.train, stay=True))
-            display.update(row, algo.bottleneck())
-            reason = ended(row)
+            with read_by_somebody():  # the user's callbacks may print as well
+                row = interrupts.call(partial(algo.train, stay=True))
+                display.update(row, algo.bottleneck())
+                reason = ended(row)
             if reason is None and checkpoint_freq and _iteration(row) % checkpoint_freq == 0:
                 algo.save()
     except Interrupted:

@@ -72,7 +72,10 @@ class Progress:
         if self._interactive and not self._quiet:
             console = Console(file=self._stream)
             self._live = Live(
-                console=console, get_renderable=self._table, refresh_per_second=REFRESH_PER_S
+                console=console,
+                get_renderable=self._table,
+                refresh_per_second=REFRESH_PER_S,
+                redirect_stderr=_is_terminal(sys.stderr),  # a file gets what is meant for it
             )
             self._live.start()
         return self

@@ -14,6 +14,7 @@ videos/  logs/  logs/<role>-<index>.log
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import time
@@ -103,7 +104,13 @@ class RunFolder:
         base = expanded(results_dir) if results_dir else default_results_dir()
         text = os.fspath(path_or_name)
         for candidate in (expanded(text), base / text):
-            if _is_run(candidate):
+            try:
+                is_run = _is_run(candidate)
+            except PermissionError as error:
+                raise RunFolderError(
+                    f"{candidate}: you may not look into it ({error.strerror}); whose run it is may"
+                ) from None
+            if is_run:
                 return cls(candidate.resolve())
         meant = did_you_mean(text, list_runs(base))
         raise RunFolderError(
@@ -225,14 +232,17 @@ class RunFolder:
 def list_runs(results_dir: str | os.PathLike[str] | None = None) -> list[str]:
     """Names of the runs in `results_dir`, oldest first."""
     base = expanded(results_dir) if results_dir else default_results_dir()
-    try:
-        runs = [path for path in base.iterdir() if _is_run(path)]
-    except OSError:
-        return []
+    runs = []
+    with contextlib.suppress(OSError):
+        for path in base.iterdir():
+            with contextlib.suppress(PermissionError):  # another user's
+                if _is_run(path):
+                    runs.append(path)
     return [path.name for path in sorted(runs, key=lambda path: path.stat().st_mtime)]
 
 
 def _is_run(path: Path) -> bool:
+    """Raises PermissionError where nobody but its owner may look into it."""
     return (path / "checkpoints").is_dir() and (path / "logs").is_dir()
 
 

@@ -113,9 +113,24 @@ def test_mistakes_leave_no_run_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_that_nobody_reads_any_more_ends_with_a_checkpoint(tmp_path: Path) -> None:
+PRINTS = """
+from actorrl import DefaultCallbacks
+
+class Prints(DefaultCallbacks):
+    def on_train_result(self, *, algorithm, result, **kwargs):
+        print(result["training_iteration"], flush=True)
+"""
+
+
+@pytest.mark.parametrize("who_prints", ["actorrl", "a callback"])
+def test_a_run_that_nobody_reads_any_more_ends_with_a_checkpoint(
+    tmp_path: Path, who_prints: str
+) -> None:
     """`actorrl launch ... | head -n 3`: it begins to train, and then has something to say."""
     words = ["launch", *A2C, "--stop", "timesteps_total=1e9", "--name", "one"]
+    if who_prints == "a callback":
+        (tmp_path / "prints.py").write_text(PRINTS)
+        words += ["--set", "callbacks=prints:Prints", "--quiet"]
     environment = {
         **os.environ,
         "HOME": str(tmp_path),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -35,6 +36,16 @@ def imported_by(words: list[str]) -> list[object]:
 
 def test_help_imports_none_of_torch_gymnasium_and_zmq() -> None:
     assert imported_by(["--help"]) == [0, []]
+
+
+def test_what_nobody_reads_any_more_is_no_failure() -> None:
+    """`actorrl list envs | head`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "actorrl", "list", "algos"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The live table and the plain lines, with a clock that is moved by hand."""
 
 import io
+import os
+import sys
 
 import pytest
 
@@ -35,8 +37,8 @@ class Clock:
         return self.now
 
 
-def make(criteria=None, **options):
-    clock, stream = Clock(), io.StringIO()
+def make(criteria=None, stream=None, **options):
+    clock, stream = Clock(), stream or io.StringIO()
     name = "APEX_ALE_Pong-v5_2025-01-02_12-33-01"
     stop = StopCriteria(criteria or {})
     progress = Progress("APEX", "ALE/Pong-v5", name, stop, stream=stream, clock=clock, **options)
@@ -155,6 +157,19 @@ def test_on_a_terminal_the_last_row_stays_on_the_screen_and_notes_are_above(monk
     text = stream.getvalue()
     assert "[b]rollout/3[/b] restarted" in text
     assert text.index("restarted") < text.rindex("9,876,543")
+
+
+def test_a_live_table_leaves_errors_alone_that_go_elsewhere(monkeypatch, capfd):
+    """`actorrl launch ... 2>errors.log` on a terminal."""
+    monkeypatch.setenv("TERM", "xterm")
+    screen, its_end = os.openpty()
+    with open(its_end, "w") as stream:
+        progress, _, _ = make(interactive=None, stream=stream)
+        with progress:
+            print("a warning", file=sys.stderr)
+    assert capfd.readouterr().err == "a warning\n"
+    assert b"a warning" not in os.read(screen, 1 << 16)
+    os.close(screen)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 
 import psutil
@@ -122,6 +123,22 @@ def test_an_unknown_run_is_answered_with_the_nearest_name(run):
     with pytest.raises(RunFolderError, match="did you mean 'APEX_CartPole'"):
         RunFolder.open("APEX_CartPol", run.path.parent)
     assert set(list_runs(run.path.parent)) == {"run", "APEX_CartPole"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_runs_of_another_user_are_not_listed_and_not_opened():
+    with tempfile.TemporaryDirectory() as base:
+        os.chmod(base, 0o755)
+        foreign, own = (RunFolder.create(base, name).path for name in ("foreign", "own"))
+        os.chown(own, 65534, 65534)
+        os.seteuid(65534)
+        try:
+            assert list_runs(base) == ["own"]
+            with pytest.raises(RunFolderError, match="you may not look into it"):
+                RunFolder.open("foreign", base)
+        finally:
+            os.seteuid(0)
+        assert set(list_runs(base)) == {foreign.name, "own"}
 
 
 def test_a_folder_that_is_no_run_is_not_opened(tmp_path):
