@@ -37,9 +37,11 @@ from actorrl.wire.offences import Offences
 
 BEAT_S = 1.0
 _GAP_S = 5.0  # between two looks: it was us who stood still
-# of what is said again anyway, or only looked at; the rest are a few words in an actor's life
-_MAY_BE_LOST = (ActorEvent, Health, LogLines, Stack, Traffic)
+# what is said again anyway, or only looked at; not events, which are said once and counted, nor the
+# few words of an actor's life
+_MAY_BE_LOST = (Health, LogLines, Stack, Traffic)
 _MAX_WAITING = 1 << 16
+_MAX_BEFORE_EVENTS = _MAX_WAITING // 2  # an actor may tell of any number; its end has room still
 
 
 class Lease:
@@ -107,7 +109,8 @@ class DriverLine:
         dropped meanwhile, and counted."""
         if self._say_waiting() and self._is_sent(message):
             return
-        if isinstance(message, _MAY_BE_LOST) or len(self._waiting) >= _MAX_WAITING:
+        limit = _MAX_BEFORE_EVENTS if isinstance(message, ActorEvent) else _MAX_WAITING
+        if isinstance(message, _MAY_BE_LOST) or len(self._waiting) >= limit:
             self._drops["word to the driver"] += 1
         else:
             self._waiting.append(message)
