@@ -4,10 +4,10 @@ a count of those that were left out. The file on the host has all of it.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 from actorrl.runtime.running import Running
 
@@ -34,14 +34,29 @@ class LogForwarder:
             yield from self.rest(running)
 
     def end(self, running: Running) -> Iterator[tuple[str, str, int]]:
-        """The same for one that has ended, at once, with a last line that has no end."""
-        yield from self.rest(running, is_over=True)
+        """The same for one that has ended, at once, with a last line that has no end. Of too many
+        lines the last are shown, which may say why it has ended; how many were before them comes
+        first."""
         start = self._positions.pop((running.name, running.incarnation), running.log_start)
-        if left_out := _num_lines(running.log_file, start):
+        try:
+            with open(running.log_file, "rb") as file:
+                end = file.seek(0, os.SEEK_END)
+                if start > end:  # see `rest`
+                    start = 0
+                tail = max(start, end - _MAX_READ)
+                left_out = _num_ends_of_lines(file, start, tail)
+                lines = file.read(_MAX_READ).splitlines()
+        except OSError:
+            return
+        shown = shortened(lines[: -LINES_PER_LOOK - 1 : -1])[::-1]
+        left_out += len(lines) - len(shown)
+        if left_out:
             yield running.name, "", left_out
+        if shown:
+            yield running.name, "\n".join(shown), 0
 
-    def rest(self, running: Running, is_over: bool = False) -> Iterator[tuple[str, str, int]]:
-        """The same for one actor, at once; of one that `is_over` also what is no whole line."""
+    def rest(self, running: Running) -> Iterator[tuple[str, str, int]]:
+        """The same for one actor, at once."""
         key = (running.name, running.incarnation)
         start = self._positions.get(key, running.log_start)
         try:
@@ -54,8 +69,7 @@ class LogForwarder:
             return
         # a line that never ends, such as a progress bar's, must not hold up what follows
         is_endless = len(content) == _MAX_READ and b"\n" not in content
-        is_last = is_over and len(content) < _MAX_READ
-        whole = content if is_endless or is_last else content[: content.rfind(b"\n") + 1]
+        whole = content if is_endless else content[: content.rfind(b"\n") + 1]
         if not whole:
             return
         self._positions[key] = start + len(whole)
@@ -64,14 +78,13 @@ class LogForwarder:
         yield running.name, "\n".join(shown), len(lines) - len(shown)
 
 
-def _num_lines(path: str, start: int) -> int:
-    """Of a log from there on."""
-    count, part = 0, b""
-    with contextlib.suppress(OSError), open(path, "rb") as file:
-        file.seek(start)
-        while more := file.read(_MAX_READ):
-            count, part = count + more.count(b"\n"), more
-    return count + (part[-1:] not in (b"", b"\n"))
+def _num_ends_of_lines(file: BinaryIO, start: int, end: int) -> int:
+    """Between two positions; the file is at the second one then."""
+    file.seek(start)
+    count = 0
+    while more := file.read(min(_MAX_READ, end - file.tell())):
+        count += more.count(b"\n")
+    return count
 
 
 def shortened(lines: list[bytes]) -> list[str]:

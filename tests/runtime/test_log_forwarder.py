@@ -78,13 +78,24 @@ def test_of_an_actor_that_has_ended_nothing_is_left_untold(tmp_path):
     assert [(text, left_out) for _, text, left_out in told] == [("one", 0), ("its last wor", 0)]
 
 
-def test_what_an_actor_has_written_beyond_a_look_at_its_end_is_counted(tmp_path):
+def test_of_too_many_lines_at_an_actors_end_the_last_are_told_and_those_before_counted(tmp_path):
+    log = tmp_path / "log"
+    actor = Running("worker/0", 1, str(log), 0, 60.0, 0)
+    for count in (LINES_PER_LOOK + 7, 100_000):
+        forwarder = LogForwarder()
+        lines = [*(f"{index:30}" for index in range(count)), "MemoryError: the cause"]
+        log.write_text("\n".join(lines))
+        (_, nothing, left_out), (_, text, no_more) = list(forwarder.end(actor))
+        assert text.splitlines() == lines[-LINES_PER_LOOK:]
+        assert (nothing, left_out, no_more) == ("", len(lines) - LINES_PER_LOOK, 0)
+        assert list(forwarder.end(actor)) == list(LogForwarder().end(actor)), "nothing is kept"
+
+
+def test_of_long_lines_at_an_actors_end_the_last_are_told_too(tmp_path):
     log, forwarder = tmp_path / "log", LogForwarder()
     actor = Running("worker/0", 1, str(log), 0, 60.0, 0)
-    lines = [f"{index:30}" for index in range(100_000)]
-    log.write_text("\n".join(lines))
-    told = list(forwarder.end(actor))
-    shown = [line for _, text, _ in told for line in text.splitlines()]
-    assert shown == lines[:LINES_PER_LOOK]
-    assert sum(left_out for _, _, left_out in told) == len(lines) - LINES_PER_LOOK
-    assert list(forwarder.end(actor)) == list(LogForwarder().end(actor)), "nothing is kept of it"
+    log.write_text("".join(f"{'x' * 2000}\n" for _ in range(90)) + "MemoryError: the cause\n")
+    (_, _, left_out), (_, text, _) = list(forwarder.end(actor))
+    shown = text.splitlines()
+    assert shown[-1] == "MemoryError: the cause" and len(shown) + left_out == 91
+    assert 1 < len(shown) < 91
