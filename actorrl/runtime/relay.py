@@ -30,6 +30,8 @@ from actorrl.wire.shared_memory import MemoryClient
 _WAITING_MS = 5  # how often a block is looked at while somebody waits for its next version
 _IDLE_MS = 500
 _ASK_AGAIN_S = 10.0  # an answer may have been lost
+_RETRY_S = 1.0
+_MAX_REFUSED = 6  # versions one after the other that could not be put into a block, of each link
 _MAX_WAITING = 4096
 _NOTHING = Stamp(0, 0)
 
@@ -58,6 +60,7 @@ class Relay(threading.Thread):
         self._have: dict[str, Stamp] = {}  # of whom is asked now
         self._mirrored: dict[str, Stamp] = {}  # the last that this thread has published
         self._asked: dict[str, float] = {}
+        self._refused: collections.Counter[str] = collections.Counter()  # by link
         self._waiting: dict[tuple[str, str], Message] = {}  # by who asks and link
         self._ended = False
         self.metrics = self._door.metrics  # any thread
@@ -91,7 +94,7 @@ class Relay(threading.Thread):
             self._turn()
         except (WireError, MemoryError):  # the memory server is busy ending, or full
             traceback.print_exc()
-            time.sleep(1.0)
+            time.sleep(_RETRY_S)
 
     def _turn(self) -> None:
         self._adopt_plans()
@@ -152,7 +155,15 @@ class Relay(threading.Thread):
             return
         if link not in self._writers:
             self._writers[link] = BlockWriter(self._memory, f"state/{link}")
-        self._writers[link].publish(stamp.version, message.arrays, stamp.epoch)
+        try:
+            self._writers[link].publish(stamp.version, message.arrays, stamp.epoch)
+        except (WireError, MemoryError) as error:
+            self._refused[link] += 1
+            if self._refused[link] < _MAX_REFUSED:
+                raise
+            # whoever reads it here would wait for ever
+            raise RuntimeError(f"state {link!r} cannot be shared on this host: {error}") from error
+        del self._refused[link]
         self._have[link] = self._mirrored[link] = stamp
         self._asked.pop(link, None)
 

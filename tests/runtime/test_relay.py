@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from actorrl import failpoints
+from actorrl.runtime import relay
 from actorrl.runtime.relay import Relay, relay_name
 from actorrl.wire.blocks import BlockReader, BlockWriter, Stamp
 from actorrl.wire.control_messages import AgentConfig, RelayPlan
@@ -109,3 +110,37 @@ def test_a_relay_that_fails_says_so(monkeypatch, capfd):
         wait_until(lambda: two.relay.has_failed, PATIENCE_S)
         assert two.reader.version == 1 and not one.relay.has_failed
     assert "weights.mid_publish" in capfd.readouterr().err
+
+
+def test_a_relay_that_gets_no_block_for_what_it_mirrors_fails_after_some_attempts(
+    monkeypatch, capfd
+):
+    monkeypatch.setattr(relay, "_ASK_AGAIN_S", 0.05)
+    monkeypatch.setattr(relay, "_RETRY_S", 0.01)
+    with pair() as (one, two):
+        two.writer.publish(1, {"w": np.zeros(7, np.float32)})  # so that ours do not fit
+        one.writer.publish(2, arrays(2))
+        wait_until(lambda: two.relay.has_failed, PATIENCE_S)
+        assert two.relay._refused["weights"] == relay._MAX_REFUSED > 1
+        assert not one.relay.has_failed
+    assert "state 'weights' cannot be shared on this host: " in capfd.readouterr().err
+
+
+def test_what_a_relay_could_mirror_in_the_end_counts_no_attempt_before(monkeypatch, capfd):
+    monkeypatch.setattr(relay, "_ASK_AGAIN_S", 0.05)
+    monkeypatch.setattr(relay, "_RETRY_S", 0.01)
+    refused = iter([MemoryError("full")] * (relay._MAX_REFUSED - 1))
+    keep = MemoryClient.keep
+
+    def full_at_first(client, name, nbytes):
+        if client is two.relay._memory and (error := next(refused, None)):
+            raise error
+        return keep(client, name, nbytes)
+
+    with pair() as (one, two):
+        monkeypatch.setattr(MemoryClient, "keep", full_at_first)
+        one.writer.publish(1, arrays(1))
+        wait_until(lambda: two.reader.version == 1, PATIENCE_S)
+        wait_until(lambda: not two.relay._refused, PATIENCE_S)
+        assert not two.relay.has_failed
+    assert "MemoryError: full" in capfd.readouterr().err
