@@ -2,8 +2,11 @@
 
 One version of the weights is pinned for a whole rollout and its gradient, and schedules stand where
 the server's count of env steps stood when it published that version. One gradient is in flight: its
-credit comes back when the server has applied it and published the weights, so the next rollout
-starts from weights that contain it.
+credit comes back when the server has applied it and published the weights. On the server's host the
+next rollout therefore starts from weights that contain it. To other hosts the credit is quicker
+than the weights, which come by way of the agents: there a rollout begins without the worker's own
+last gradient as a rule. It does not wait for it, and the server counts the lag as all other
+(`policy_lag_mean`, `policy_lag_max`).
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@
         '---------- weights -------'
 
 gradients stream, 1 in flight per worker. Full: the worker waits; the credit comes back when its
-          gradient is applied and the weights are published, so it goes on from those.
+          gradient is applied and the weights are published, so it goes on from those; on another
+          host from somewhat older ones, which its agent has brought by then.
 weights   state. Never full: the newest version.
 metrics   report to the driver. Full: dropped and counted.
 """
