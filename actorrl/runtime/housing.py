@@ -117,6 +117,10 @@ class Housing:
     def is_lifeline(self, source: Any) -> bool:
         return source in self._lifelines
 
+    def watches(self, host: str) -> bool:
+        """Whether its lifeline is still to be read."""
+        return host in self._lifelines.values()
+
     def on_lifeline(self, fd: int, hear: Callable[[], None]) -> None:
         """An agent, or the connection to it, has ended; `hear` takes its last words."""
         host = self._lifelines.pop(fd)

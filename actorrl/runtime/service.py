@@ -49,6 +49,7 @@ _TICK_MS = 50
 _STOP_MARGIN_S = 8.0
 _LEAVE_S = 3.0
 _LAST_WORDS_S = 1.0
+_LAST_WORD_MS = 20  # for one that is still in the kernel
 _DESCRIPTORS_PER_ACTOR = 4
 _DESCRIPTORS_BESIDE = 512
 _HAS_MORE = "what it keeps itself counts; the host list's `resources` of `local` give it more"
@@ -250,10 +251,13 @@ class Service(threading.Thread):
         return heard
 
     def _take_last_words(self) -> None:
-        """All that an agent has said before its end; not for ever, since others go on talking."""
+        """All that an agent has said before its end, which may be seen before its words arrive; not
+        for ever, since others go on talking."""
+        board = self.fleet.board
+        assert board is not None
         deadline = time.monotonic() + _LAST_WORDS_S
-        while self._take_from_agents() and time.monotonic() < deadline:
-            pass
+        while board.wait(_LAST_WORD_MS) and time.monotonic() < deadline:
+            self._take_from_agents()
 
     def _look(self) -> None:
         """What time brings."""
@@ -277,11 +281,13 @@ class Service(threading.Thread):
                 agent.over = True
 
     def _agents_up(self) -> list[AgentState]:
-        """The agents whose end a stop waits for."""
+        """The agents whose end a stop waits for: their last words may be on the way when they have
+        ended."""
         return [
             agent
-            for agent in self.fleet.agents.values()
-            if agent.process is not None and agent.process.poll() is None
+            for name, agent in self.fleet.agents.items()
+            if agent.process is not None
+            and (agent.process.poll() is None or self._housing.watches(name))
         ]
 
     def _on_agent(self, host: str, message: Control) -> None:

@@ -90,6 +90,10 @@ class Switchboard:
             return False
         return True
 
+    def wait(self, timeout_ms: int) -> bool:
+        """Whether an agent has said something that `heard` has not yielded, or does meanwhile."""
+        return bool(zmq.select(self._control, [], [], timeout_ms / 1000)[0])
+
     def heard(self) -> Iterator[tuple[str, Control]]:
         """Host and word, of what waits; the rest next time."""
         for socket in self._control:
