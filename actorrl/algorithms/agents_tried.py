@@ -21,7 +21,7 @@ from actorrl.envs.failure import Phase
 from actorrl.envs.multi_agent import Tick, space_of
 from actorrl.envs.numbers import check_bounds
 from actorrl.envs.preprocessors import ACTION_MASK, preprocessor_for, problem_with
-from actorrl.envs.registry import EnvContext, resolve
+from actorrl.envs.registry import EnvContext, OfSpec, resolve
 from actorrl.errors import ConfigError, EnvironmentFailure
 from actorrl.rollouts.policy_mapping import EpisodeInfo, with_accepted_arguments
 
@@ -41,7 +41,7 @@ def check(config: AlgorithmConfig) -> EnvInfo:
     if not type(config).several_policies:
         raise ConfigError(refusal(config))
     found = resolve(config.env)
-    if isinstance(found.env, str):
+    if isinstance(found.env, str | OfSpec):
         raise ConfigError(
             f"env: '{found.name}' has one agent; policies need a MultiAgentEnv, for instance"
             " make_multi_agent('CartPole-v1')"

@@ -16,7 +16,7 @@ from typing import Any
 
 from actorrl.envs.failure import Phase, failure
 from actorrl.envs.multi_agent import MultiAgentEnv, MultiAgentVector, Tick, tick_of
-from actorrl.envs.registry import EnvContext, EnvLike, make_env
+from actorrl.envs.registry import EnvContext, EnvLike, OfSpec, make_env
 from actorrl.errors import EnvironmentFailure
 
 ByEnv = Mapping[int, Mapping[Any, Any]]
@@ -180,7 +180,7 @@ def make_agents_vector(
 def has_agents(env: EnvLike, env_config: Mapping[str, Any]) -> bool:
     """Whether observations come by agent. A class says so itself; what a function makes is made."""
     kinds = (MultiAgentEnv, BaseEnv)
-    if isinstance(env, str):
+    if isinstance(env, str | OfSpec):
         return False
     if isinstance(env, type):
         return issubclass(env, kinds)

@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import load_env_creator
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from actorrl.envs.failure import failure
@@ -64,14 +64,14 @@ class NativeVector:
 
 
 def make_native(
-    env_id: str, contexts: Sequence[EnvContext], *, seed: int | None = None
+    spec: EnvSpec, contexts: Sequence[EnvContext], *, seed: int | None = None
 ) -> NativeVector | None:
     """None where its vectoriser does otherwise than we step: it resets in another mode, or its
     observations and actions are no arrays."""
     worker = contexts[0].worker_index
     try:
         env = gym.make_vec(
-            env_id,
+            spec,
             num_envs=len(contexts),
             # Never left to Gymnasium: its choice differs from environment to environment.
             vectorization_mode="vector_entry_point",
@@ -88,9 +88,8 @@ def make_native(
     return None
 
 
-def native_entry_point(env_id: str, env_config: Mapping[str, Any]) -> bool:
+def native_entry_point(spec: EnvSpec, env_config: Mapping[str, Any]) -> bool:
     """Has the environment a vectoriser that takes these settings?"""
-    spec = gym.spec(env_id)
     entry_point = spec.vector_entry_point
     if entry_point is None or spec.additional_wrappers or spec.namespace is not None:
         return False

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
 
 from actorrl import import_paths
 from actorrl.config import did_you_mean
@@ -41,6 +42,24 @@ class EnvContext(dict[str, Any]):
         self.remote = remote
         self.num_workers = num_workers
         self.render_mode = render_mode  # what the environment is to be rendered for, if at all
+
+
+class OfSpec:
+    """An id that some package or script has registered, as a value: workers know it not."""
+
+    def __init__(self, spec: EnvSpec, module: str = "") -> None:
+        """`module` is the one that registers it, where that is known."""
+        self._spec = spec
+        self._module = module
+
+    @property
+    def spec(self) -> EnvSpec:
+        if self._module:  # the environment may make another of its ids
+            importlib.import_module(self._module)
+        return self._spec
+
+    def __call__(self, **env_config: Any) -> gym.Env:
+        return gym.make(self.spec, disable_env_checker=True, **env_config)
 
 
 class Resolved(NamedTuple):
@@ -76,9 +95,12 @@ def resolve(env: EnvLike) -> Resolved:
     if creator is not None:
         return Resolved(creator, env, None)
     module_name, colon, name = env.partition(":")
-    if colon and _VERSIONED.search(name):
+    if colon and is_versioned(name):
         _import(module_name)  # Gymnasium's "module:Env-v0": the module registers the id
-        return resolve(name)
+        found = resolve(name)
+        if not isinstance(found.env, OfSpec):
+            return found
+        return found._replace(env=OfSpec(found.env.spec, module_name))
     if colon or _DOTTED.fullmatch(env):
         return Resolved(_import_path(env), env, None)
     env_id, notice = successor(env)
@@ -88,7 +110,13 @@ def resolve(env: EnvLike) -> Resolved:
             " package.module:Class"
         )
         raise ConfigError(f"env: unknown environment '{env}'{hint}")
-    return Resolved(env_id, env_id, notice)
+    is_everywhere = env_id in _OWN or env_id.startswith(tuple(_PLUGINS))
+    return Resolved(env_id if is_everywhere else OfSpec(gym.spec(env_id)), env_id, notice)
+
+
+def is_versioned(env_id: str) -> bool:
+    """Has a text the form of Gymnasium's ids, as `Name-v0` or `module:Name-v0`?"""
+    return _VERSIONED.search(env_id) is not None
 
 
 def successor(env_id: str) -> tuple[str, str | None]:
@@ -174,6 +202,9 @@ def _takes_context(creator: Creator) -> bool:
 
 _CONTEXT_NAMES = frozenset({"config", "cfg", "env_config", "context", "env_context", "ctx"})
 _PLUGINS = {"ALE/": ("ale_py", "atari")}
+# Ids that every process knows. Read, since who was imported before us may have registered more; one
+# that is not found here travels as a value, which does no harm.
+_OWN = frozenset(re.findall(r'id="([^"]+)"', inspect.getsource(gym.envs)))
 _VERSIONED = re.compile(r"-v\d+$")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _ATARI = re.compile(r"(?P<game>[A-Z]\w*?)(?P<kind>NoFrameskip|Deterministic)?-v[0-5]")

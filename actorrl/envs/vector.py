@@ -14,7 +14,14 @@ from typing import Any, Literal, NamedTuple, Protocol
 import gymnasium as gym
 import numpy as np
 
-from actorrl.envs.registry import EnvContext, EnvLike, import_plugin, make_env, registered
+from actorrl.envs.registry import (
+    EnvContext,
+    EnvLike,
+    OfSpec,
+    import_plugin,
+    make_env,
+    registered,
+)
 
 Autoreset = Literal["next_step", "same_step"]
 
@@ -104,10 +111,11 @@ def make_vector(
             return make_atari_python(
                 env, contexts, seed=seed, autoreset=mode, recreate_failed=recreate_failed
             )
-        if native and autoreset != "same_step" and native_entry_point(env, env_config):
-            vector = make_native(env, contexts, seed=seed)
-            if vector is not None:
-                return vector
+    spec = env.spec if isinstance(env, OfSpec) else gym.spec(str(env)) if is_id else None
+    if native and autoreset != "same_step" and spec and native_entry_point(spec, env_config):
+        vector = make_native(spec, contexts, seed=seed)
+        if vector is not None:
+            return vector
     return PythonVector(
         lambda context: make_env(env, context),
         contexts,

@@ -5,7 +5,7 @@
        ^                            |
        '---------- search ----------'   (mean and deviation of weights, the newest version)
 
-Of every 50 tries the best ten say, by mean and deviation, what is tried next. No player waits.
+Of every 50 tries the best 15 say, by mean and deviation, what is tried next. No player waits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from actorrl import Actor, Cluster, Program, State, Stream, remote
 
-TRIES, BEST, NOISE = 50, 10, 0.1
+TRIES, BEST, NOISE = 50, 15, 0.5
 
 
 class Player(Actor):

@@ -146,6 +146,23 @@ def test_a_run_that_nobody_reads_any_more_ends_with_a_checkpoint(
     assert list((tmp_path / "actorrl_results" / "one" / "checkpoints").iterdir())
 
 
+REGISTERS = """
+import gymnasium as gym
+gym.register("OfAPackage-v0", entry_point="gymnasium.envs.classic_control.cartpole:CartPoleEnv",
+             max_episode_steps=20)
+"""
+
+
+def test_an_environment_of_a_package_that_registers_it_trains_and_is_played(tmp_path: Path) -> None:
+    (tmp_path / "registers.py").write_text(REGISTERS)
+    words = ["--algo", "A2C", "--env", "registers:OfAPackage-v0", "--workers", "1", "--name", "one"]
+    done = actorrl("launch", *words, "--stop", "training_iteration=1", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = actorrl("evaluate", "one", "--episodes", "2", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 0 < json.loads(done.stdout)["episode_reward_mean"] <= 20
+
+
 TALKATIVE = """
 import gymnasium as gym
 import numpy as np

@@ -1,3 +1,6 @@
+import pickle
+import sys
+
 import gymnasium as gym
 import pytest
 
@@ -141,5 +144,10 @@ def test_an_id_with_a_module_before_it_imports_the_module(tmp_path, monkeypatch)
         "gymnasium.register('OfAModule-v0', entry_point='actorrl.testing.probe_envs:Chain')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert resolve("registers_one:OfAModule-v0").env == "OfAModule-v0"
+    found = resolve("registers_one:OfAModule-v0")
+    del gym.registry["OfAModule-v0"]  # as in a worker, which has not imported the module
+    del sys.modules["registers_one"]
+    made = make_env(pickle.loads(pickle.dumps(found.env)), EnvContext({"n": 3}))
+    assert made.unwrapped.n == 3 and found.name == "OfAModule-v0"
+    assert "OfAModule-v0" in gym.registry, "it may make others of its ids"
     del gym.registry["OfAModule-v0"]
