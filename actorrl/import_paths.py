@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import traceback
 from typing import Any
@@ -23,6 +24,11 @@ def found(module_name: str, qualname: str) -> Any:
     for part in qualname.split("."):
         thing = getattr(thing, part, None)
     return thing
+
+
+def is_versioned(name: str) -> bool:
+    """Has a text the form of Gymnasium's ids, `Name-v0` or `module:Name-v0`, which is no path?"""
+    return re.search(r"-v\d+$", name) is not None
 
 
 def imported(path: str) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from actorrl import import_paths
-from actorrl.envs.registry import is_versioned
 from actorrl.errors import CheckpointError
 
 _WHAT = {"env": "the environment", "policy_mapping_fn": "the function"}
@@ -32,7 +31,7 @@ def from_name(name: str, given: Any = None, key: str = "env") -> Any:
     if given is not None:
         return given
     module_name, colon, qualname = name.partition(":")
-    if not colon or is_versioned(name):
+    if not colon or import_paths.is_versioned(name):
         return name
     found = import_paths.found(module_name, qualname)
     if found is None:

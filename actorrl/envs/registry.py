@@ -95,7 +95,7 @@ def resolve(env: EnvLike) -> Resolved:
     if creator is not None:
         return Resolved(creator, env, None)
     module_name, colon, name = env.partition(":")
-    if colon and is_versioned(name):
+    if colon and import_paths.is_versioned(name):
         _import(module_name)  # Gymnasium's "module:Env-v0": the module registers the id
         found = resolve(name)
         if not isinstance(found.env, OfSpec):
@@ -112,11 +112,6 @@ def resolve(env: EnvLike) -> Resolved:
         raise ConfigError(f"env: unknown environment '{env}'{hint}")
     is_everywhere = env_id in _OWN or env_id.startswith(tuple(_PLUGINS))
     return Resolved(env_id if is_everywhere else OfSpec(gym.spec(env_id)), env_id, notice)
-
-
-def is_versioned(env_id: str) -> bool:
-    """Has a text the form of Gymnasium's ids, as `Name-v0` or `module:Name-v0`?"""
-    return _VERSIONED.search(env_id) is not None
 
 
 def successor(env_id: str) -> tuple[str, str | None]:

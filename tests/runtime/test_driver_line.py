@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import tempfile
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -45,8 +46,14 @@ def stalled() -> Iterator[tuple[DriverLine, zmq.Socket, collections.Counter[str]
         )
         line = DriverLine(config, context, drops)
         try:
-            while not drops["word to the driver"]:
-                line.say(LINES)
+            taken = 1
+            while taken:  # ZeroMQ's thread may have made room since the last was dropped
+                time.sleep(0.02)
+                taken, drops["word to the driver"] = -1, 0
+                while not drops["word to the driver"]:
+                    line.say(LINES)
+                    taken += 1
+            drops.clear()
             yield line, driver, drops
         finally:
             line.close()
@@ -72,7 +79,7 @@ def test_it_hears_of_an_actors_end_once_it_goes_on_however_much_was_said_before(
         line.say(END)
         line.say(LINES)
         assert heard_until_its_end(line, driver) == [END]
-        assert drops["word to the driver"] == 2
+        assert drops["word to the driver"] == 1
 
 
 def test_it_hears_of_what_was_lost_which_is_said_once() -> None:
@@ -81,7 +88,7 @@ def test_it_hears_of_what_was_lost_which_is_said_once() -> None:
         for message in (*lost, END):
             line.say(message)
         assert heard_until_its_end(line, driver) == [*lost, END]
-        assert drops["word to the driver"] == 1
+        assert not drops["word to the driver"]
 
 
 def test_events_without_end_are_counted_beyond_a_bound_and_leave_room_for_an_actors_end(
@@ -93,4 +100,4 @@ def test_events_without_end_are_counted_beyond_a_bound_and_leave_room_for_an_act
         for message in (*events, END):
             line.say(message)
         assert heard_until_its_end(line, driver) == [*events[:3], END]
-        assert drops["word to the driver"] == 1 + 7
+        assert drops["word to the driver"] == 7
