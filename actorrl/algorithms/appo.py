@@ -182,7 +182,7 @@ class APPOUpdate:
             valid=valid,
             clip_param=config.clip_param,
             vf_clip_param=None,
-            vf_loss_coeff=self.policy.vf_weight(config.vf_loss_coeff),
+            vf_loss_coeff=self.policy.vf_weight(config.vf_loss_coeff, advantages_normalised=True),
             entropy_coeff=entropy_coeff,
             kl_coeff=self._kl_coeff,
         )

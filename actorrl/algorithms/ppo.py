@@ -202,7 +202,7 @@ class PPOUpdate:
             valid=part[c.VALID],
             clip_param=config.clip_param,
             vf_clip_param=config.vf_clip_param,
-            vf_loss_coeff=self.policy.vf_weight(config.vf_loss_coeff),
+            vf_loss_coeff=self.policy.vf_weight(config.vf_loss_coeff, advantages_normalised=True),
             entropy_coeff=entropy_coeff,
             kl_coeff=self._kl_coeff,
         )

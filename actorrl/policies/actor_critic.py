@@ -249,12 +249,19 @@ class ActorCriticPolicy(FilteringPolicy):
             obs = obs[: len(valid)][valid]
         self.note(obs.cpu().numpy())
 
-    def vf_weight(self, coeff: float) -> Tensor | float:
-        """Of the loss of values, so that `coeff` weighs it in units of the returns (ValueHead)."""
+    def vf_weight(self, coeff: float, advantages_normalised: bool = False) -> Tensor | float:
+        """Of the loss of values, for which `coeff` weighs it against the policy's whatever the
+        size of rewards.
+
+        Values' loss grows with their square. The policy's is as large as its advantages, so one
+        unit (ValueHead) of values is left in the weight; where they are normalised, none is. Body
+        and LSTM that both share would else follow one of the two alone.
+        """
         network = self._network
         if isinstance(network, CustomNetwork):
             return coeff
-        return coeff / network.value_head.unit.clamp(min=1.0).square().squeeze()
+        unit = network.value_head.unit.clamp(min=1.0).squeeze()
+        return coeff / (unit.square() if advantages_normalised else unit)
 
     def follow_value_targets(self, rms: Tensor) -> None:
         """The learner's, after each update: the size of its value targets (a scalar, the same for

@@ -63,7 +63,10 @@ def test_numpy_acts_with_the_unit_and_weights_carry_it() -> None:
     for _ in range(50):
         policy.follow_value_targets(torch.tensor(80.0))
     other.load_flat(policy.flat_weights(), 1)
-    assert policy.vf_weight(0.5) < 0.5 / 100
+    unit = float(policy.model.value_head.unit)
+    assert unit > 10
+    assert float(policy.vf_weight(0.5)) == pytest.approx(0.5 / unit)
+    assert float(policy.vf_weight(0.5, advantages_normalised=True)) == pytest.approx(0.5 / unit**2)
     for acting in (policy, other):
         np.testing.assert_allclose(acting.value_function(obs), before, rtol=1e-4)
         np.testing.assert_allclose(acting.act(obs).extras["vf_preds"], before, rtol=1e-4)
