@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.runtime.clusters import is_alive
+
 ACTORRL = [sys.executable, "-m", "actorrl"]
 A2C = ["--algo", "A2C", "--env", "CartPole-v1", "--workers", "0", "--seed", "1"]
 
@@ -161,6 +163,38 @@ def test_an_environment_of_a_package_that_registers_it_trains_and_is_played(tmp_
     done = actorrl("evaluate", "one", "--episodes", "2", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert 0 < json.loads(done.stdout)["episode_reward_mean"] <= 20
+
+
+A_PROCESS_EACH = """
+import os, pathlib
+import gymnasium as gym
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv
+
+class Slow(CartPoleEnv):
+    def reset(self, **options):
+        pathlib.Path("pids", str(os.getpid())).touch()
+        return super().reset(**options)
+
+def many(num_envs, max_episode_steps):
+    one = lambda: gym.wrappers.TimeLimit(Slow(), max_episode_steps)
+    return gym.vector.AsyncVectorEnv([one] * num_envs)
+
+gym.register("Slow-v0", entry_point=Slow, vector_entry_point=many, max_episode_steps=20)
+"""
+
+
+def test_an_environment_whose_vectoriser_makes_processes_trains_and_leaves_none(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "slow.py").write_text(A_PROCESS_EACH)
+    (tmp_path / "pids").mkdir()
+    words = ["--algo", "A2C", "--env", "slow:Slow-v0", "--workers", "1", "--name", "one"]
+    words += ["--set", "num_envs_per_worker=3", "--stop", "training_iteration=1", "--quiet"]
+    done = actorrl("launch", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    pids = [int(path.name) for path in (tmp_path / "pids").iterdir()]
+    assert len(pids) == 3 + 1  # the driver tried one in its own process
+    assert not [pid for pid in pids if is_alive(pid)]
 
 
 TALKATIVE = """
