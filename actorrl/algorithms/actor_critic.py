@@ -112,7 +112,7 @@ class ActorCriticConfig(StochasticConfig):
         float,
         Meta(
             ge=0,
-            description="weight of the value loss, in units of the returns (models/value_head.py)",
+            description="weight of the value loss, for returns of any size (models/value_head.py)",
         ),
     ] = 0.5
     entropy_coeff: EntropyWeight = 0.0

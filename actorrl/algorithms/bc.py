@@ -95,6 +95,10 @@ class BCConfig(ActorCriticConfig):
         copy.num_workers = self.num_workers
         return copy
 
+    def default_num_workers(self) -> int:
+        """Null takes no cores from the learner either."""
+        return 1
+
     def reader(self, seed: int) -> DatasetReader:
         assert self.input_ is not None
         return DatasetReader(

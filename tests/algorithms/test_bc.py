@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,15 @@ def test_a_run_can_be_repeated_from_what_its_folder_says(tmp_path: Path) -> None
             params = RunFolder.open(algo.run_folder).read_params()["config"]
         again = BCConfig().from_dict(params)
         assert again.validate() == [] and again.num_workers == num_workers
+
+
+def test_workers_that_are_not_there_take_no_cores_from_its_learner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    for num_workers in (None, 0):
+        config = BCConfig(env="CartPole-v1").rollouts(num_workers=num_workers)
+        assert config.learner_threads() == 7
 
 
 def test_what_was_cloned_plays_where_the_recording_is_not(tmp_path: Path) -> None:
