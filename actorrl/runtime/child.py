@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -69,6 +70,7 @@ def main(spec_bytes: bytes) -> None:
         code = _Child(spec).run()
     except BaseException:  # of our own; the actor's are told to the agent
         traceback.print_exc()
+    gc.collect()  # a semaphore of the actor's keeps its name in /dev/shm until it is finalised
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # no exit hooks: multiprocessing's would wait for the user's processes
@@ -134,6 +136,7 @@ class _Child:
             code = EXIT_FAILED
         self._control.finish()
         self._door.close()
+        set_process_caller(None)
         return code
 
     def _live(self) -> int:

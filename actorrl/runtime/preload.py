@@ -7,6 +7,7 @@ error). What was preloaded must have started no thread: it would be missing in e
 
 from __future__ import annotations
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -57,4 +58,9 @@ def load(names: list[str]) -> list[str]:
 
 
 if NAMES_VARIABLE in os.environ:
+    gc.disable()
     load(os.environ.pop(NAMES_VARIABLE).split())
+    # Actors never look at what they share for garbage: it would write to each object, and so give
+    # every actor a copy of the pages.
+    gc.freeze()
+    gc.enable()

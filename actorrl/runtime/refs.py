@@ -27,8 +27,8 @@ CURRENT: contextvars.ContextVar[Caller | None] = contextvars.ContextVar("current
 _process_caller: list[Caller] = []  # of an actor's process: every thread of it speaks as the actor
 
 
-def set_process_caller(caller: Caller) -> None:
-    _process_caller[:] = [caller]
+def set_process_caller(caller: Caller | None) -> None:
+    _process_caller[:] = [] if caller is None else [caller]
 
 
 def beat() -> None:

@@ -166,7 +166,7 @@ def test_an_environment_of_a_package_that_registers_it_trains_and_is_played(tmp_
 
 
 A_PROCESS_EACH = """
-import os, pathlib
+import os, pathlib, re
 import gymnasium as gym
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
@@ -177,13 +177,16 @@ class Slow(CartPoleEnv):
 
 def many(num_envs, max_episode_steps):
     one = lambda: gym.wrappers.TimeLimit(Slow(), max_episode_steps)
-    return gym.vector.AsyncVectorEnv([one] * num_envs)
+    made = gym.vector.AsyncVectorEnv([one] * num_envs)
+    with open("semaphores", "a") as inodes:
+        print(*re.findall("([0-9]+) +/dev/shm/sem", open("/proc/self/maps").read()), file=inodes)
+    return made
 
 gym.register("Slow-v0", entry_point=Slow, vector_entry_point=many, max_episode_steps=20)
 """
 
 
-def test_an_environment_whose_vectoriser_makes_processes_trains_and_leaves_none(
+def test_an_environment_whose_vectoriser_makes_processes_trains_and_leaves_nothing(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "slow.py").write_text(A_PROCESS_EACH)
@@ -195,6 +198,8 @@ def test_an_environment_whose_vectoriser_makes_processes_trains_and_leaves_none(
     pids = [int(path.name) for path in (tmp_path / "pids").iterdir()]
     assert len(pids) == 3 + 1  # the driver tried one in its own process
     assert not [pid for pid in pids if is_alive(pid)]
+    made = {int(inode) for inode in (tmp_path / "semaphores").read_text().split()}
+    assert made and not made & {file.inode() for file in os.scandir("/dev/shm")}
 
 
 TALKATIVE = """

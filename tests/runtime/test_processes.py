@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -334,6 +335,19 @@ def test_what_the_program_names_was_imported_before_the_fork(tmp_path):
     log = (tmp_path / "agent-local.log").read_text()
     assert "warning: preload of 'actorrl_no_such_module' failed" in log
     assert "ModuleNotFoundError" in log and "preload of 'colorsys'" not in log
+
+
+def test_what_actors_share_is_no_garbage_to_look_for_and_their_own_is():
+    class Collector(Actor):
+        @remote
+        def ask(self) -> tuple[bool, int]:
+            return gc.isenabled(), gc.get_freeze_count()
+
+    program = Program("test")
+    collector = program.add("collector", Collector)
+    with Cluster(program, policy=QUICK):
+        collects, num_shared = collector.ask.call().result()
+    assert collects and num_shared > 10_000
 
 
 @pytest.mark.parametrize("text", ["1 / 0", "import sys; sys.exit(3)"])
