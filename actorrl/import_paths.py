@@ -8,6 +8,8 @@ import sys
 import traceback
 from typing import Any
 
+VERSION = re.compile(r"-v\d+$")  # what ends one of Gymnasium's ids
+
 
 def found(module_name: str, qualname: str) -> Any:
     """`qualname` of a module, imported where it must be; None where there is no such thing.
@@ -28,7 +30,7 @@ def found(module_name: str, qualname: str) -> Any:
 
 def is_versioned(name: str) -> bool:
     """Has a text the form of Gymnasium's ids, `Name-v0` or `module:Name-v0`, which is no path?"""
-    return re.search(r"-v\d+$", name) is not None
+    return VERSION.search(name) is not None
 
 
 def imported(path: str) -> Any:

@@ -17,7 +17,6 @@ from actorrl.config import did_you_mean
 from actorrl.errors import ConfigError, how_to_install
 
 Creator = Callable[..., gym.Env]
-EnvLike = str | Creator  # a class is a creator, too
 
 
 class EnvContext(dict[str, Any]):
@@ -58,14 +57,14 @@ class OfSpec:
             importlib.import_module(self._module)
         return self._spec
 
-    def __call__(self, **env_config: Any) -> gym.Env:
-        return gym.make(self.spec, disable_env_checker=True, **env_config)
+
+EnvLike = str | OfSpec | Creator  # a class is a creator, too
 
 
 class Resolved(NamedTuple):
     """An environment that exists: what `make_vector` takes, its name, and what changed."""
 
-    env: EnvLike  # a Gymnasium id, or a creator that other processes need as a value
+    env: EnvLike  # a Gymnasium id, or what other processes need as a value
     name: str
     notice: str | None
 
@@ -155,17 +154,25 @@ def reward_threshold(env: EnvLike) -> float | None:
 def make_env(env: EnvLike, context: EnvContext) -> gym.Env:
     """One environment. `env` is what `resolve` returned; called where the environment will live."""
     if isinstance(env, str):
-        creator = registered(env)
-        if creator is None:
-            import_plugin(env)
-            # The checker would inspect each step again; `check_env` has done so once.
-            rendered = {"render_mode": context.render_mode} if context.render_mode else {}
-            return gym.make(env, disable_env_checker=True, **{**rendered, **context})
-        env = creator
+        env = registered(env) or env
+    if isinstance(env, str | OfSpec):
+        return _registered_env(env, context)
     made = env(context) if _takes_context(env) else env(**context)
     if context.render_mode is not None:
         _have_rendered(made, context.render_mode)
     return made
+
+
+def _registered_env(env: str | OfSpec, context: EnvContext) -> gym.Env:
+    if isinstance(env, str):
+        import_plugin(env)
+    rendered = {"render_mode": context.render_mode} if context.render_mode else {}
+    # The checker would inspect each step again; `check_env` has done so once.
+    return gym.make(
+        env if isinstance(env, str) else env.spec,
+        disable_env_checker=True,
+        **{**rendered, **context},
+    )
 
 
 def _have_rendered(env: Any, mode: str) -> None:
@@ -200,7 +207,6 @@ _PLUGINS = {"ALE/": ("ale_py", "atari")}
 # Ids that every process knows. Read, since who was imported before us may have registered more; one
 # that is not found here travels as a value, which does no harm.
 _OWN = frozenset(re.findall(r'id="([^"]+)"', inspect.getsource(gym.envs)))
-_VERSIONED = re.compile(r"-v\d+$")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _ATARI = re.compile(r"(?P<game>[A-Z]\w*?)(?P<kind>NoFrameskip|Deterministic)?-v[0-5]")
 _MUJOCO = re.compile(
@@ -214,7 +220,7 @@ def _successor(env_id: str) -> str:
     if env_id in _SUCCESSORS:
         return _SUCCESSORS[env_id]
     if _MUJOCO.fullmatch(env_id):
-        return _VERSIONED.sub("-v5", env_id)
+        return import_paths.VERSION.sub("-v5", env_id)
     return _atari_successor(env_id) or _newest_version(env_id)
 
 

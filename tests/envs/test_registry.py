@@ -3,6 +3,7 @@ import sys
 
 import gymnasium as gym
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from actorrl.envs import registry
 from actorrl.envs.registry import EnvContext, make_env, register_env, resolve, successor
@@ -17,6 +18,19 @@ def test_a_registered_name_stands_for_its_creator():
     assert found.name == "my_chain"
     assert make_env(found.env, EnvContext({"n": 3})).n == 3
     assert make_env("my_chain", EnvContext({"n": 4})).n == 4
+
+
+def test_what_a_script_has_registered_is_made_to_be_rendered_as_gymnasiums_own_are(monkeypatch):
+    asked = []
+
+    def creator(render_mode=None):
+        asked.append(render_mode)
+        return Chain(3)
+
+    monkeypatch.setitem(gym.registry, "Seen-v0", EnvSpec("Seen-v0", entry_point=creator))
+    travelled = resolve("Seen-v0").env
+    make_env(travelled, EnvContext(render_mode="rgb_array"))
+    assert asked == ["rgb_array"]
 
 
 def test_an_id_stays_an_id():
