@@ -52,12 +52,15 @@ class Worker(Actor):
         return seconds
 
     @remote
-    def compute(self, seconds: float) -> int:
+    def wait_for(self, path: str) -> None:
+        while not os.path.exists(path):
+            time.sleep(0.01)
+
+    @remote
+    def compute_until(self, path: str) -> None:
         """Python code that never waits for anything."""
-        rounds, end = 0, time.monotonic() + seconds
-        while time.monotonic() < end:
-            rounds += 1
-        return rounds
+        while not os.path.exists(path):
+            pass
 
     @remote
     def hold_the_gil(self, size: int) -> int:
@@ -105,6 +108,13 @@ def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> fl
         assert time.monotonic() - start < seconds, "it did not come to that"
         time.sleep(0.01)
     return time.monotonic() - start
+
+
+def wait_until_back(cluster: Cluster, name: str = "worker/0", seconds: float = PATIENCE_S) -> None:
+    """Until its first end is known and its successor is ready. A call that is sent in between may
+    still go to the dead one."""
+    wait_until(lambda: rows(cluster)[name]["restarts"] == 1, seconds)
+    wait_until(lambda: rows(cluster)[name]["state"] == "ready", seconds)
 
 
 def rows(cluster: Cluster) -> dict[str, dict[str, Any]]:

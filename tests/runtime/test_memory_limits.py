@@ -26,7 +26,7 @@ from actorrl.runtime.program import Program
 from actorrl.runtime.slots import Policy
 from tests.control_groups import little_memory
 from tests.faults.measures import of_events
-from tests.runtime.clusters import Worker, cluster_of, left_of, rows, wait_until
+from tests.runtime.clusters import Worker, cluster_of, left_of, rows, wait_until, wait_until_back
 
 GB = 10**9
 MB = 10**6
@@ -103,7 +103,7 @@ def test_an_actor_that_eats_memory_is_ended_and_started_again_and_the_others_nev
         other.eat.call(100 * MB).result()  # which is within its limit
         moment = time.time()
         eater.eat.tell(400 * MB)
-        wait_until(lambda: cluster.num_restarts() == 1, PATIENCE_S)
+        wait_until_back(cluster, seconds=PATIENCE_S)
         assert eater.pid.call().result() != pids[0] and other.pid.call().result() == pids[1]
         of_events("out of memory: its limit", "worker/0", moment, events).keep()
         (ended,) = [event for event in events if event["event"] == "actor_exited"]
@@ -132,7 +132,7 @@ def test_whom_the_kernel_kills_for_want_of_memory_is_told_so_and_the_others_neve
         members.write_text(str(pids[0]))
         moment = time.time()
         eater.grow.tell(400 * MB, 20 * MB)
-        wait_until(lambda: cluster.num_restarts() == 1, PATIENCE_S)
+        wait_until_back(cluster, seconds=PATIENCE_S)
         assert eater.pid.call().result() != pids[0] and other.pid.call().result() == pids[1]
         note = "from the first 20 of 200 MB on, 20 every 0.1 s"
         of_events("out of memory: the kernel", "worker/0", moment, events, note).keep()
@@ -169,7 +169,7 @@ def test_endless_parts_end_the_receiver_and_not_its_host(run_id):
     with cluster_of(2, mem=10 * MB, on_event=events.append, run_id=run_id) as cluster:
         other = cluster.ref("worker/1")
         send_endless_parts(run_id, "worker-0.1")
-        wait_until(lambda: cluster.num_restarts() == 1, PATIENCE_S)
+        wait_until_back(cluster, seconds=PATIENCE_S)
         assert other.add.call().result() == 1
         assert cluster.ref("worker/0").add.call().result() == 1
         (ended,) = [event for event in events if event["event"] == "actor_exited"]
@@ -181,7 +181,7 @@ def test_endless_parts_end_the_agent_and_its_successor_starts_its_actors_again(r
     events: list[dict] = []
     with cluster_of(1, on_event=events.append, run_id=run_id, spec=spec) as cluster:
         send_endless_parts(run_id, "agent")
-        wait_until(lambda: cluster.num_restarts() == 1, PATIENCE_S)
+        wait_until_back(cluster, seconds=PATIENCE_S)
         assert cluster.ref("worker/0").add.call().result() == 1
         (lost,) = [event for event in events if event["event"] == "host_lost"]
         assert re.search(TOLD, lost["reason"])

@@ -20,6 +20,7 @@ from actorrl.runtime.program import Program, Restart
 from actorrl.runtime.refs import gather
 from actorrl.runtime.slots import Policy
 from tests.runtime.clusters import (
+    PATIENCE_S,
     QUICK,
     Worker,
     cluster_of,
@@ -28,6 +29,7 @@ from tests.runtime.clusters import (
     program,
     rows,
     wait_until,
+    wait_until_back,
 )
 
 # ---- death and restart ----------------------------------------------------------------------
@@ -105,7 +107,7 @@ def test_an_error_of_a_call_ends_nobody_and_one_of_a_tell_ends_the_actor():
             worker.raise_.call("a").result()
         assert rows(cluster)["worker/0"]["restarts"] == 0
         worker.raise_.tell("told")
-        wait_until(lambda: rows(cluster)["worker/0"]["restarts"] == 1)
+        wait_until_back(cluster)
         assert rows(cluster)["worker/0"]["last_error"] == "ValueError: told"
         assert worker.add.call().result() == 1
 
@@ -220,15 +222,15 @@ class Holder(Actor):
 # ---- calls ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["sleep", "compute"])
-def test_the_control_lane_answers_while_the_main_loop_is_busy(method):
+@pytest.mark.parametrize("method", ["wait_for", "compute_until"])
+def test_the_control_lane_answers_while_the_main_loop_is_busy(method, tmp_path):
     with cluster_of() as cluster:
         worker = cluster.ref("worker/0")
         worker.add.call(7).result()
-        busy = getattr(worker, method).call(1.5)
-        before = time.monotonic()
+        busy = getattr(worker, method).call(str(tmp_path / "enough"))
         assert [worker.look.call().result() for _ in range(3)] == [7, 7, 7]
-        assert time.monotonic() - before < 1.0 and not busy.done()
+        assert not busy.done()
+        (tmp_path / "enough").touch()
         busy.result()
 
 
@@ -251,17 +253,17 @@ def test_an_expired_call_is_dropped_before_it_runs():
         assert worker.add.call(1).result() == 1 and busy.result() == 0.5
 
 
-def test_two_threads_of_the_driver_share_the_door():
+def test_two_threads_of_the_driver_share_the_door(tmp_path):
     with cluster_of(2) as cluster:
         slow, fast = cluster.ref("worker/0"), cluster.ref("worker/1")
-        answers: list[float] = []
-        waiting = threading.Thread(target=lambda: answers.append(slow.sleep.call(2.0).result()))
+        busy = slow.wait_for.call(str(tmp_path / "enough"))
+        waiting = threading.Thread(target=busy.result)
         waiting.start()
-        before = time.monotonic()
         assert [fast.add.call().result() for _ in range(100)] == list(range(1, 101))
-        assert time.monotonic() - before < 2.0, "one thread held up the other"
-        waiting.join()
-        assert answers == [2.0]
+        assert waiting.is_alive()
+        (tmp_path / "enough").touch()
+        waiting.join(PATIENCE_S)
+        assert busy.done() and not waiting.is_alive()
 
 
 def test_many_threads_calling_at_once_each_get_their_own_answers():
@@ -438,7 +440,7 @@ def test_the_processes_that_an_actor_started_end_with_it():
         child, other = worker.spawn.call().result(), cluster.ref("worker/1").spawn.call().result()
         os.kill(worker.pid.call().result(), signal.SIGKILL)
         wait_until(lambda: not is_alive(child))
-        wait_until(lambda: rows(cluster)["worker/0"]["restarts"] == 1)
+        wait_until_back(cluster)
         assert worker.add.call().result() == 1 and is_alive(other)
     assert not is_alive(other)
 
@@ -449,7 +451,7 @@ def test_a_program_that_left_the_actors_session_ends_with_the_actor():
         child, others = (each.spawn.call(new_session=True).result() for each in (worker, other))
         os.kill(worker.pid.call().result(), signal.SIGKILL)
         wait_until(lambda: not is_alive(child))
-        wait_until(lambda: rows(cluster)["worker/0"]["restarts"] == 1)
+        wait_until_back(cluster)
         assert worker.add.call().result() == 1 and is_alive(others)
 
 
