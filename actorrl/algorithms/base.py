@@ -25,14 +25,14 @@ from actorrl.algorithms.envs_measured import with_num_envs
 from actorrl.algorithms.gradients import Gradients
 from actorrl.algorithms.mirror import PolicyMirror
 from actorrl.algorithms.run import Run
-from actorrl.algorithms.run_record import RunName, RunRecord, make_folder, owned
+from actorrl.algorithms.run_record import RunName, RunRecord, make_folder, owned, user_loggers
 from actorrl.algorithms.setup import Setup, acting_policy, as_config
 from actorrl.algorithms.teaching import Teaching
 from actorrl.algorithms.worker_set import WorkerSet
 from actorrl.envs.check import EnvInfo
 from actorrl.errors import EnvironmentFailure, RunFailed
 from actorrl.experiment.run_folder import RunFolder
-from actorrl.experiment.upload import Target
+from actorrl.experiment.upload import Target, check_target
 from actorrl.paths import expanded
 from actorrl.policies.base import Policy
 from actorrl.roles.worker_view import WorkerView
@@ -112,13 +112,12 @@ class Algorithm(Changing):
         with self._hosts_ready():
             if announce:
                 described.announce(self.name, self.config, self.info)
+            own_loggers = user_loggers(loggers, logger_creator, self.config.to_dict())
+            check_target(upload_dir)
             who = RunName(self.run_id, self.name, self.info.name)
             folder = run_folder or make_folder(who, name, results)
             with owned(folder, self.run_id):
-                record = RunRecord(folder, who, keep, upload_dir)
-                record.loggers.extend(loggers)
-                if logger_creator is not None:
-                    record.loggers.append(logger_creator(self.config.to_dict()))
+                record = RunRecord(folder, who, keep, own_loggers, upload_dir)
                 self._set_up(record, start)
 
     def _check_placement(self) -> None:

@@ -10,11 +10,11 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from actorrl.errors import CheckpointError, RunFolderError
+from actorrl.errors import CheckpointError, ConfigError, RunFolderError
 from actorrl.experiment.checkpoints import CheckpointKeeper, write_checkpoint
 from actorrl.experiment.results import ResultWriter
 from actorrl.experiment.run_folder import RunFolder, default_name, default_results_dir
@@ -62,18 +62,44 @@ def owned(folder: RunFolder, run_id: str) -> Iterator[None]:
         raise
 
 
+def user_loggers(
+    loggers: Sequence[Any],
+    logger_creator: Callable[[dict[str, Any]], Any] | None,
+    settings: dict[str, Any],
+) -> list[Any]:
+    """`loggers`, and what RLlib's `logger_creator(settings)` makes: functions of a row of results,
+    or objects with `on_result(row)` and perhaps `close()`. Raises ConfigError for anything else."""
+    found = list(loggers)
+    if logger_creator is not None:
+        if not callable(logger_creator):
+            raise ConfigError(f"logger_creator: {logger_creator!r} is no function of the settings")
+        found.append(logger_creator(settings))
+    for logger in found:
+        if not callable(getattr(logger, "on_result", logger)):
+            raise ConfigError(
+                f"loggers: {logger!r} takes no results, accepted are functions of a row and objects"
+                " with on_result(row)"
+            )
+    return found
+
+
 class RunRecord:
-    """The pen of the driver. A disk that refuses a status or an event does not end the run. Copies
-    of the folder go to `upload_dir`. Raises ConfigError for one that cannot be."""
+    """The pen of the driver. A disk that refuses a status or an event does not end the run.
+    `loggers` are what `user_loggers` returned; copies of the folder go to `upload_dir`."""
 
     def __init__(
-        self, folder: RunFolder, who: RunName, keep: int | None, upload_dir: Target | None = None
+        self,
+        folder: RunFolder,
+        who: RunName,
+        keep: int | None,
+        loggers: Sequence[Any] = (),
+        upload_dir: Target | None = None,
     ) -> None:
         self.folder = folder
         self.writer = ResultWriter(folder)
         self.actors_changed = threading.Event()
         self.num_envs_recreated = 0
-        self.loggers: list[Any] = []  # of the user's: functions, or on_result(row) and close()
+        self._loggers = loggers
         self._uploader = Uploader(folder.path, upload_dir) if upload_dir is not None else None
         self.who = who
         self.keep = keep
@@ -82,12 +108,12 @@ class RunRecord:
     def write(self, row: Mapping[str, Any]) -> None:
         """A row of results, also to the user's own loggers."""
         self.writer.write(row)
-        for logger in self.loggers:
+        for logger in self._loggers:
             getattr(logger, "on_result", logger)(dict(row))
 
     def close(self) -> None:
         """The run has ended."""
-        for logger in self.loggers:
+        for logger in self._loggers:
             close = getattr(logger, "close", None)
             if close is not None:
                 close()

@@ -65,10 +65,21 @@ class Uploader:
                 _log.warning("upload_dir: the run folder was not copied: %s", error)
 
 
+def check_target(target: Target | None) -> None:
+    """Raises ConfigError for one that an Uploader would not take."""
+    if target is not None:
+        _copier(target)
+
+
 def _copier(target: Target) -> Callable[[Path], None]:
     if callable(target):
         function = target
         return lambda folder: function(str(folder))
+    if not isinstance(target, str | os.PathLike):
+        raise ConfigError(
+            f"upload_dir: {target!r}, accepted are a folder, host:path, rsync://..., or a function"
+            " of the run folder's path"
+        )
     text = os.fspath(target)
     if not _REMOTE.fullmatch(text):
         return lambda folder: _copy_new(folder, expanded(text) / folder.name)

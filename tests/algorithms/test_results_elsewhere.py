@@ -10,6 +10,7 @@ import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 
 from actorrl.algorithms import ppo
+from actorrl.errors import ConfigError
 
 
 class Rows:
@@ -64,6 +65,24 @@ def test_loggers_may_be_functions(tmp_path: Path) -> None:
         result = algo.train()
     assert [row["timesteps_total"] for row in rows] == [result["timesteps_total"]]
     assert len(kept.rows) == 1 and kept.closed
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"logger_creator": 5}, "logger_creator: 5 is no function of the settings"),
+        ({"logger_creator": lambda settings: None}, "loggers: None takes no results, accepted are"),
+        ({"loggers": [print, "log"]}, "loggers: 'log' takes no results, accepted are"),
+        ({"upload_dir": 5}, "upload_dir: 5, accepted are a folder, host:path, "),
+    ],
+)
+def test_what_results_cannot_go_to_is_refused_before_anything_is_made(
+    wrong: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    config = ppo.PPOConfig().environment("CartPole-v1").rollouts(num_workers=0)
+    with pytest.raises(ConfigError, match=said):
+        config.build(results=tmp_path, **wrong)
+    assert list(tmp_path.iterdir()) == []
 
 
 class Wanderer(CartPoleEnv):
