@@ -35,7 +35,6 @@ from tests.runtime.clusters import (
     left_of,
     rows,
     wait_until,
-    wait_until_back,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -449,7 +448,7 @@ def test_shared_memory_is_bounded_by_links_whatever_grows_and_dies():
         for victim in ("sink/0", "grower/1", "sink/1", "grower/0"):
             wait_until(lambda: min(sink.count.call().result() for sink in sinks) > 50)
             os.kill(rows(cluster)[victim]["pid"], signal.SIGKILL)
-            wait_until_back(cluster, victim)
+            wait_until(lambda v=victim: rows(cluster)[v]["restarts"] == 1)
         wait_until(lambda: min(sink.count.call().result() for sink in sinks) > 50)
         wait_until(lambda: held_by_agent(cluster) <= 4 + 4)  # a slab per pair, a ledger per slot
 
