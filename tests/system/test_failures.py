@@ -112,8 +112,8 @@ def test_ctrl_c_ends_with_a_checkpoint_and_resume_goes_on_from_it(tmp_path: Path
     new_steps = first["env_steps_per_s"] * first["time_this_iter_s"]
     assert first["timesteps_total"] - last["timesteps_total"] == pytest.approx(new_steps, rel=0.01)
     assert first["episodes_total"] >= last["episodes_total"]
-    # All environments begin anew, and the episodes that fail early are the first to end: of a policy
-    # with 198 they had a mean of 47. A new policy has 22.
+    # All environments begin anew, and the episodes that fail early are the first to end: those of a
+    # policy with 198 had a mean of 47. A new policy has 22.
     assert first["episode_reward_mean"] > min(0.6 * last["episode_reward_mean"], 30), "from scratch"
     assert again[-1]["training_iteration"] >= goal
 
